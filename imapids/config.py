@@ -1,0 +1,117 @@
+"""Limits and timeouts: every number has its unit in its name and its reason beside it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CaptureLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a capture is held at one time."""
+
+    batch_bytes: int = 16 << 20
+    """One packet batch: 16 MiB is as fast as 64 MiB and takes half the memory (measured)."""
+    batch_packets: int = 65_536
+    """One packet batch: columns of this length stay inside the second-level cache."""
+    packet_bytes: int = 16 << 20
+    """A longer record is damage: libpcap refuses blocks above 16 MiB."""
+    resync_bytes: int = 64 << 20
+    """Give up looking for the next plausible record after this many bytes of foreign data."""
+    inflate_ratio: int = 1_000
+    """A compressed capture that grows more than this is a bomb (deflate ends at 1029:1)."""
+
+
+class DecodeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How deep frames are followed."""
+
+    layers: int = 16
+    """Encapsulations inside each other: Suricata's limit too."""
+    ipv6_extension_headers: int = 16
+    """A legal chain is far shorter (RFC 8200 section 4.1 lists seven kinds)."""
+    fragment_datagrams: int = 4_096
+    """Incomplete datagrams held: a flood of first fragments must not fill memory."""
+    fragment_bytes: int = 8 << 20
+    """Bytes of fragments held in all."""
+    fragment_timeout_ns: int = 30 * 10**9
+    """RFC 791 suggests 15 s, RFC 8200 demands 60 s; Linux uses 30 s."""
+
+
+class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many conversations are followed, how long, and how much of each is held."""
+
+    flows: int = 262_144
+    """Rows of the flow table (about 200 bytes each). Half-open ones are evicted first."""
+    streams: int = 65_536
+    """Selected flows with stream state at one time."""
+    tcp_idle_ns: int = 3_600 * 10**9
+    """IMAP's IDLE is renewed every 29 minutes (RFC 9051 section 6.3.13)."""
+    tcp_half_open_ns: int = 60 * 10**9
+    """A SYN without an answer is given up by most hosts within a minute."""
+    tcp_closed_ns: int = 10 * 10**9
+    """After FIN or RST: go on if data follows (a forged RST must not end the inspection)."""
+    udp_idle_ns: int = 60 * 10**9
+    """A UDP conversation has no end of its own."""
+    forward_jump_ns: int = 3_600 * 10**9
+    """One packet moves the clock at most this far: one far-future stamp must not expire every flow."""
+    pending_bytes: int = 256 << 10
+    """Out-of-order bytes held a direction: benign reordering is small and short-lived."""
+    pending_segments: int = 1_024
+    """Out-of-order segments held a direction."""
+    pending_bytes_all: int = 64 << 20
+    """Out-of-order bytes held in all flows together."""
+    one_sided_hole_segments: int = 32
+    """Where nobody acknowledges, a hole that this many later segments do not fill is a gap."""
+    history_bytes: int = 4_096
+    """Delivered bytes kept a direction, to compare with later copies of the same range."""
+    peek_bytes: int = 1_024
+    """First bytes a side kept of flows on the related mail ports, for the exposure sheet."""
+
+
+class DialogueLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a dialogue is looked at."""
+
+    sniff_bytes: int = 8_192
+    """First bytes a side that may decide what a stream is."""
+    sniff_turns: int = 64
+    """Changes of the speaking side that are remembered for shapes."""
+    line_bytes: int = 65_536
+    """A longer line is skipped to its end: RFC 9051 section 4 advises servers to take 8,192."""
+    literal_digits: int = 20
+    """A longer size of a literal is a lie: 2^63 has 19 digits."""
+    pending_commands: int = 64
+    """Commands without completion that are remembered; the oldest is dropped."""
+    nesting: int = 64
+    """Parentheses inside each other."""
+    inflate_ratio: int = 100
+    """COMPRESS=DEFLATE: output over input, after inflate_free_bytes."""
+    inflate_free_bytes: int = 65_536
+    """Output that is free of the ratio test: short text compresses well."""
+    inflate_chunk_bytes: int = 1 << 20
+    """Output of one step of inflation."""
+    upgrades: int = 4
+    """STARTTLS and COMPRESS steps inside one connection."""
+    evidence: int = 32
+    """Pieces of evidence kept in one session record."""
+    text_bytes: int = 200
+    """Bytes of the wire shown in one field, before escaping."""
+    anomalies: int = 25
+    """Anomaly lines of one kind for each flow; the rest is counted in the session record."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """All limits of a run."""
+
+    capture: CaptureLimits = CaptureLimits()
+    decode: DecodeLimits = DecodeLimits()
+    flows: FlowLimits = FlowLimits()
+    dialogue: DialogueLimits = DialogueLimits()
+
+
+MAIL_PORTS = (25, 110, 465, 587, 993, 995)
+"""The related mail ports: flows on them are peeked, for the exposure sheet (DESIGN section 3)."""
+
+HOME_NETS = (
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
+    "169.254.0.0/16", "127.0.0.0/8", "100.64.0.0/10",  # link-local, loopback, shared (RFC 6598)
+    "fc00::/7", "fe80::/10", "::1/128",  # RFC 4193, RFC 4291
+)
+"""The default of --home-net: private and unique local ranges."""

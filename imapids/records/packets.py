@@ -1,0 +1,101 @@
+"""capture -> decode: many packets of one capture as columns over one byte buffer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class CaptureSource:
+    """Where packets come from: one file, pipe or interface."""
+
+    name: str
+    """As the user named it; shown as `pcap_filename` (escaped on output)."""
+    index: int
+    """Position among the sources of the run."""
+    format: str = ""
+    """pcap, pcapng, pcap.gz, ... once known."""
+    interfaces: list[str] = field(default_factory=list)
+    """Interface names as the capture tells them, by `PacketBatch.interface`."""
+
+
+@dataclass(slots=True)
+class PacketBatch:
+    """Many packets of one capture. All columns have shape (n,), in the order of the capture.
+
+    The buffer is valid until the next batch is asked for: who keeps bytes longer copies them.
+    """
+
+    source: CaptureSource
+    buffer: U8
+    """The bytes of the window, shape (m,)."""
+    offset: I64
+    """Where a packet's captured bytes start in `buffer`."""
+    captured: I64
+    """Captured bytes of a packet; offset + captured <= len(buffer) always holds."""
+    original: I64
+    """Bytes of the packet on the wire (never less than `captured`)."""
+    time_ns: I64
+    """Nanoseconds since 1970-01-01 UTC; 0 where the capture holds no time (simple packet blocks)."""
+    number: I64
+    """Frame number as Wireshark shows it, from 1."""
+    link_type: U16
+    """LINKTYPE_ value of the packet's interface (without FCS bits)."""
+    interface: U16
+    """Index into `source.interfaces`; 0 for classic pcap."""
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def select(self, keep: Bool | I64) -> PacketBatch:
+        """The packets that a mask or an index column picks, over the same buffer."""
+        return PacketBatch(
+            self.source, self.buffer, self.offset[keep], self.captured[keep], self.original[keep],
+            self.time_ns[keep], self.number[keep], self.link_type[keep], self.interface[keep],
+        )
+
+
+@dataclass(slots=True)
+class Damage:
+    """A place where a capture could not be read."""
+
+    source: str
+    offset: int
+    """Byte offset in the (decompressed) file."""
+    reason: str
+    """Closed list, see capture/__init__.py: cut, bad-record, bad-block, foreign-bytes, ..."""
+    skipped_bytes: int = 0
+    message: str = ""
+    """One line for people: what, where."""
+
+
+@dataclass(slots=True)
+class SourceAccount:
+    """What became of one source: the reader's side of the account at the end."""
+
+    source: CaptureSource
+    status: str = "ok"
+    """ok, cut, damaged, unreadable, unsupported."""
+    packets: int = 0
+    """Packets handed on."""
+    bytes_read: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Packets or blocks that could not be handed on, by reason."""
+    damage: list[Damage] = field(default_factory=list)
+    """The first places of damage (at most 32); `damage_count` counts all."""
+    damage_count: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
+    """Oddities that lost nothing, by name (option-past-block, absurd-tsresol, ...)."""

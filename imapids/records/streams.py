@@ -1,0 +1,171 @@
+"""flows -> sniff, parse: the ordered bytes of one side of a conversation, and what is missing of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+CLIENT, SERVER = 0, 1
+SIDES = ("client", "server")
+
+
+class Flow(msgspec.Struct, kw_only=True, weakref=True):
+    """One conversation: who, where, since when. The flow table fills the counts when it ends."""
+
+    protocol: str
+    """TCP or UDP."""
+    client: str
+    """Address of the side that opened the flow, as text."""
+    client_port: int
+    server: str
+    server_port: int
+    vlan: tuple[int, ...] = ()
+    tunnels: tuple[str, ...] = ()
+    source: str = ""
+    """The capture's name."""
+    interface: str = ""
+    flow_id: int = 0
+    """51 bits; the same however the work is cut."""
+    community_id: str = ""
+    direction: str = "unknown"
+    """outbound, inbound, internal, external, unknown (by --home-net)."""
+    watched: bool = True
+    """The server's port is on the watch list; false for IMAP found elsewhere."""
+    peeked: bool = False
+    """A related mail port: only the first bytes of each side are delivered."""
+    roles_by: str = "syn"
+    """How client and server were told apart: syn, port, content, lower-port, first-packet."""
+    midstream: bool = False
+    """The capture does not hold the start (TCP: no SYN of either side was seen)."""
+    first_packet: int = 0
+    start_ns: int = 0
+    end_ns: int = 0
+    last_packet: int = 0
+    packets_client: int = 0
+    packets_server: int = 0
+    bytes_client: int = 0
+    """Payload bytes that the side sent, as announced on the wire, retransmissions included."""
+    bytes_server: int = 0
+    flags_client: int = 0
+    """TCP flags of all packets of the side, or-ed."""
+    flags_server: int = 0
+    state: str = "open"
+    """open (both sides answered), closed (FIN or RST seen), rejected (RST to the SYN), silent (nobody answered)."""
+    end_reason: str = ""
+    """fin, rst, idle, reused, evicted, end-of-capture."""
+    missing_client: int = 0
+    """Bytes that the side sent and the capture does not hold."""
+    missing_server: int = 0
+    snapped: bool = False
+    """Some payload was cut by the capture's snaplen."""
+    anomalies: dict[str, int] = {}
+    """Counts by anomaly name (events/anomaly lists the names)."""
+    limits: list[str] = []
+    """Names of the limits that cut the analysis of this flow short."""
+    eve_head: bytes = b""
+    """The encoded part of an EVE line that is the same for all events of the flow (output's cache)."""
+
+    @property
+    def sides_seen(self) -> str:
+        """both, client, server or none: which sides sent packets that the capture holds."""
+        if self.packets_client and self.packets_server:
+            return "both"
+        if self.packets_client:
+            return "client"
+        return "server" if self.packets_server else "none"
+
+
+class StreamChunk(msgspec.Struct):
+    """Bytes of one side, in order, that follow the bytes delivered before."""
+
+    side: int
+    """CLIENT 0, SERVER 1."""
+    offset: int
+    """Position of data[0] in the side's stream; 0 is the first byte after the SYN (or the first byte seen)."""
+    data: bytes
+    time_ns: int
+    """Time of the packet that carried data[0]."""
+    packet: int
+    """Frame number of the packet that carried data[0]."""
+    starts: list[int] | None = None
+    """Where further packets begin in data; None when one packet carried all."""
+    packets: list[int] | None = None
+    """Frame numbers of those packets, in step with `starts`."""
+    times: list[int] | None = None
+    """Times of those packets, in step with `starts`."""
+    reading: int = 0
+    """0: what first-wins delivers; 1: another version of bytes that were delivered before."""
+
+    def locate(self, position: int) -> tuple[int, int]:
+        """Frame number and time of the packet that carried data[position]."""
+        if self.starts is None or self.packets is None or self.times is None or position < self.starts[0]:
+            return self.packet, self.time_ns
+        low, high = 0, len(self.starts)
+        while low < high:  # bisect_right: the last packet that begins at or before position
+            middle = (low + high) // 2
+            if self.starts[middle] <= position:
+                low = middle + 1
+            else:
+                high = middle
+        return self.packets[low - 1], self.times[low - 1]
+
+    def tail(self, position: int) -> StreamChunk:
+        """The rest of the chunk from data[position] on."""
+        packet, time_ns = self.locate(position)
+        if self.starts is None or self.packets is None or self.times is None:
+            return StreamChunk(self.side, self.offset + position, self.data[position:], time_ns, packet,
+                               reading=self.reading)
+        keep = [i for i, start in enumerate(self.starts) if start > position]
+        return StreamChunk(
+            self.side, self.offset + position, self.data[position:], time_ns, packet,
+            [self.starts[i] - position for i in keep] or None,
+            [self.packets[i] for i in keep] or None,
+            [self.times[i] for i in keep] or None,
+            self.reading,
+        )
+
+
+class StreamGap(msgspec.Struct):
+    """Bytes one side sent that the capture does not hold."""
+
+    side: int
+    offset: int
+    """Position of the first missing byte in the side's stream."""
+    length: int
+    time_ns: int
+    packet: int
+    """The packet that showed the gap."""
+    reason: str = "lost"
+    """lost, snaplen, limit."""
+
+
+class StreamConflict(msgspec.Struct):
+    """A later copy of delivered or held bytes that differs: the first copy was delivered."""
+
+    side: int
+    offset: int
+    first: bytes
+    second: bytes
+    time_ns: int
+    packet: int
+    reason: str = "overlap"
+
+
+class StreamEnd(msgspec.Struct):
+    """The conversation is over: no more bytes will come of either side."""
+
+    time_ns: int
+    """When that became known, in packet time (a timeout counts from the last packet)."""
+    packet: int
+    reason: str
+
+
+Piece = StreamChunk | StreamGap | StreamConflict | StreamEnd
+
+
+class FlowUpdate(msgspec.Struct):
+    """What a batch brought for one selected flow, in order."""
+
+    flow: Flow
+    pieces: list[Piece]
+    key: int = 0
+    """The flow table's handle: the same for all updates of one flow, not reused while it lives."""
