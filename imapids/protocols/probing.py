@@ -1,0 +1,184 @@
+"""The one mechanism for all probes: what each side's first bytes look like, and how the two answers make one.
+
+A recogniser looks at one side's prefix and answers YES, NO or NEED_MORE. YES and NO stay true whatever bytes
+follow; that is the law on which everything in sniff/ rests. A probe joins the recognisers of both sides into an
+answer about the conversation, and nothing is said before the server spoke or is known to be silent: the server
+decides what a conversation is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from imapids.protocols.text import safe_text
+from imapids.records.candidates import Evidence, Finding, Look, Opening
+
+YES, NO, NEED_MORE = Look.YES, Look.NO, Look.NEED_MORE
+
+Recogniser = Callable[[bytes], Look]
+"""One side's prefix (never empty) -> does it look like this protocol? Monotone: see the module's docstring."""
+
+Answer = tuple[Look, Finding | None]
+
+LINE_BYTES = 1_024
+"""A first line longer than this is no greeting or request of a text protocol (RFC 5321 allows 512 octets)."""
+
+SHOWN_BYTES = 64
+"""Bytes of the wire shown as evidence: a banner, or enough of a header to check it by hand."""
+
+
+class Probe(NamedTuple):
+    """A question that is asked about the opening of a conversation."""
+
+    name: str
+    """Protocol or shape."""
+    look: Callable[[Opening], Answer]
+    server_may_start: Callable[[int], bool]
+    """Can a YES follow this first byte of the server? Lets the sniffer skip most probes unasked."""
+    client_may_start: Callable[[int], bool]
+    """The same for the client's first byte."""
+
+
+def anything(_first: int) -> bool:
+    """A probe that no first byte excludes."""
+    return True
+
+
+def one_of(first: bytes) -> Callable[[int], bool]:
+    """A probe that needs one of these first bytes."""
+    allowed = frozenset(first)
+    return lambda byte: byte in allowed
+
+
+# ---- recognisers ----------------------------------------------------------------------------------------------------
+
+
+def prefix(*prefixes: bytes) -> Recogniser:
+    """YES for any of the prefixes; they are compared byte by byte, upper and lower case differ."""
+
+    def look(data: bytes) -> Look:
+        if data.startswith(prefixes):
+            return YES
+        return NEED_MORE if any(p.startswith(data) for p in prefixes) else NO
+
+    return look
+
+
+def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> Recogniser:
+    """YES when the first line (without its CR LF) matches the whole pattern; `starts` are the first bytes allowed."""
+    compiled = re.compile(pattern, re.DOTALL)
+
+    def look(data: bytes) -> Look:
+        if starts and data[0] not in starts:
+            return NO
+        end = data.find(b"\n", 0, limit)
+        if end < 0:
+            return NEED_MORE if len(data) < limit else NO
+        return YES if compiled.fullmatch(data[:end].removesuffix(b"\r")) else NO
+
+    return look
+
+
+def fixed(size: int, check: Callable[[bytes], bool], starts: bytes = b"") -> Recogniser:
+    """YES when `check` holds for the first `size` bytes; `starts` are the first bytes allowed."""
+
+    def look(data: bytes) -> Look:
+        if starts and data[0] not in starts:
+            return NO
+        if len(data) < size:
+            return NEED_MORE
+        return YES if check(data[:size]) else NO
+
+    return look
+
+
+def either(*recognisers: Recogniser) -> Recogniser:
+    """YES when any recogniser says so, NO when all do."""
+
+    def look(data: bytes) -> Look:
+        answer = NO
+        for recogniser in recognisers:
+            said = recogniser(data)
+            if said is YES:
+                return YES
+            if said is NEED_MORE:
+                answer = NEED_MORE
+        return answer
+
+    return look
+
+
+# ---- probes out of recognisers --------------------------------------------------------------------------------------
+
+
+def side_look(recogniser: Recogniser, data: bytes, ended: bool) -> Look | None:
+    """A recogniser's word on one side so far; None where the side is over and said nothing."""
+    if not data:
+        return None if ended else NEED_MORE
+    answer = recogniser(data)
+    return NO if answer is NEED_MORE and ended else answer
+
+
+def speaks(side: str, name: str, data: bytes, offset: int = 0) -> Evidence:
+    """Evidence that a side speaks a protocol: its first bytes, or those at `offset`."""
+    return Evidence(code=f"{side}-speaks-{name}", side=side, packet=0, offset=offset,
+                    text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")))
+
+
+def found(protocol: str, confidence: str, *evidence: Evidence) -> Answer:
+    """YES, with a name."""
+    return YES, Finding(protocol=protocol, confidence=confidence, evidence=list(evidence))
+
+
+def shaped(shape: str, confidence: str, *evidence: Evidence) -> Answer:
+    """YES, with a shape."""
+    return YES, Finding(shape=shape, confidence=confidence, evidence=list(evidence))
+
+
+def client_only(protocol: str, opening: Opening, confidence: str = "low") -> Answer:
+    """YES, but only the client spoke: what it speaks is known, what the server is, is not."""
+    evidence = [speaks("client", protocol, opening.client)]
+    return YES, Finding(protocol=protocol, confidence=confidence, evidence=evidence, by_client_only=True)
+
+
+def _nothing(_data: bytes) -> Look:
+    return NO
+
+
+def dialogue(protocol: str, *, server: Recogniser = _nothing, client: Recogniser = _nothing,
+             both: bool = False, server_alone: bool = True, client_alone: bool = True) -> Probe:
+    """A probe for a protocol that shows in the first bytes of its sides.
+
+    Without `both` the server's bytes decide and the client's raise the confidence to high. With `both` the bytes of
+    one side could be many things and the two must agree; `server_alone` says whether the server's may still stand
+    for themselves where the client's are missing, `client_alone` the same for the client's (a finding that names
+    only what the client speaks).
+    """
+
+    def look(opening: Opening) -> Answer:
+        said = side_look(server, opening.server, opening.server_ended)
+        if said is NO:
+            return NO, None
+        asked = side_look(client, opening.client, opening.client_ended)
+        if asked is NO and (both or said is None):
+            return NO, None
+        if said is NEED_MORE or asked is NEED_MORE:
+            return NEED_MORE, None
+        if said is None:
+            return client_only(protocol, opening) if asked is YES and client_alone else (NO, None)
+        evidence = speaks("server", protocol, opening.server)
+        if asked is YES:
+            return found(protocol, "high", evidence, speaks("client", protocol, opening.client))
+        if both and not server_alone:
+            return NO, None
+        return found(protocol, "medium", evidence)
+
+    def server_may_start(first: int) -> bool:
+        return server(bytes((first,))) is not NO
+
+    def client_may_start(first: int) -> bool:
+        return not both or client(bytes((first,))) is not NO
+
+    return Probe(protocol, look, server_may_start, client_may_start)
