@@ -1,0 +1,1 @@
+"""What the sample captures are made of; development only, never imported by the package."""
