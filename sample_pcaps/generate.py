@@ -71,8 +71,11 @@ def main() -> int:
     present = {path.name for path in options.to.glob("*.pcap")} if options.to.is_dir() else set()
     stale = sorted(present - files.keys())
     if options.check:
-        differing = [name for name, data in files.items()
-                     if not (options.to / name).is_file() or (options.to / name).read_bytes() != data]
+        differing = [
+            name
+            for name, data in files.items()
+            if not (options.to / name).is_file() or (options.to / name).read_bytes() != data
+        ]
         for name in [*differing, *stale]:
             print(f"{name}: differs from what generate.py makes")
         return int(bool(differing or stale))

@@ -14,6 +14,7 @@ class Sample:
 
     name: str
     shows: str
+    make: Callable[[Trace], None] = field(compare=False)
     verdicts: dict[str, int]
     """Sessions by verdict: flows on port 143, and IMAP elsewhere."""
     protocol: str = ""
@@ -21,18 +22,24 @@ class Sample:
     shape: str = ""
     alerts: tuple[str, ...] = ()
     """Families of rules/sigma that must raise an alert."""
-    make: Callable[[Trace], None] = field(default=lambda trace: None, compare=False)
 
 
 SAMPLES: dict[str, Sample] = {}
 
 
-def sample(name: str, shows: str, *, verdicts: dict[str, int], protocol: str = "", shape: str = "",
-           alerts: tuple[str, ...] = ()) -> Callable[[Callable[[Trace], None]], Callable[[Trace], None]]:
+def sample(
+    name: str,
+    shows: str,
+    *,
+    verdicts: dict[str, int],
+    protocol: str = "",
+    shape: str = "",
+    alerts: tuple[str, ...] = (),
+) -> Callable[[Callable[[Trace], None]], Callable[[Trace], None]]:
     """Put a function into the catalogue."""
 
     def register(make: Callable[[Trace], None]) -> Callable[[Trace], None]:
-        SAMPLES[name] = Sample(name, shows, verdicts, protocol, shape, alerts, make)
+        SAMPLES[name] = Sample(name, shows, make, verdicts, protocol, shape, alerts)
         return make
 
     return register

@@ -23,11 +23,20 @@ S: * OK [UIDNEXT 41] Predicted next UID
 
 def letter(sender: str, subject: str, text: str) -> str:
     """A short mail message, every line ended by CRLF."""
-    return "\r\n".join([
-        f"From: {sender}@example.org", "To: team@example.org", f"Subject: {subject}",
-        "Date: Mon, 02 Mar 2026 09:14:00 +0000", f"Message-ID: <{subject.lower().replace(' ', '.')}@example.org>",
-        "MIME-Version: 1.0", "Content-Type: text/plain; charset=utf-8", "", text, "",
-    ])
+    return "\r\n".join(
+        [
+            f"From: {sender}@example.org",
+            "To: team@example.org",
+            f"Subject: {subject}",
+            "Date: Mon, 02 Mar 2026 09:14:00 +0000",
+            f"Message-ID: <{subject.lower().replace(' ', '.')}@example.org>",
+            "MIME-Version: 1.0",
+            "Content-Type: text/plain; charset=utf-8",
+            "",
+            text,
+            "",
+        ]
+    )
 
 
 def said(side: str, text: str) -> str:
@@ -40,7 +49,7 @@ def scram_sha_256(user: str, password: str) -> tuple[str, str, str, str]:
     salt, nonce = bytes(range(16)), "rOprNGfwEbeRWgbNEkqO"
     first = f"n={user},r={nonce}"
     challenge = f"r={nonce}%hvYDpWUa2RaTCAfuxFIlj,s={base64.b64encode(salt).decode()},i=4096"
-    final = f"c=biws,{challenge.split(',')[0]}"
+    final = f"c=biws,{challenge.split(',', maxsplit=1)[0]}"
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 4_096)
     message = f"{first},{challenge},{final}".encode()
     key = hmac.digest(salted, b"Client Key", "sha256")
@@ -57,7 +66,9 @@ def mail_program(tcp: Tcp, user: str = "maria", idle: float = 45.0) -> Tcp:
     first, challenge, proof, verifier = scram_sha_256(user, "hunter2")
     text = letter("ines", "Minutes of the meeting", "Please find the minutes below.\r\n" + "Point of order. " * 40)
     head = "From: ines@example.org\r\nTo: team@example.org\r\nSubject: Minutes of the meeting\r\n\r\n"
-    return play(tcp, rf"""
+    return play(
+        tcp,
+        rf"""
 S: * OK [CAPABILITY {CAPABILITIES} AUTH=SCRAM-SHA-256] Dovecot ready.
 C: A1 AUTHENTICATE SCRAM-SHA-256 {first}
 S: + {challenge}
@@ -107,26 +118,38 @@ S: A8 OK Idle completed.
 C: A9 LOGOUT
 S: * BYE Logging out
 S: A9 OK Logout completed.
-""").close(SERVER)
+""",
+    ).close(SERVER)
 
 
-@sample("genuine-session", "A mail program signs in with SCRAM-SHA-256, reads one message, idles and logs out.",
-        verdicts={"genuine": 1}, protocol="imap")
+@sample(
+    "genuine-session",
+    "A mail program signs in with SCRAM-SHA-256, reads one message, idles and logs out.",
+    verdicts={"genuine": 1},
+    protocol="imap",
+)
 def genuine_session(trace: Trace) -> None:
     mail_program(Tcp(trace, workstation(40), mail_server()))
 
 
-@sample("starttls", "Greeting, STARTTLS, a real TLS 1.3 handshake and the encrypted session.",
-        verdicts={"genuine": 1}, protocol="imap+starttls")
+@sample(
+    "starttls",
+    "Greeting, STARTTLS, a real TLS 1.3 handshake and the encrypted session.",
+    verdicts={"genuine": 1},
+    protocol="imap+starttls",
+)
 def starttls(trace: Trace) -> None:
-    tcp = play(Tcp(trace, workstation(41), provider()), f"""
+    tcp = play(
+        Tcp(trace, workstation(41), provider()),
+        f"""
 S: * OK [CAPABILITY {CAPABILITIES} STARTTLS LOGINDISABLED] Dovecot ready.
 C: a1 CAPABILITY
 S: * CAPABILITY {CAPABILITIES} STARTTLS LOGINDISABLED
 S: a1 OK Pre-login capabilities listed.
 C: a2 STARTTLS
 S: a2 OK Begin TLS negotiation now.
-""")
+""",
+    )
     encrypted(tcp, "starttls").close(CLIENT)
 
 
@@ -137,11 +160,17 @@ def encrypted(tcp: Tcp, recording: str, pause: float = 0.05) -> Tcp:
     return tcp
 
 
-@sample("compress", "COMPRESS=DEFLATE (RFC 4978): after the OK both directions are deflated IMAP.",
-        verdicts={"genuine": 1}, protocol="imap+compress")
+@sample(
+    "compress",
+    "COMPRESS=DEFLATE (RFC 4978): after the OK both directions are deflated IMAP.",
+    verdicts={"genuine": 1},
+    protocol="imap+compress",
+)
 def compress(trace: Trace) -> None:
     first, challenge, proof, verifier = scram_sha_256("jonas", "hunter2")
-    tcp = play(Tcp(trace, workstation(42, "linux"), mail_server()), f"""
+    tcp = play(
+        Tcp(trace, workstation(42, "linux"), mail_server()),
+        f"""
 S: * OK [CAPABILITY {CAPABILITIES} AUTH=SCRAM-SHA-256] Dovecot ready.
 C: c1 AUTHENTICATE SCRAM-SHA-256 {first}
 S: + {challenge}
@@ -153,24 +182,36 @@ C: c2 NOOP
 S: c2 OK NOOP completed.
 C: c3 COMPRESS DEFLATE
 S: c3 OK Begin compression.
-""")
+""",
+    )
     for side, data in load("compress"):
         tcp.say(side, data, 0.08 if side == CLIENT else 0.0)
     tcp.close(SERVER)
 
 
-@sample("imap-on-other-port", "Genuine IMAP on port 2143, where no port list would look for it.",
-        verdicts={"genuine": 1}, protocol="imap", alerts=("verdict",))
+@sample(
+    "imap-on-other-port",
+    "Genuine IMAP on port 2143, where no port list would look for it.",
+    verdicts={"genuine": 1},
+    protocol="imap",
+    alerts=("verdict",),
+)
 def imap_on_other_port(trace: Trace) -> None:
     mail_program(Tcp(trace, workstation(43), outside("203.0.113.60"), 2143), "archive", 20.0)
 
 
-@sample("genuine-ipv6", "The same kind of session over IPv6, with the server's own odd spelling and pipelined commands.",
-        verdicts={"genuine": 1}, protocol="imap")
+@sample(
+    "genuine-ipv6",
+    "The same kind of session over IPv6, with the server's own odd spelling and pipelined commands.",
+    verdicts={"genuine": 1},
+    protocol="imap",
+)
 def genuine_ipv6(trace: Trace) -> None:
     client, server = inside("2001:db8:20:1::44", 0x44, "linux"), inside("2001:db8:20::25", 0x25)
     first, challenge, proof, verifier = scram_sha_256("noor", "hunter2")
-    play(Tcp(trace, client, server), rf"""
+    play(
+        Tcp(trace, client, server),
+        rf"""
 S: * OK IMAP4rev1 service ready on mail.example.org
 C: 0 CAPABILITY
 C: 1 ID NIL
@@ -200,4 +241,5 @@ S: 4 OK STATUS completed
 C: 5 LOGOUT
 S: * BYE see you
 S: 5 OK LOGOUT completed
-""").close(SERVER)
+""",
+    ).close(SERVER)

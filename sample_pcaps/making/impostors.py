@@ -25,10 +25,21 @@ def ssh_packet(payload: bytes, block: int = 8) -> bytes:
 
 def ssh_kexinit(trace: Trace) -> bytes:
     """RFC 4253 section 7.1."""
-    lists = ["curve25519-sha256,ecdh-sha2-nistp256,diffie-hellman-group14-sha256", "ssh-ed25519,rsa-sha2-512",
-             "chacha20-poly1305@openssh.com,aes128-ctr", "chacha20-poly1305@openssh.com,aes128-ctr",
-             "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""]
-    return ssh_packet(b"\x14" + trace.random.randbytes(16) + b"".join(ssh_string(names.encode()) for names in lists) + bytes(5))
+    lists = [
+        "curve25519-sha256,ecdh-sha2-nistp256,diffie-hellman-group14-sha256",
+        "ssh-ed25519,rsa-sha2-512",
+        "chacha20-poly1305@openssh.com,aes128-ctr",
+        "chacha20-poly1305@openssh.com,aes128-ctr",
+        "hmac-sha2-256",
+        "hmac-sha2-256",
+        "none",
+        "none",
+        "",
+        "",
+    ]
+    return ssh_packet(
+        b"\x14" + trace.random.randbytes(16) + b"".join(ssh_string(names.encode()) for names in lists) + bytes(5)
+    )
 
 
 def ssh_key_exchange(tcp: Tcp, trace: Trace) -> None:
@@ -41,8 +52,13 @@ def ssh_key_exchange(tcp: Tcp, trace: Trace) -> None:
     tcp.client(ssh_packet(b"\x15"))
 
 
-@sample("ssh-on-143", "An SSH session to an outside server on port 143: a way around the firewall.",
-        verdicts={"not-imap": 1}, protocol="ssh", alerts=("verdict",))
+@sample(
+    "ssh-on-143",
+    "An SSH session to an outside server on port 143: a way around the firewall.",
+    verdicts={"not-imap": 1},
+    protocol="ssh",
+    alerts=("verdict",),
+)
 def ssh_on_143(trace: Trace) -> None:
     tcp = Tcp(trace, workstation(50), outside("203.0.113.80"))
     tcp.server(b"SSH-2.0-OpenSSH_9.6\r\n").client(b"SSH-2.0-OpenSSH_for_Windows_9.5\r\n")
@@ -52,24 +68,39 @@ def ssh_on_143(trace: Trace) -> None:
     tcp.close()
 
 
-@sample("http-beacon", "Every minute a POST in clear HTTP to a raw address on port 143; the answer is a 404 with a large body.",
-        verdicts={"not-imap": 20}, protocol="http", alerts=("verdict",))
+@sample(
+    "http-beacon",
+    "Every minute a POST in clear HTTP to a raw address on port 143; the answer is a 404 with a large body.",
+    verdicts={"not-imap": 20},
+    protocol="http",
+    alerts=("verdict",),
+)
 def http_beacon(trace: Trace) -> None:
     client, server = workstation(51), outside("203.0.113.91")
     for beat in range(20):
         body = base64.b64encode(trace.random.randbytes(trace.random.randrange(300, 420)))
         answer = trace.random.randbytes(1_180 if beat else 9_400)
         tcp = Tcp(trace, client, server, start=60 * beat + trace.random.uniform(-2, 2) + 3)
-        tcp.client(b"POST / HTTP/1.1\r\nUser-Agent: Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 6.1; Trident/7.0)\r\n"
-                   b"Host: 203.0.113.91:143\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-                   b"Content-Length: %d\r\nConnection: close\r\nCache-Control: no-cache\r\n\r\n" % len(body) + body)
-        tcp.server(b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Type: text/html; charset=UTF-8\r\n"
-                   b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(answer) + answer, 0.06)
+        tcp.client(
+            b"POST / HTTP/1.1\r\nUser-Agent: Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 6.1; Trident/7.0)\r\n"
+            b"Host: 203.0.113.91:143\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\nCache-Control: no-cache\r\n\r\n" % len(body) + body
+        )
+        tcp.server(
+            b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Type: text/html; charset=UTF-8\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(answer) + answer,
+            0.06,
+        )
         tcp.close(SERVER)
 
 
-@sample("binary-beacon", "A trojan's keep-alive: frames with a 32-bit little-endian length, every 20 seconds.",
-        verdicts={"not-imap": 1}, shape="length-prefixed-frames", alerts=("verdict", "c2"))
+@sample(
+    "binary-beacon",
+    "A trojan's keep-alive: frames with a 32-bit little-endian length, every 20 seconds.",
+    verdicts={"not-imap": 1},
+    shape="length-prefixed-frames",
+    alerts=("verdict", "c2"),
+)
 def binary_beacon(trace: Trace) -> None:
     def frame(kind: int, body: bytes) -> bytes:
         return struct.pack("<IB", len(body) + 1, kind) + body
@@ -84,8 +115,13 @@ def binary_beacon(trace: Trace) -> None:
     tcp.reset(CLIENT)
 
 
-@sample("fake-greeting", "It greets like IMAP and then speaks binary frames: this fools tools that look at the greeting only.",
-        verdicts={"mimic": 1}, protocol="", alerts=("verdict",))
+@sample(
+    "fake-greeting",
+    "It greets like IMAP and then speaks binary frames: this fools tools that look at the greeting only.",
+    verdicts={"mimic": 1},
+    protocol="",
+    alerts=("verdict",),
+)
 def fake_greeting(trace: Trace) -> None:
     tcp = Tcp(trace, workstation(53), outside("203.0.113.93"))
     tcp.server(b"* OK IMAP4rev1 Service Ready\r\n")
@@ -97,14 +133,24 @@ def fake_greeting(trace: Trace) -> None:
     tcp.close()
 
 
-@sample("tls-direct", "TLS from the first byte on port 143, without a server name, with a self-signed certificate.",
-        verdicts={"not-imap": 1}, protocol="tls", alerts=("verdict",))
+@sample(
+    "tls-direct",
+    "TLS from the first byte on port 143, without a server name, with a self-signed certificate.",
+    verdicts={"not-imap": 1},
+    protocol="tls",
+    alerts=("verdict",),
+)
 def tls_direct(trace: Trace) -> None:
     encrypted(Tcp(trace, workstation(54), outside("203.0.113.94")), "tls-without-sni", 5.0).reset(CLIENT)
 
 
-@sample("fake-tls", "TLS application-data records from the first byte, and never a handshake.",
-        verdicts={"not-imap": 1}, shape="fake-tls", alerts=("verdict",))
+@sample(
+    "fake-tls",
+    "TLS application-data records from the first byte, and never a handshake.",
+    verdicts={"not-imap": 1},
+    shape="fake-tls",
+    alerts=("verdict",),
+)
 def fake_tls(trace: Trace) -> None:
     tcp = Tcp(trace, workstation(55), outside("203.0.113.95"))
     for size in (96, 260, 64, 64, 1_100, 64):
@@ -113,45 +159,79 @@ def fake_tls(trace: Trace) -> None:
     tcp.close()
 
 
-@sample("reverse-shell", "cmd.exe of a workstation, served to somebody outside over port 143.",
-        verdicts={"not-imap": 1}, shape="interactive-shell", alerts=("verdict", "c2"))
+@sample(
+    "reverse-shell",
+    "cmd.exe of a workstation, served to somebody outside over port 143.",
+    verdicts={"not-imap": 1},
+    shape="interactive-shell",
+    alerts=("verdict", "c2"),
+)
 def reverse_shell(trace: Trace) -> None:
     prompt = b"\r\n\r\nC:\\Users\\jonas\\Downloads>"
     tcp = Tcp(trace, workstation(56), outside("203.0.113.96"))
-    tcp.client(b"Microsoft Windows [Version 10.0.19045.5131]\r\n(c) Microsoft Corporation. All rights reserved." + prompt)
+    tcp.client(
+        b"Microsoft Windows [Version 10.0.19045.5131]\r\n(c) Microsoft Corporation. All rights reserved." + prompt
+    )
     for command, output in (
         (b"whoami", b"example\\jonas"),
-        (b"ipconfig", b"\r\nWindows IP Configuration\r\n\r\n\r\nEthernet adapter Ethernet0:\r\n\r\n"
-                      b"   IPv4 Address. . . . . . . . . . . : 10.20.1.56\r\n"
-                      b"   Subnet Mask . . . . . . . . . . . : 255.255.0.0\r\n"
-                      b"   Default Gateway . . . . . . . . . : 10.20.0.1"),
-        (b"net user", b"\r\nUser accounts for \\\\DESK-56\r\n\r\n" + b"-" * 79 + b"\r\nAdministrator            jonas\r\n"
-                      b"The command completed successfully."),
-        (b"dir", b" Volume in drive C has no label.\r\n Volume Serial Number is 5A11-0C2E\r\n\r\n"
-                 b" Directory of C:\\Users\\jonas\\Downloads\r\n\r\n03/03/2026  08:01 AM    <DIR>          .\r\n"
-                 b"               0 File(s)              0 bytes"),
+        (
+            b"ipconfig",
+            (
+                b"\r\nWindows IP Configuration\r\n\r\n\r\nEthernet adapter Ethernet0:\r\n\r\n"
+                b"   IPv4 Address. . . . . . . . . . . : 10.20.1.56\r\n"
+                b"   Subnet Mask . . . . . . . . . . . : 255.255.0.0\r\n"
+                b"   Default Gateway . . . . . . . . . : 10.20.0.1"
+            ),
+        ),
+        (
+            b"net user",
+            b"\r\nUser accounts for \\\\DESK-56\r\n\r\n" + b"-" * 79 + b"\r\nAdministrator            jonas\r\n"
+            b"The command completed successfully.",
+        ),
+        (
+            b"dir",
+            (
+                b" Volume in drive C has no label.\r\n Volume Serial Number is 5A11-0C2E\r\n\r\n"
+                b" Directory of C:\\Users\\jonas\\Downloads\r\n\r\n03/03/2026  08:01 AM    <DIR>          .\r\n"
+                b"               0 File(s)              0 bytes"
+            ),
+        ),
     ):
         tcp.server(command + b"\n", trace.random.uniform(3, 9))
         tcp.client(command + b"\n", 0.01).client(output + prompt, 0.1)
     tcp.reset(SERVER)
 
 
-@sample("unix-shell", "A shell of a Linux server, opened by a flaw in a web application, over port 143.",
-        verdicts={"not-imap": 1}, shape="interactive-shell", alerts=("verdict", "c2"))
+@sample(
+    "unix-shell",
+    "A shell of a Linux server, opened by a flaw in a web application, over port 143.",
+    verdicts={"not-imap": 1},
+    shape="interactive-shell",
+    alerts=("verdict", "c2"),
+)
 def unix_shell(trace: Trace) -> None:
     tcp = Tcp(trace, workstation(57, "linux"), outside("203.0.113.97"))
-    tcp.client(b"bash: cannot set terminal process group (1204): Inappropriate ioctl for device\n"
-               b"bash: no job control in this shell\nwww-data@shop:/var/www/html$ ")
-    for command, output in ((b"id", b"uid=33(www-data) gid=33(www-data) groups=33(www-data)\n"),
-                            (b"uname -a", b"Linux shop 6.1.0-28-amd64 #1 SMP Debian 6.1.119-1 x86_64 GNU/Linux\n"),
-                            (b"ls -la /home", b"total 12\ndrwxr-xr-x  3 root root 4096 Jan 10 11:02 .\n")):
+    tcp.client(
+        b"bash: cannot set terminal process group (1204): Inappropriate ioctl for device\n"
+        b"bash: no job control in this shell\nwww-data@shop:/var/www/html$ "
+    )
+    for command, output in (
+        (b"id", b"uid=33(www-data) gid=33(www-data) groups=33(www-data)\n"),
+        (b"uname -a", b"Linux shop 6.1.0-28-amd64 #1 SMP Debian 6.1.119-1 x86_64 GNU/Linux\n"),
+        (b"ls -la /home", b"total 12\ndrwxr-xr-x  3 root root 4096 Jan 10 11:02 .\n"),
+    ):
         tcp.server(command + b"\n", trace.random.uniform(2, 6))
         tcp.client(output + b"www-data@shop:/var/www/html$ ", 0.05)
     tcp.close(SERVER)
 
 
-@sample("encrypted", "Every byte of both sides looks random from the start, as of obfuscated proxies and some trojans.",
-        verdicts={"not-imap": 1}, shape="fully-encrypted", alerts=("verdict", "c2"))
+@sample(
+    "encrypted",
+    "Every byte of both sides looks random from the start, as of obfuscated proxies and some trojans.",
+    verdicts={"not-imap": 1},
+    shape="fully-encrypted",
+    alerts=("verdict", "c2"),
+)
 def encrypted_tunnel(trace: Trace) -> None:
     tcp = Tcp(trace, workstation(58), outside("203.0.113.98"))
     for number in range(14):
@@ -160,20 +240,32 @@ def encrypted_tunnel(trace: Trace) -> None:
     tcp.close()
 
 
-@sample("stager", "The first stage of an implant: the server sends a length and then a Windows program.",
-        verdicts={"not-imap": 1}, shape="executable-stage", alerts=("verdict", "c2"))
+@sample(
+    "stager",
+    "The first stage of an implant: the server sends a length and then a Windows program.",
+    verdicts={"not-imap": 1},
+    shape="executable-stage",
+    alerts=("verdict", "c2"),
+)
 def stager(trace: Trace) -> None:
     # A header and a DOS stub that cannot run, then noise: enough to be recognised, harmless by construction.
     header = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00\xb8" + bytes(7) + b"@" + bytes(35)
-    program = (header + struct.pack("<I", 0x80) + bytes(14) + b"This program cannot be run in DOS mode.\r\r\n$").ljust(0x80, b"\0")
+    program = (header + struct.pack("<I", 0x80) + bytes(14) + b"This program cannot be run in DOS mode.\r\r\n$").ljust(
+        0x80, b"\0"
+    )
     program += b"PE\0\0\x64\x86" + bytes(18) + trace.random.randbytes(23_000)
     tcp = Tcp(trace, workstation(59), outside("203.0.113.99"))
     tcp.server(struct.pack("<I", len(program)), 0.1).server(program)
     tcp.client(trace.random.randbytes(180), 2.0).reset(SERVER)
 
 
-@sample("gh0st", "A Gh0st check-in and its acknowledgement: magic, two lengths, a zlib stream.",
-        verdicts={"not-imap": 1}, protocol="gh0st", alerts=("verdict", "c2"))
+@sample(
+    "gh0st",
+    "A Gh0st check-in and its acknowledgement: magic, two lengths, a zlib stream.",
+    verdicts={"not-imap": 1},
+    protocol="gh0st",
+    alerts=("verdict", "c2"),
+)
 def gh0st(trace: Trace) -> None:
     def unit(body: bytes) -> bytes:
         # Stored blocks, because two builds of zlib may pack the same bytes differently; the zlib header is level 6's.
@@ -188,8 +280,13 @@ def gh0st(trace: Trace) -> None:
     tcp.reset(CLIENT)
 
 
-@sample("socks-proxy", "A SOCKS5 proxy on port 143: relays through a host that only seems to be a mail server.",
-        verdicts={"not-imap": 2}, protocol="socks5", alerts=("verdict",))
+@sample(
+    "socks-proxy",
+    "A SOCKS5 proxy on port 143: relays through a host that only seems to be a mail server.",
+    verdicts={"not-imap": 2},
+    protocol="socks5",
+    alerts=("verdict",),
+)
 def socks_proxy(trace: Trace) -> None:
     for number, target in enumerate((b"www.example.com", b"files.example.net")):
         tcp = Tcp(trace, workstation(61, "linux"), outside("203.0.113.101"), start=4 * number)
@@ -200,10 +297,17 @@ def socks_proxy(trace: Trace) -> None:
         tcp.server(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n", 0.1).close()
 
 
-@sample("pop3-on-143", "An administrator's mistake: the POP3 service listens on port 143.",
-        verdicts={"not-imap": 1}, protocol="pop3", alerts=("verdict",))
+@sample(
+    "pop3-on-143",
+    "An administrator's mistake: the POP3 service listens on port 143.",
+    verdicts={"not-imap": 1},
+    protocol="pop3",
+    alerts=("verdict",),
+)
 def pop3_on_143(trace: Trace) -> None:
-    play(Tcp(trace, workstation(62), provider()), """
+    play(
+        Tcp(trace, workstation(62), provider()),
+        """
 S: +OK POP3 server ready
 C: CAPA
 S: +OK
@@ -212,11 +316,16 @@ S: UIDL
 S: .
 C: QUIT
 S: +OK bye
-""").close(SERVER)
+""",
+    ).close(SERVER)
 
 
-@sample("wrong-tags", "It looks like IMAP line by line, but the server answers tags that nobody sent and obeys without a login.",
-        verdicts={"mimic": 1}, alerts=("verdict",))
+@sample(
+    "wrong-tags",
+    "It looks like IMAP line by line, but the server answers tags that nobody sent and obeys without a login.",
+    verdicts={"mimic": 1},
+    alerts=("verdict",),
+)
 def wrong_tags(trace: Trace) -> None:
     tcp = play(Tcp(trace, workstation(63), outside("203.0.113.103")), "S: * OK IMAP4rev1 ready")
     for number in range(8):
@@ -225,22 +334,42 @@ def wrong_tags(trace: Trace) -> None:
     tcp.close()
 
 
-@sample("udp-143", "Datagrams to port 143: IMAP has never used UDP.",
-        verdicts={"not-imap": 1}, alerts=("udp",))
+@sample("udp-143", "Datagrams to port 143: IMAP has never used UDP.", verdicts={"not-imap": 1}, alerts=("udp",))
 def udp_143(trace: Trace) -> None:
     client, server = workstation(64, "linux"), outside("203.0.113.104")
     port = client.ephemeral_port()
     for beat in range(8):
         start = at(15 * beat + trace.random.uniform(0, 0.5))
-        datagram(trace, start, client, server, port, 143, b"\xa7\x01" + struct.pack(">HI", beat, 48) + trace.random.randbytes(48))
-        datagram(trace, start + trace.jitter(26_000_000), server, client, 143, port,
-                 b"\xa7\x02" + struct.pack(">HI", beat, 16) + trace.random.randbytes(16))
+        datagram(
+            trace,
+            start,
+            client,
+            server,
+            port,
+            143,
+            b"\xa7\x01" + struct.pack(">HI", beat, 48) + trace.random.randbytes(48),
+        )
+        datagram(
+            trace,
+            start + trace.jitter(26_000_000),
+            server,
+            client,
+            143,
+            port,
+            b"\xa7\x02" + struct.pack(">HI", beat, 16) + trace.random.randbytes(16),
+        )
 
 
-@sample("http-probe", "A scanner sends an HTTP request to a real IMAP server: the server is genuine, the client is not.",
-        verdicts={"genuine|undecided": 1}, protocol="imap")
+@sample(
+    "http-probe",
+    "A scanner sends an HTTP request to a real IMAP server: the server is genuine, the client is not.",
+    verdicts={"genuine|undecided": 1},
+    protocol="imap",
+)
 def http_probe(trace: Trace) -> None:
-    play(Tcp(trace, stranger(78), mail_server()), f"""
+    play(
+        Tcp(trace, stranger(78), mail_server()),
+        f"""
 S: * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] Dovecot ready.
 C: GET / HTTP/1.1
 C: Host: 10.20.0.25:143
@@ -253,4 +382,5 @@ S: User-Agent: BAD Error in IMAP command probe/1.0: Unknown command.
 S: Accept: BAD Error in IMAP command */*: Unknown command.
 S: * BAD Error in IMAP command received by server.
 S: * BYE Too many invalid IMAP commands.
-""").close(SERVER)
+""",
+    ).close(SERVER)

@@ -116,8 +116,18 @@ class Tcp:
     most MSS, and an orderly end. `now` is the time of the newest packet.
     """
 
-    def __init__(self, trace: Trace, client: Host, server: Host, port: int = 143, *, start: float = 0.0,
-                 rtt_ms: float = 24.0, source_port: int | None = None, connect: bool = True) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        client: Host,
+        server: Host,
+        port: int = 143,
+        *,
+        start: float = 0.0,
+        rtt_ms: float = 24.0,
+        source_port: int | None = None,
+        connect: bool = True,
+    ) -> None:
         self.trace = trace
         self.hosts = (client, server)
         self.ports = (source_port or client.ephemeral_port(), port)
@@ -154,9 +164,18 @@ class Tcp:
         other = 1 - side
         acknowledges = "A" in flags
         segment = TCP(
-            sport=self.ports[side], dport=self.ports[other], flags=flags,
-            seq=self.sequence[side], ack=self.sequence[other] if acknowledges else 0,
-            window=64_240 if "S" in flags else 0 if "R" in flags else 502 if self.hosts[side].system == "linux" else 1_026,
+            sport=self.ports[side],
+            dport=self.ports[other],
+            flags=flags,
+            seq=self.sequence[side],
+            ack=self.sequence[other] if acknowledges else 0,
+            window=64_240
+            if "S" in flags
+            else 0
+            if "R" in flags
+            else 502
+            if self.hosts[side].system == "linux"
+            else 1_026,
             options=[] if "R" in flags else self._options(side, "S" in flags),
         )
         self.trace.add(self.now, self.hosts[side], self.hosts[other], segment / Raw(data) if data else segment)
@@ -198,7 +217,7 @@ class Tcp:
         else:
             self.now += round(pause * SECOND)
         self._react(side)
-        pieces = [data[i:i + self.limit] for i in range(0, len(data), self.limit)]
+        pieces = [data[i : i + self.limit] for i in range(0, len(data), self.limit)]
         for number, piece in enumerate(pieces, 1):
             if number > 1:
                 self.now += self.trace.jitter(MILLISECOND // 50)

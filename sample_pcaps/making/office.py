@@ -20,13 +20,22 @@ def ask_name(trace: Trace, seconds: float, client: Host, name: str, address: str
     port = client.ephemeral_port()
     datagram(trace, at(seconds), client, server, port, 53, struct.pack(">6H", number, 0x0100, 1, 0, 0, 0) + question)
     answer = b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 300, 4) + bytes(map(int, address.split(".")))
-    datagram(trace, at(seconds) + trace.jitter(3_000_000), server, client, 53, port,
-             struct.pack(">6H", number, 0x8180, 1, 1, 0, 0) + question + answer)
+    datagram(
+        trace,
+        at(seconds) + trace.jitter(3_000_000),
+        server,
+        client,
+        53,
+        port,
+        struct.pack(">6H", number, 0x8180, 1, 1, 0, 0) + question + answer,
+    )
 
 
 def send_mail(trace: Trace, seconds: float, sender: Host, server: Host, port: int = 25) -> None:
     """A message over SMTP (RFC 5321)."""
-    play(Tcp(trace, sender, server, port, start=seconds), """
+    play(
+        Tcp(trace, sender, server, port, start=seconds),
+        """
 S: 220 mail.example.org ESMTP
 C: EHLO desk.example.org
 S: 250-mail.example.org
@@ -44,12 +53,15 @@ C: .
 S: 250 2.0.0 Ok: queued as 4F1C22A0
 C: QUIT
 S: 221 2.0.0 Bye
-""").close(SERVER)
+""",
+    ).close(SERVER)
 
 
 def collect_mail(trace: Trace, seconds: float, client: Host, server: Host) -> None:
     """POP3 in the clear (RFC 1939)."""
-    play(Tcp(trace, client, server, 110, start=seconds), """
+    play(
+        Tcp(trace, client, server, 110, start=seconds),
+        """
 S: +OK POP3 ready
 C: USER omar
 S: +OK
@@ -59,7 +71,8 @@ C: STAT
 S: +OK 0 0
 C: QUIT
 S: +OK bye
-""").close(SERVER)
+""",
+    ).close(SERVER)
 
 
 def remote_shell(trace: Trace, seconds: float, client: Host, server: Host) -> None:
@@ -79,14 +92,21 @@ def browse(trace: Trace, seconds: float, client: Host) -> None:
     tcp = Tcp(trace, client, plain, 80, start=seconds)
     page = b"<html>" + b"<p>news of the day</p>" * 160 + b"</html>"
     tcp.client(b"GET /news HTTP/1.1\r\nHost: www.example.net\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n")
-    tcp.server(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page) + page, 0.03).close()
+    tcp.server(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page) + page, 0.03
+    ).close()
     ask_name(trace, seconds + 1.0, client, "www.example.com", secure.address)
     encrypted(Tcp(trace, client, secure, 443, start=seconds + 1.1), "office-https").close()
 
 
-@sample("office-day", "An ordinary office for ten minutes: web, DNS, SSH, SMTP, POP3, IMAPS, genuine IMAP of several desks (one with STARTTLS to a "
-        "provider), and one outside visitor who guesses passwords.",
-        verdicts={"genuine": 11}, protocol="imap", alerts=("credentials",))
+@sample(
+    "office-day",
+    "An ordinary office for ten minutes: web, DNS, SSH, SMTP, POP3, IMAPS, genuine IMAP of several desks (one with "
+    "STARTTLS to a provider), and one outside visitor who guesses passwords.",
+    verdicts={"genuine": 11},
+    protocol="imap",
+    alerts=("credentials",),
+)
 def office_day(trace: Trace) -> None:
     desks = [workstation(20 + number, "windows" if number % 3 else "linux") for number in range(6)]
     server, outer = mail_server(), provider()
@@ -95,13 +115,20 @@ def office_day(trace: Trace) -> None:
         browse(trace, 260.0 + 31 * number, desk)
         ask_name(trace, 11.0 + 40 * number, desk, "mail.example.org", server.address)
         if number < 4:
-            mail_program(Tcp(trace, desk, server, start=11.1 + 40 * number), ("maria", "jonas", "ines", "omar")[number], 60.0 + 50 * number)
+            mail_program(
+                Tcp(trace, desk, server, start=11.1 + 40 * number),
+                ("maria", "jonas", "ines", "omar")[number],
+                60.0 + 50 * number,
+            )
     encrypted(Tcp(trace, desks[4], outer, 993, start=70.0), "office-imaps", 0.4).close()
-    tcp = play(Tcp(trace, desks[5], outer, start=90.0), """
+    tcp = play(
+        Tcp(trace, desks[5], outer, start=90.0),
+        """
 S: * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready
 C: t1 STARTTLS
 S: t1 OK go ahead
-""")
+""",
+    )
     encrypted(tcp, "starttls", 0.2).close()
     send_mail(trace, 120.0, desks[0], server)
     send_mail(trace, 205.0, server, outside("203.0.113.40"))

@@ -38,8 +38,7 @@ def record_all() -> None:
         "compress": _deflate(COMPRESSED_DIALOGUE),
     }
     lines = [
-        f"  {json.dumps(name)}: "
-        + json.dumps([[side, base64.b64encode(data).decode()] for side, data in flights])
+        f"  {json.dumps(name)}: " + json.dumps([[side, base64.b64encode(data).decode()] for side, data in flights])
         for name, flights in made.items()
     ]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
@@ -48,7 +47,7 @@ def record_all() -> None:
 IMAP_INSIDE: Flights = [
     (CLIENT, b"a3 CAPABILITY\r\n"),
     (SERVER, b"* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR IDLE UIDPLUS AUTH=PLAIN\r\na3 OK done\r\n"),
-    (CLIENT, b"a4 LOGIN \"maria\" \"hunter2\"\r\n"),
+    (CLIENT, b'a4 LOGIN "maria" "hunter2"\r\n'),
     (SERVER, b"a4 OK logged in\r\n"),
     (CLIENT, b"a5 SELECT INBOX\r\n"),
     (SERVER, b"* 18 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 1772000000] valid\r\na5 OK [READ-WRITE] done\r\n"),
@@ -63,18 +62,34 @@ BEACON_INSIDE: Flights = [
 ]
 WEB_INSIDE: Flights = [
     (CLIENT, b"GET / HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\n\r\n"),
-    (SERVER, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2600\r\n\r\n" + b"<p>example</p>\n" * 173 + b"     "),
+    (
+        SERVER,
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2600\r\n\r\n"
+        + b"<p>example</p>\n" * 173
+        + b"     ",
+    ),
 ]
 COMPRESSED_DIALOGUE: Flights = [
     (CLIENT, b"c4 SELECT INBOX\r\n"),
-    (SERVER, b"* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n* 3 EXISTS\r\n* 0 RECENT\r\n"
-             b"* OK [UIDVALIDITY 1772000001] UIDs valid\r\n* OK [UIDNEXT 41] Predicted next UID\r\n"
-             b"c4 OK [READ-WRITE] Select completed.\r\n"),
+    (
+        SERVER,
+        (
+            b"* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n* 3 EXISTS\r\n* 0 RECENT\r\n"
+            b"* OK [UIDVALIDITY 1772000001] UIDs valid\r\n* OK [UIDNEXT 41] Predicted next UID\r\n"
+            b"c4 OK [READ-WRITE] Select completed.\r\n"
+        ),
+    ),
     (CLIENT, b"c5 UID FETCH 38:40 (UID FLAGS ENVELOPE)\r\n"),
-    (SERVER, b"".join(
-        b'* %d FETCH (UID %d FLAGS (\\Seen) ENVELOPE ("Mon, 02 Mar 2026 0%d:14:00 +0000" "Minutes %d" '
-        b'(("Ines" NIL "ines" "example.org")) NIL NIL (("Team" NIL "team" "example.org")) NIL NIL NIL '
-        b'"<%d@example.org>"))\r\n' % (i, 37 + i, i, i, i) for i in (1, 2, 3)) + b"c5 OK Fetch completed.\r\n"),
+    (
+        SERVER,
+        b"".join(
+            b'* %d FETCH (UID %d FLAGS (\\Seen) ENVELOPE ("Mon, 02 Mar 2026 0%d:14:00 +0000" "Minutes %d" '
+            b'(("Ines" NIL "ines" "example.org")) NIL NIL (("Team" NIL "team" "example.org")) NIL NIL NIL '
+            b'"<%d@example.org>"))\r\n' % (i, 37 + i, i, i, i)
+            for i in (1, 2, 3)
+        )
+        + b"c5 OK Fetch completed.\r\n",
+    ),
     (CLIENT, b"c6 LOGOUT\r\n"),
     (SERVER, b"* BYE Logging out\r\nc6 OK Logout completed.\r\n"),
 ]
@@ -88,8 +103,24 @@ def _deflate(dialogue: Flights) -> Flights:
 
 def _certificate(folder: Path, name: str) -> Path:
     target = folder / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-               "-days", "365", "-subj", f"/CN={name}", "-keyout", str(folder / "key.pem"), "-out", str(target)]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "365",
+        "-subj",
+        f"/CN={name}",
+        "-keyout",
+        str(folder / "key.pem"),
+        "-out",
+        str(target),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     target.write_bytes(target.read_bytes() + (folder / "key.pem").read_bytes())
     return target
@@ -105,8 +136,10 @@ def _tls(sni: bytes | None, version: ssl.TLSVersion, subject: str, inside: Fligh
         for context in contexts:
             context.maximum_version = version
     pipes = [(ssl.MemoryBIO(), ssl.MemoryBIO()) for _ in contexts]
-    ends = [contexts[CLIENT].wrap_bio(*pipes[CLIENT], server_hostname=sni.decode() if sni else None),
-            contexts[SERVER].wrap_bio(*pipes[SERVER], server_side=True)]
+    ends = [
+        contexts[CLIENT].wrap_bio(*pipes[CLIENT], server_hostname=sni.decode() if sni else None),
+        contexts[SERVER].wrap_bio(*pipes[SERVER], server_side=True),
+    ]
     flights: Flights = []
 
     def carry(side: int) -> None:
