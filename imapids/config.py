@@ -33,6 +33,10 @@ class DecodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of fragments held in all."""
     fragment_timeout_ns: int = 30 * 10**9
     """RFC 791 suggests 15 s, RFC 8200 demands 60 s; Linux uses 30 s."""
+    encapsulations: int = 16_384
+    """Distinct paths of VLANs and tunnels: a real network has some hundreds, forged ids must not fill memory."""
+    icmp_errors: int = 4_096
+    """ICMP errors of one batch that are handed on; the rest is counted."""
 
 
 class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +66,6 @@ class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Where nobody acknowledges, a hole that this many later segments do not fill is a gap."""
     history_bytes: int = 4_096
     """Delivered bytes kept a direction, to compare with later copies of the same range."""
-    peek_bytes: int = 1_024
-    """First bytes a side kept of flows on the related mail ports, for the exposure sheet."""
 
 
 class DialogueLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,23 @@ class DialogueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Anomaly lines of one kind for each flow; the rest is counted in the session record."""
 
 
+class DetectLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the rules may remember (an attacker decides how many subjects and groups there are)."""
+
+    open_alerts: int = 65_536
+    """Rolling alerts at one time (about 1 KiB each); the one that was quiet longest gets its `final` line first."""
+    alert_idle_ns: int = 24 * 3_600 * 10**9
+    """A rolling alert that was quiet for a day of packet time ends; what follows is a new one."""
+    alerts_per_event: int = 16
+    """Rules that may fire on one event, the most severe first; the rest is counted."""
+    groups: int = 65_536
+    """Groups (values of `group-by`) that one correlation follows; the quietest is dropped."""
+    group_entries: int = 4_096
+    """Events remembered in one group of a correlation; the oldest is dropped."""
+    memo_entries: int = 4_096
+    """Remembered answers of one field or one combination of fields; a full memo starts anew."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """All limits of a run."""
 
@@ -104,6 +123,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     decode: DecodeLimits = DecodeLimits()
     flows: FlowLimits = FlowLimits()
     dialogue: DialogueLimits = DialogueLimits()
+    detect: DetectLimits = DetectLimits()
 
 
 MAIL_PORTS = (25, 110, 465, 587, 993, 995)

@@ -1,1 +1,5 @@
-"""TODO"""
+"""Segments to ordered bytes: the flow table, stream assembly and reassembly."""
+
+from imapids.flows.table import FlowTable
+
+__all__ = ["FlowTable"]

@@ -43,6 +43,9 @@ class RuleInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     """ATT&CK tactic names as Sigma tags write them: command-and-control."""
     references: list[str] = []
     falsepositives: list[str] = []
+    created: str = ""
+    """Date of the rule, yyyy-mm-dd."""
+    modified: str = ""
 
 
 class Alert(msgspec.Struct, kw_only=True):

@@ -30,8 +30,6 @@ class Flow(msgspec.Struct, kw_only=True, weakref=True):
     """outbound, inbound, internal, external, unknown (by --home-net)."""
     watched: bool = True
     """The server's port is on the watch list; false for IMAP found elsewhere."""
-    peeked: bool = False
-    """A related mail port: only the first bytes of each side are delivered."""
     roles_by: str = "syn"
     """How client and server were told apart: syn, port, content, lower-port, first-packet."""
     midstream: bool = False
@@ -160,6 +158,23 @@ class StreamEnd(msgspec.Struct):
 
 
 Piece = StreamChunk | StreamGap | StreamConflict | StreamEnd
+
+
+class FlowAccount(msgspec.Struct):
+    """What the flow table did in a run."""
+
+    flows: int = 0
+    """Conversations of any port."""
+    selected: int = 0
+    one_sided: int = 0
+    """Selected flows of which one side sent nothing that the capture holds, although payload was seen."""
+    midstream: int = 0
+    payload_bytes: int = 0
+    """Payload bytes of selected TCP flows on the wire, gaps included."""
+    missing_bytes: int = 0
+    """Of these, bytes that the capture does not hold."""
+    limits: dict[str, int] = {}
+    """Limits that were hit, and how often."""
 
 
 class FlowUpdate(msgspec.Struct):

@@ -1,0 +1,122 @@
+"""The flow table's columns: one row for each conversation of any port, grown by doubling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imapids.flows.index import KEY_WORDS
+from imapids.records.packets import I32, I64, U8, U32, U64, Bool
+
+COUNTED, WATCHED, FOUND = 0, 1, 2
+"""Selection of a flow: only counted; on a watched port; found elsewhere by its greeting."""
+
+ROLES = ("syn", "port", "content", "lower-port", "first-packet")
+"""How client and server were told apart, by `FlowColumns.roles`."""
+
+_LAYOUT: tuple[tuple[str, type, int], ...] = (
+    ("keys", np.uint64, KEY_WORDS),
+    ("target", np.int32, 0),       # the row that counts: itself, or the flow that another VLAN's row joined
+    ("live", np.bool_, 0),
+    ("protocol", np.uint8, 0),
+    ("path", np.uint32, 0),        # encapsulation of the first packet
+    ("source", np.int32, 0),       # capture of the first packet
+    ("client_end", np.uint8, 0),   # which end of the key opened the flow: 0 the first, 1 the second
+    ("roles", np.uint8, 0),
+    ("selected", np.uint8, 0),
+    ("first_ns", np.int64, 0),
+    ("last_ns", np.int64, 0),
+    ("last_clock", np.int64, 0),   # of the monotonous clock that expiry uses
+    ("first_number", np.int64, 0),
+    ("last_number", np.int64, 0),
+    ("first_seq", np.uint32, 0),
+    ("packets", np.int64, 2),      # by end
+    ("bytes", np.int64, 2),        # payload bytes on the wire, by end
+    ("flags", np.uint8, 2),        # TCP flags or-ed, by end
+    ("isn", np.uint32, 2),         # sequence number of the SYN, by end (where flags hold SYN)
+    ("spoke", np.bool_, 2),        # payload was seen, by end
+    ("known", np.bool_, 2),        # next_seq is known, by end
+    ("next_seq", np.uint32, 2),    # the byte expected next, by end
+    ("delivered", np.int64, 2),    # stream bytes delivered or declared missing, by end
+    ("slow", np.bool_, 0),         # the per-segment reassembler owns the flow
+    ("unreachable", np.bool_, 0),  # an ICMP error was about this flow
+)
+
+
+class FlowColumns:
+    """Columns of shape (capacity,) or (capacity, 2); rows below `used` may be live."""
+
+    keys: U64
+    target: I32
+    live: Bool
+    protocol: U8
+    path: U32
+    source: I32
+    client_end: U8
+    roles: U8
+    selected: U8
+    first_ns: I64
+    last_ns: I64
+    last_clock: I64
+    first_number: I64
+    last_number: I64
+    first_seq: U32
+    packets: I64
+    bytes: I64
+    flags: U8
+    isn: U32
+    spoke: Bool
+    known: Bool
+    next_seq: U32
+    delivered: I64
+    slow: Bool
+    unreachable: Bool
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self.capacity = capacity
+        self.used = 0
+        self.free: list[npt.NDArray[np.int32]] = []
+        for name, dtype, width in _LAYOUT:
+            setattr(self, name, np.zeros((capacity, width) if width else capacity, dtype))
+
+    def room(self) -> int:
+        """Rows that can be taken without growing."""
+        return self.capacity - self.used + sum(len(rows) for rows in self.free)
+
+    def grow(self, capacity: int) -> None:
+        """Makes every column longer."""
+        for name, dtype, width in _LAYOUT:
+            old = getattr(self, name)
+            new: npt.NDArray[Any] = np.zeros((capacity, width) if width else capacity, dtype)
+            new[: self.capacity] = old
+            setattr(self, name, new)
+        self.capacity = capacity
+
+    def take(self, count: int) -> I32:
+        """Numbers of `count` cleared rows; the caller made room for them."""
+        parts: list[npt.NDArray[np.int32]] = []
+        missing = count
+        while missing and self.free:
+            rows = self.free.pop()
+            if len(rows) > missing:
+                self.free.append(rows[missing:])
+                rows = rows[:missing]
+            parts.append(rows)
+            missing -= len(rows)
+        if missing:
+            parts.append(np.arange(self.used, self.used + missing, dtype=np.int32))
+            self.used += missing
+        rows = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        for name, _, _ in _LAYOUT:
+            getattr(self, name)[rows] = 0
+        self.target[rows] = rows
+        self.live[rows] = True
+        return rows
+
+    def keep(self, live: Bool) -> None:
+        """Clears the rows (below `used`) that are not marked, and makes them the free ones."""
+        self.live[: self.used] = live
+        spare = np.flatnonzero(~live).astype(np.int32)
+        self.free = [spare] if spare.size else []

@@ -1,0 +1,142 @@
+"""Finds the flow of each segment: a hash index over packed keys, looked up for whole batches at once."""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+import numpy.typing as npt
+
+from imapids.records.packets import I32, I64, Bool
+from imapids.records.segments import SegmentBatch
+
+KEY_WORDS = 5
+"""A key is five 64-bit words: both addresses (two words each), then ports, encapsulation and protocol."""
+
+Keys = npt.NDArray[np.uint64]
+"""Shape (n, KEY_WORDS)."""
+
+
+def canonical_keys(batch: SegmentBatch) -> tuple[Keys, Bool]:
+    """Direction-free keys of a batch, and for each segment whether its sender is the key's second end.
+
+    Keys are packed words, never tuples of ints: those can be made to collide in a Python dict.
+    """
+    src_hi, src_lo, dst_hi, dst_lo = batch.src_hi, batch.src_lo, batch.dst_hi, batch.dst_lo
+    src_port, dst_port = batch.src_port, batch.dst_port
+    swapped: Bool = src_lo > dst_lo
+    ties = src_lo == dst_lo
+    if ties.any():
+        swapped |= ties & (src_port > dst_port)
+    if src_hi.any() or dst_hi.any():  # some IPv6: the high half decides first
+        higher = src_hi != dst_hi
+        swapped = np.where(higher, src_hi > dst_hi, swapped)
+    keys = np.empty((len(batch), KEY_WORDS), np.uint64)
+    keys[:, 0] = np.where(swapped, dst_hi, src_hi)
+    keys[:, 1] = np.where(swapped, dst_lo, src_lo)
+    keys[:, 2] = np.where(swapped, src_hi, dst_hi)
+    keys[:, 3] = np.where(swapped, src_lo, dst_lo)
+    first = np.where(swapped, dst_port, src_port).astype(np.uint64)
+    second = np.where(swapped, src_port, dst_port).astype(np.uint64)
+    rest = (batch.tunnel.astype(np.uint64) << np.uint64(8)) | batch.protocol
+    keys[:, 4] = (first << np.uint64(48)) | (second << np.uint64(32)) | rest
+    return keys, swapped
+
+
+class FlowIndex:
+    """Open-addressing hash index from packed keys to entries, looked up by columns.
+
+    The hash is keyed with random multipliers for each process (no result depends on them), and every hit is
+    verified on the whole key, so crafted keys cannot be confused, only be slower.
+    """
+
+    def __init__(self, slots: int = 1 << 13) -> None:
+        self._mix = np.array([secrets.randbits(64) | 1 for _ in range(KEY_WORDS + 1)], np.uint64)
+        self._reset(slots)
+
+    def _reset(self, slots: int) -> None:
+        self.slots: I32 = np.full(slots, -1, np.int32)
+        self._claim: I32 = np.empty(slots, np.int32)
+        self._shift = np.uint64(64 - (slots.bit_length() - 1))
+        self._mask = np.int64(slots - 1)
+
+    def _home(self, keys: Keys) -> I64:
+        mix = self._mix
+        value = keys[:, 0] * mix[0]
+        for word in range(1, KEY_WORDS):  # fold between words: multiplication alone lets crafted differences cancel
+            value ^= value >> np.uint64(29)
+            value += keys[:, word]
+            value *= mix[word]
+        value ^= value >> np.uint64(32)
+        value *= mix[KEY_WORDS]
+        home: I64 = (value >> self._shift).astype(np.int64)
+        return home
+
+    def find(self, keys: Keys, stored: Keys) -> tuple[I32, I64]:
+        """For each key its entry (-1 where there is none) and the slot where the search ended.
+
+        Args:
+            keys: shape (n, 5).
+            stored: the keys of all entries, shape (entries, 5).
+        """
+        slot = self._home(keys)
+        entry = self.slots[slot]
+        missed = self._differs(entry, keys, stored)
+        pending = np.flatnonzero(missed & (entry >= 0))
+        while pending.size:
+            slot[pending] = (slot[pending] + 1) & self._mask
+            at = self.slots[slot[pending]]
+            entry[pending] = at
+            again = self._differs(at, keys[pending], stored) & (at >= 0)
+            pending = pending[again]
+        return entry, slot
+
+    @staticmethod
+    def _differs(entry: I32, keys: Keys, stored: Keys) -> Bool:
+        held = stored[entry]  # -1 takes the last row: harmless, such entries are empty anyway
+        odd = held[:, 1] ^ keys[:, 1]
+        odd |= held[:, 3] ^ keys[:, 3]
+        odd |= held[:, 4] ^ keys[:, 4]
+        odd |= held[:, 0] ^ keys[:, 0]
+        odd |= held[:, 2] ^ keys[:, 2]
+        different: Bool = odd != 0
+        return different
+
+    def claim(self, positions: I64, slot: I64) -> tuple[I64, I64, I64]:
+        """Groups segments whose keys are new: who comes first of each new key, and who follows whom.
+
+        Returns (winners, losers, their slots): winners are the first positions of keys that may take their slot;
+        losers are to be looked up again once the winners are stored.
+        """
+        at = slot[positions]
+        self._claim[at[::-1]] = positions[::-1].astype(np.int32)  # the earliest position is written last
+        first = self._claim[at] == positions
+        return positions[first], positions[~first], at[first]
+
+    def store(self, slot: I64, entries: I32) -> None:
+        """Puts entries into empty slots."""
+        self.slots[slot] = entries
+
+    def replace(self, key: Keys, stored: Keys, entry: int) -> None:
+        """Points a stored key (shape (1, 5)) to another entry, which holds the same key."""
+        _, slot = self.find(key, stored)
+        self.slots[slot] = entry
+
+    def rebuild(self, entries: I32, stored: Keys, slots: int) -> None:
+        """Makes the index anew for the live entries: the only way in which entries leave it."""
+        self._reset(slots)
+        pending = entries.astype(np.int64)
+        slot = self._home(stored[pending])
+        while pending.size:
+            empty = self.slots[slot] < 0
+            candidates = np.flatnonzero(empty)
+            if candidates.size:
+                at = slot[candidates]
+                self._claim[at[::-1]] = candidates[::-1].astype(np.int32)
+                won = candidates[self._claim[at] == candidates]
+                self.slots[slot[won]] = pending[won].astype(np.int32)
+                rest = np.ones(pending.size, bool)
+                rest[won] = False
+                pending, slot = pending[rest], slot[rest]
+            taken = self.slots[slot] >= 0
+            slot = np.where(taken, (slot + 1) & self._mask, slot)

@@ -1,0 +1,137 @@
+"""Finds where a 5-tuple begins a new conversation: a new handshake after a close, or a pause longer than the timeout.
+
+Whether a packet belongs to the old conversation depends on packet time and flags alone, never on how the packets
+were cut into batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imapids.config import FlowLimits
+from imapids.flows.columns import FlowColumns
+from imapids.records.packets import I32, I64, U8, U16
+from imapids.records.segments import FIN, RST, SYN, TCP, SegmentBatch
+
+_SECOND = 10**9
+_SILENT_REUSE_NS = 30 * _SECOND
+"""A new SYN on a flow that was never seen to close counts as reuse after this pause; a nearer one may be forged."""
+
+Cut = tuple[int, I64, str, int]
+"""(old row, positions of the segments that leave it, reason, time at which the old conversation was over)."""
+
+
+def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
+    """When flows are over if nothing more comes: whole seconds of the clock, so that it can be looked up seldom."""
+    flags, packets = columns.flags[rows], columns.packets[rows]
+    closed = (((flags[:, 0] | flags[:, 1]) & RST) != 0) | ((flags[:, 0] & flags[:, 1] & FIN) != 0)
+    lonely = (packets[:, 0] == 0) | (packets[:, 1] == 0)
+    half_open = lonely & (((flags[:, 0] | flags[:, 1]) & SYN) != 0) & ~columns.spoke[rows].any(axis=1)
+    timeout = np.where(columns.protocol[rows] != TCP, limits.udp_idle_ns, np.where(
+        closed, limits.tcp_closed_ns, np.where(half_open, limits.tcp_half_open_ns, limits.tcp_idle_ns)))
+    due: I64 = -(-(columns.last_clock[rows] + timeout) // _SECOND) * _SECOND
+    return due
+
+
+class ReuseSplitter:
+    """Finds the segments that begin a new conversation on a known 5-tuple."""
+
+    def __init__(self, limits: FlowLimits, columns: FlowColumns) -> None:
+        self.limits = limits
+        self.columns = columns
+        self.shortest_ns = min(limits.tcp_closed_ns, limits.tcp_half_open_ns, limits.tcp_idle_ns, limits.udp_idle_ns)
+
+    def cuts(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, touched: I32, local: U16) -> list[Cut]:
+        """Cuts of a batch, those of one row in order.
+
+        Args:
+            rows: row of each segment; `touched`: those rows, ascending; `local`: index into `touched`.
+        """
+        suspects = self._suspects(batch, rows, end, clock, touched, local)
+        if not suspects.size:
+            return []
+        found: list[Cut] = []
+        chosen = np.zeros(len(touched), bool)
+        chosen[suspects] = True
+        at = np.flatnonzero(chosen[local])
+        at = at[np.argsort(local[at], kind="stable")]
+        bounds = np.flatnonzero(np.diff(local[at], prepend=-1, append=1 << 17))
+        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            self._replay(batch, rows, end, clock, at[start:stop], found)
+        return found
+
+    def _suspects(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, touched: I32, local: U16) -> I64:
+        """Which of the touched rows need a closer look; few, on ordinary traffic."""
+        columns = self.columns
+        doubtful = ~columns.live[touched]
+        first = np.empty(len(touched), np.int64)
+        first[local[::-1]] = np.arange(len(rows) - 1, -1, -1)  # the earliest position is written last
+        doubtful |= clock[first] >= deadlines(self.limits, columns, touched)
+        if int(clock[-1]) - int(clock[0]) >= self.shortest_ns:  # pauses inside the batch
+            order = np.argsort(local, kind="stable")
+            pause = np.diff(clock[order], prepend=clock[order[:1]])
+            long = (pause >= self.shortest_ns) & (np.diff(local[order].astype(np.int32), prepend=-1) == 0)
+            doubtful[local[order[long]]] = True
+        syn = np.flatnonzero((batch.flags & SYN) != 0)
+        if syn.size:
+            group = local[syn].astype(np.int64) * 2 + end[syn]
+            base = np.empty(2 * len(touched), np.uint32)
+            base[group[::-1]] = batch.seq[syn[::-1]]
+            row, side = rows[syn], end[syn]
+            had = (columns.flags[row, side] & SYN) != 0
+            known = np.where(had, columns.isn[row, side], base[group])
+            doubtful[local[syn[batch.seq[syn] != known]]] = True
+        return np.flatnonzero(doubtful)
+
+    def _replay(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, mine: I64, found: list[Cut]) -> None:
+        """Walks the segments of one row as if they came alone, and notes where a new conversation begins."""
+        columns = self.columns
+        row = int(rows[mine[0]])
+        alive = bool(columns.live[row])
+        tcp = int(columns.protocol[row]) == TCP
+        flags = [int(columns.flags[row, 0]), int(columns.flags[row, 1])]
+        packets = [int(columns.packets[row, 0]), int(columns.packets[row, 1])]
+        spoke = bool(columns.spoke[row].any())
+        isn = [int(columns.isn[row, 0]), int(columns.isn[row, 1])]
+        last = int(columns.last_clock[row])
+        current = row
+        steps = zip(mine.tolist(), end[mine].tolist(), clock[mine].tolist(), batch.flags[mine].tolist(),
+                    batch.seq[mine].tolist(), batch.length[mine].tolist(), strict=True)
+        for number, (_, side, now, bits, seq, length) in enumerate(steps):
+            reason = ""
+            if not alive:
+                reason = "over"
+            elif packets[0] or packets[1]:
+                due = self._deadline(last, flags, packets, spoke, tcp)
+                closed = (flags[0] | flags[1]) & (RST | FIN)
+                if now >= due:
+                    reason = "idle"
+                    last = due
+                elif bits & SYN and flags[side] & SYN and isn[side] != seq and (
+                        closed or now - last >= _SILENT_REUSE_NS):
+                    reason, last = "reused", now
+            if reason:
+                found.append((current, mine[number:], reason, last))
+                current = -1  # the row that the caller makes for this cut
+                alive, flags, packets, spoke = True, [0, 0], [0, 0], False
+            if bits & SYN and not flags[side] & SYN:
+                isn[side] = seq
+            flags[side] |= bits
+            packets[side] += 1
+            spoke |= length > 0
+            last = now
+
+    def _deadline(self, last: int, flags: list[int], packets: list[int], spoke: bool, tcp: bool) -> int:
+        """The scalar twin of `deadlines`."""
+        limits = self.limits
+        if not tcp:
+            timeout = limits.udp_idle_ns
+        elif (flags[0] | flags[1]) & RST or flags[0] & flags[1] & FIN:
+            timeout = limits.tcp_closed_ns
+        elif not (packets[0] and packets[1]) and (flags[0] | flags[1]) & SYN and not spoke:
+            timeout = limits.tcp_half_open_ns
+        else:
+            timeout = limits.tcp_idle_ns
+        return -(-(last + timeout) // _SECOND) * _SECOND
+
+

@@ -1,0 +1,426 @@
+"""The flow table: columns for every conversation, ordered bytes for the selected ones, ends by packet time.
+
+Each batch goes: find rows (index) > split reused 5-tuples > select by content > assemble > count > expire. All of
+it works on whole columns; Python looks at single flows only where they are odd, selected or over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from imapids.config import FlowLimits
+from imapids.flows.assembly import Assembler
+from imapids.flows.columns import COUNTED, FOUND, ROLES, WATCHED, FlowColumns
+from imapids.flows.index import FlowIndex, Keys, canonical_keys
+from imapids.flows.joining import VlanJoiner
+from imapids.flows.reuse import Cut, ReuseSplitter, deadlines
+from imapids.protocols.addresses import address_bytes, address_text
+from imapids.protocols.identifiers import flow_hash
+from imapids.records.packets import I32, I64, U8, U16, Bool
+from imapids.records.segments import ACK, FIN, RST, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
+from imapids.records.streams import Flow, FlowAccount, FlowUpdate, Piece, StreamEnd
+
+_SECOND = 10**9
+
+
+class FlowTable:
+    """Follows all conversations of a run."""
+
+    def __init__(self, limits: FlowLimits, encapsulations: EncapsulationTable, *, watch_tcp: Sequence[int] = (143,),
+                 watch_udp: Sequence[int] = (143,), watch_all: bool = False,
+                 direction: Callable[[int, int, int, int], str] | None = None) -> None:
+        """
+        Args:
+            watch_tcp: server ports whose flows are selected; `watch_all` selects every flow.
+            direction: names the direction of a flow from (client hi, lo, server hi, lo).
+        """
+        self.limits = limits
+        self.account = FlowAccount(limits={})
+        self.columns = FlowColumns()
+        self.clock_ns = -(1 << 62)
+        self._encapsulations = encapsulations
+        self._direction = direction
+        self._watch = np.zeros((2, 65_536), bool)
+        self._watch[0, list(watch_tcp)] = True
+        self._watch[1, list(watch_udp)] = True
+        self._watch |= watch_all
+        self._index = FlowIndex()
+        self._assembler = Assembler(limits, self.columns, self._open)
+        self._splitter = ReuseSplitter(limits, self.columns)
+        self._joiner = VlanJoiner(self.columns, encapsulations)
+        self._local = np.zeros(self.columns.capacity, np.uint16)
+        self._sources: list[str] = []
+        self._swept_s = -(1 << 62)
+        self._dead = 0
+        """Rows that are over and not free yet: they leave when the index is made anew."""
+        self._evicted: list[FlowUpdate] = []
+
+    # ---- one batch ----------------------------------------------------------------------------------------------
+
+    def feed(self, batch: SegmentBatch, icmp_errors: Sequence[IcmpError] = ()) -> list[FlowUpdate]:
+        """What a batch brought for the selected flows: bytes, gaps, ends."""
+        if icmp_errors:
+            self._note_icmp(icmp_errors)
+        if not len(batch):
+            return []
+        while len(self._sources) <= batch.source.index:
+            self._sources.append("")
+        self._sources[batch.source.index] = batch.source.name
+        clock = self._advance_clock(batch.time_ns)
+        keys, swapped = canonical_keys(batch)
+        end = swapped.view(np.uint8)
+        rows = self._rows(batch, keys, end, clock)
+        touched, local = self._number(rows)
+        cuts = self._splitter.cuts(batch, rows, end, clock, touched, local)
+        if cuts:
+            rows = self._split(batch, rows, end, clock, keys, cuts)
+            touched, local = self._number(rows)
+        before_greeting = self._find_greetings(batch, rows, end)
+        chosen = self.columns.selected[rows] != COUNTED
+        if before_greeting is not None:
+            chosen &= ~before_greeting
+        positions = np.flatnonzero(chosen)
+        updates = self._assembler.feed(batch, rows, local, end, positions) if positions.size else []
+        self._count(batch, touched, local, end, clock, rows)
+        for row, _, reason, over_ns in cuts:
+            if reason != "over":
+                updates += self._over(np.array([row], np.int32), reason, np.array([over_ns], np.int64))
+        updates += self._expire()
+        self._limit_streams()
+        if self._evicted:
+            updates += self._evicted
+            self._evicted = []
+        return updates
+
+    def _advance_clock(self, time_ns: I64) -> I64:
+        """The monotonous clock of each packet: never back, never forward by more than `forward_jump_ns` at once."""
+        jump = self.limits.forward_jump_ns
+        if self.clock_ns < -(1 << 61):
+            self.clock_ns = int(time_ns[0])
+        clock: I64 = np.maximum.accumulate(np.maximum(time_ns, self.clock_ns))
+        if int(clock[0]) - self.clock_ns > jump or (len(clock) > 1 and int(np.diff(clock).max()) > jump):
+            now, ticks = self.clock_ns, []
+            for stamp in time_ns.tolist():  # rare: a capture with a pause, or an absurd stamp
+                now = max(now, min(stamp, now + jump))
+                ticks.append(now)
+            clock = np.array(ticks, np.int64)
+        self.clock_ns = int(clock[-1])
+        return clock
+
+    def _rows(self, batch: SegmentBatch, keys: Keys, end: U8, clock: I64) -> I32:
+        """The row of each segment; rows of new conversations are made."""
+        columns, index = self.columns, self._index
+        entry, slot = index.find(keys, columns.keys)
+        missing = np.flatnonzero(entry < 0)
+        if not missing.size:
+            return columns.target[entry] if self._joiner.active() else entry
+        if self._make_room(int(missing.size)):  # the index was made anew
+            entry, slot = index.find(keys, columns.keys)
+            missing = np.flatnonzero(entry < 0)
+        made_rows, made_at = [], []
+        while missing.size:
+            winners, losers, at = index.claim(missing, slot)
+            made = columns.take(len(winners))
+            columns.keys[made] = keys[winners]
+            index.store(at, made)
+            entry[winners] = made
+            made_rows.append(made)
+            made_at.append(winners)
+            if losers.size:
+                entry[losers], slot[losers] = index.find(keys[losers], columns.keys)
+            missing = losers[entry[losers] < 0]
+        new, first = np.concatenate(made_rows), np.concatenate(made_at)
+        self._begin(batch, first, new, end, clock)
+        self.account.flows += len(new)
+        if self._joiner.active():
+            order = np.argsort(first)
+            self.account.flows -= self._joiner.join(entry, end, new[order], first[order])
+            return columns.target[entry]
+        return entry
+
+    def _begin(self, batch: SegmentBatch, first: I64, rows: I32, end: U8, clock: I64) -> None:
+        """First facts of new rows: identity, roles, selection."""
+        columns = self.columns
+        columns.protocol[rows] = batch.protocol[first]
+        columns.path[rows] = batch.tunnel[first]
+        columns.source[rows] = batch.source.index
+        columns.first_ns[rows] = columns.last_ns[rows] = batch.time_ns[first]
+        columns.last_clock[rows] = clock[first]
+        columns.first_number[rows] = batch.number[first]
+        columns.first_seq[rows] = batch.seq[first]
+        flags, tcp = batch.flags[first], batch.protocol[first] == TCP
+        kind = (~tcp).astype(np.int64)
+        src_port, dst_port = batch.src_port[first], batch.dst_port[first]
+        to_watched, from_watched = self._watch[kind, dst_port], self._watch[kind, src_port]
+        syn = tcp & ((flags & SYN) != 0)
+        opened = syn & ((flags & ACK) == 0)
+        accepted = syn & ((flags & ACK) != 0)
+        by_port = to_watched != from_watched
+        lower = tcp & (src_port != dst_port)
+        # who is the client: the sender of a SYN; the receiver of a SYN/ACK; who talks to a watched port; for TCP
+        # who has the higher port; else who was seen first
+        sender_is_client = np.where(
+            opened, True, np.where(accepted, False, np.where(
+                by_port, to_watched, np.where(lower, src_port > dst_port, True))))
+        columns.roles[rows] = np.where(syn, 0, np.where(by_port, 1, np.where(lower, 3, 4)))
+        columns.client_end[rows] = np.where(sender_is_client, end[first], 1 - end[first])
+        watched = np.where(sender_is_client, to_watched, from_watched)
+        columns.selected[rows] = np.where(watched, WATCHED, COUNTED)
+        self.account.selected += int(np.count_nonzero(watched))
+
+    def _number(self, rows: I32) -> tuple[I32, U16]:
+        """The rows that a batch touches, ascending, and each segment's place among them."""
+        if len(self._local) < self.columns.capacity:
+            self._local = np.zeros(self.columns.capacity, np.uint16)
+        seen = np.zeros(self.columns.used, bool)
+        seen[rows] = True
+        touched = np.flatnonzero(seen).astype(np.int32)
+        self._local[touched] = np.arange(len(touched), dtype=np.uint16)
+        return touched, self._local[rows]
+
+    def _split(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, keys: Keys,
+               cuts: list[Cut]) -> I32:
+        """Gives conversations that begin on a known 5-tuple rows of their own; fills in the old rows of the cuts."""
+        columns = self.columns
+        rows = rows.copy()
+        if columns.room() < len(cuts):
+            columns.grow(columns.capacity + max(len(cuts), 1024))
+        first = np.array([positions[0] for _, positions, _, _ in cuts], np.int64)
+        made = columns.take(len(cuts))
+        columns.keys[made] = keys[first]
+        self._begin(batch, first, made, end, clock)
+        self.account.flows += len(cuts)
+        for number, ((old, positions, reason, over_ns), new) in enumerate(zip(cuts, made.tolist(), strict=True)):
+            if old < 0:  # a cut of the row that the cut before made
+                cuts[number] = (int(made[number - 1]), positions, reason, over_ns)
+            rows[positions] = new
+            self._index.replace(columns.keys[new : new + 1], columns.keys, new)
+        return rows
+
+    def _find_greetings(self, batch: SegmentBatch, rows: I32, end: U8) -> Bool | None:
+        """Selects flows on any port whose first server bytes look like an IMAP greeting (RFC 9051 section 7.1).
+
+        Returns a mask of the segments that came before the greeting of a flow selected now.
+        """
+        columns = self.columns
+        first_words = (batch.captured >= 5) & (batch.protocol == TCP)
+        first_words &= (columns.selected[rows] == COUNTED) & ~columns.spoke[rows, end]
+        at = np.flatnonzero(first_words)
+        if not at.size:
+            return None
+        group = rows[at].astype(np.int64) * 2 + end[at]
+        _, once = np.unique(group, return_index=True)  # the first segment with payload of each side
+        at = at[once]
+        begin = batch.payload[at]
+        at, begin = at[batch.buffer[begin] == 0x2A], begin[batch.buffer[begin] == 0x2A]
+        at, begin = at[batch.buffer[begin + 1] == 0x20], begin[batch.buffer[begin + 1] == 0x20]
+        view = batch.buffer.data
+        before: Bool | None = None
+        for position, low in zip(at.tolist(), begin.tolist(), strict=True):
+            word = bytes(view[low + 2 : low + 5]).upper()
+            if word not in (b"OK ", b"PRE", b"BYE", b"OK\r"):
+                continue
+            row = int(rows[position])
+            if int(end[position]) == int(columns.client_end[row]):
+                if ROLES[int(columns.roles[row])] == "syn":
+                    continue  # the side that opened the flow says it: no server
+                columns.client_end[row] ^= 1
+                columns.roles[row] = ROLES.index("content")
+            columns.selected[row] = FOUND
+            self.account.selected += 1
+            mine = rows == row
+            mine[position:] = False
+            before = mine if before is None else before | mine
+        return before
+
+    def _count(self, batch: SegmentBatch, touched: I32, local: U16, end: U8, clock: I64, rows: I32) -> None:
+        """Adds the batch to the columns of the touched rows."""
+        columns = self.columns
+        count = len(touched)
+        cell = local.astype(np.int64) * 2 + end
+        packets = np.bincount(cell, minlength=2 * count).reshape(count, 2)
+        sizes = np.bincount(cell, weights=batch.length, minlength=2 * count).reshape(count, 2)
+        columns.packets[touched] += packets
+        columns.bytes[touched] += sizes.astype(np.int64)
+        columns.spoke[touched] |= sizes > 0
+        syn = np.flatnonzero((batch.flags & SYN) != 0)
+        syn = syn[(columns.flags[rows[syn], end[syn]] & SYN) == 0][::-1]
+        columns.isn[rows[syn], end[syn]] = batch.seq[syn]  # backwards: the first SYN of a side stays
+        flags = np.zeros(2 * count, np.uint8)
+        for bits in np.flatnonzero(np.bincount(batch.flags, minlength=256)).tolist():
+            flags[cell[batch.flags == bits]] |= bits
+        columns.flags[touched] |= flags.reshape(count, 2)
+        last = np.empty(count, np.int64)
+        last[local] = np.arange(len(local))
+        columns.last_clock[touched] = clock[last]
+        columns.last_number[touched] = batch.number[last]
+        stamps = np.full(count, -(1 << 62), np.int64)
+        np.maximum.at(stamps, local, batch.time_ns)
+        columns.last_ns[touched] = np.maximum(columns.last_ns[touched], stamps)
+
+    # ---- ends ---------------------------------------------------------------------------------------------------
+
+    def _expire(self) -> list[FlowUpdate]:
+        """Ends flows whose time is over; looked at once a second of packet time."""
+        second = self.clock_ns // _SECOND
+        if second <= self._swept_s:
+            return []
+        self._swept_s = second
+        columns = self.columns
+        rows = self._live_rows()
+        due = deadlines(self.limits, columns, rows)
+        over = due <= self.clock_ns
+        return self._over(rows[over], "idle", due[over]) if over.any() else []
+
+    def _live_rows(self) -> I32:
+        """Rows of conversations that are not over (rows that joined another one left out)."""
+        columns = self.columns
+        used = columns.used
+        own = columns.target[:used] == np.arange(used, dtype=np.int32)
+        return np.flatnonzero(columns.live[:used] & own).astype(np.int32)
+
+    def _make_room(self, count: int) -> bool:
+        """Makes sure that `count` rows can be taken; true if the index was made anew."""
+        columns = self.columns
+        if columns.room() >= count and 2 * (columns.used + count) <= len(self._index.slots):
+            return False
+        alive = columns.used - self._dead - sum(len(rows) for rows in columns.free)
+        wanted = alive + count
+        if wanted > self.limits.flows:
+            self._evict(max(wanted - self.limits.flows, self.limits.flows // 8))
+        capacity = columns.capacity
+        while capacity < min(2 * wanted, self.limits.flows + count):
+            capacity *= 2
+        self._rebuild(capacity)
+        if columns.room() < count:
+            columns.grow(columns.capacity + count)
+        return True
+
+    def _rebuild(self, capacity: int) -> None:
+        """Frees the rows that are over and makes the index anew."""
+        columns = self.columns
+        used = columns.used
+        live = columns.live[:used] & columns.live[columns.target[:used]]
+        self._joiner.forget(~live)
+        columns.keep(live)
+        self._dead = 0
+        if capacity > columns.capacity:
+            columns.grow(capacity)
+        self._index.rebuild(np.flatnonzero(live).astype(np.int32), columns.keys, 4 * columns.capacity)
+
+    def _evict(self, count: int) -> None:
+        """The table is full: conversations that nobody answered go first, then the ones that were quiet longest."""
+        columns = self.columns
+        rows = self._live_rows()
+        unanswered = (columns.packets[rows] == 0).any(axis=1)
+        order = np.lexsort((columns.last_clock[rows], ~unanswered))
+        chosen = np.sort(rows[order[:count]])
+        self._count_limit("flow-table", len(chosen))
+        self._evicted += self._over(chosen, "evicted", np.full(len(chosen), self.clock_ns, np.int64))
+
+    def _limit_streams(self) -> None:
+        streams = self._assembler.streams
+        excess = len(streams) - self.limits.streams
+        if excess <= 0:
+            return
+        rows = np.fromiter(streams, np.int32, len(streams))
+        order = np.lexsort((rows, self.columns.last_clock[rows]))
+        chosen = rows[order[: excess + self.limits.streams // 8]]
+        self._count_limit("streams", len(chosen))
+        self._evicted += self._over(chosen, "evicted", np.full(len(chosen), self.clock_ns, np.int64))
+
+    def _count_limit(self, name: str, times: int) -> None:
+        self.account.limits[name] = self.account.limits.get(name, 0) + times
+
+    def _over(self, rows: I32, reason: str, over_ns: I64) -> list[FlowUpdate]:
+        """Ends flows: takes the rows out of service and hands on the ends of the selected ones."""
+        columns = self.columns
+        columns.live[rows] = False
+        self._dead += len(rows)
+        chosen = columns.selected[rows] != COUNTED
+        rows, over = rows[chosen], over_ns[chosen].tolist()
+        updates = []
+        for row, when, packet in zip(rows.tolist(), over, columns.last_number[rows].tolist(), strict=True):
+            stream = self._assembler.streams.get(row)
+            flow = self._open(row) if stream is None else stream.flow
+            pieces: list[Piece] = self._assembler.finish(row, packet, when)
+            self._complete(row, flow, reason)
+            pieces.append(StreamEnd(when, packet, flow.end_reason))
+            updates.append(FlowUpdate(flow, pieces, row))
+        return updates
+
+    def finish(self) -> list[FlowUpdate]:
+        """The capture is over: all flows end."""
+        rows = self._live_rows()
+        return self._over(rows, "end-of-capture", np.full(len(rows), self.clock_ns, np.int64))
+
+    # ---- records of single flows --------------------------------------------------------------------------------
+
+    def _open(self, row: int) -> Flow:
+        """The record of a selected flow."""
+        columns = self.columns
+        a_hi, a_lo, b_hi, b_lo, rest = columns.keys[row].tolist()
+        first, second = (a_hi, a_lo, rest >> 48), (b_hi, b_lo, rest >> 32 & 0xFFFF)
+        client, server = (second, first) if columns.client_end[row] else (first, second)
+        path = self._encapsulations.paths[int(columns.path[row])]
+        start = int(columns.first_ns[row])
+        identity = b"".join((
+            address_bytes(*first[:2]), address_bytes(*second[:2]), rest.to_bytes(8, "big")[:4], bytes((rest & 0xFF,)),
+            repr((path.vlan, path.tunnels)).encode(), start.to_bytes(8, "big", signed=True),
+            int(columns.first_seq[row]).to_bytes(4, "big")))
+        return Flow(
+            protocol="TCP" if rest & 0xFF == TCP else "UDP",
+            client=address_text(client[0], client[1]), client_port=client[2],
+            server=address_text(server[0], server[1]), server_port=server[2],
+            vlan=path.vlan, tunnels=path.tunnels, source=self._sources[int(columns.source[row])],
+            flow_id=flow_hash(identity), watched=int(columns.selected[row]) == WATCHED,
+            direction=self._direction(client[0], client[1], server[0], server[1]) if self._direction else "unknown",
+            roles_by=ROLES[int(columns.roles[row])], first_packet=int(columns.first_number[row]), start_ns=start,
+            anomalies={}, limits=[],
+        )
+
+    def _complete(self, row: int, flow: Flow, reason: str) -> None:
+        """Fills in what is known when a flow is over."""
+        columns = self.columns
+        client = int(columns.client_end[row])
+        server = 1 - client
+        packets, sizes, flags = columns.packets[row].tolist(), columns.bytes[row].tolist(), columns.flags[row].tolist()
+        flow.end_ns = int(columns.last_ns[row])
+        flow.last_packet = int(columns.last_number[row])
+        flow.packets_client, flow.packets_server = packets[client], packets[server]
+        flow.bytes_client, flow.bytes_server = sizes[client], sizes[server]
+        flow.flags_client, flow.flags_server = flags[client], flags[server]
+        either = flags[0] | flags[1]
+        tcp = flow.protocol == "TCP"
+        flow.midstream = tcp and not either & SYN
+        refused = tcp and flags[server] & RST and not flags[server] & SYN and not sizes[server]
+        if (refused and flags[client] & SYN) or (columns.unreachable[row] and not packets[server]):
+            flow.state = "rejected"
+        elif not packets[server] and not sizes[client]:
+            flow.state = "silent"
+        else:
+            flow.state = "closed" if either & (FIN | RST) else "open"
+        if reason in ("idle", "end-of-capture") and either & (FIN | RST):
+            reason = "rst" if either & RST else "fin"
+        flow.end_reason = reason
+        account = self.account
+        account.midstream += flow.midstream
+        account.one_sided += bool(sizes[0] or sizes[1]) and not (packets[0] and packets[1])
+        if tcp:
+            account.payload_bytes += sizes[0] + sizes[1] + flow.missing_client + flow.missing_server
+            account.missing_bytes += flow.missing_client + flow.missing_server
+        for name in flow.limits:
+            self._count_limit(name, 1)
+
+    def _note_icmp(self, errors: Sequence[IcmpError]) -> None:
+        """Marks the flows that ICMP errors are about (RFC 792: the packet's first bytes come back with the error)."""
+        columns = self.columns
+        for error in errors:
+            ends = sorted(((error.src, error.src_port), (error.dst, error.dst_port)))
+            words = [int.from_bytes(part, "big") for address, _ in ends for part in (address[:8], address[8:])]
+            words.append(ends[0][1] << 48 | ends[1][1] << 32 | error.protocol)
+            entry, _ = self._index.find(np.array([words], np.uint64), columns.keys)
+            if entry[0] >= 0:
+                columns.unreachable[columns.target[entry[0]]] = True
