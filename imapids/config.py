@@ -126,6 +126,33 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     detect: DetectLimits = DetectLimits()
 
 
+DESIGN_MEMORY_BYTES = 400 << 20
+"""What a run with the default limits holds at most (measured on the exhaustion captures)."""
+BASE_MEMORY_BYTES = 112 << 20
+"""Python, NumPy, the rules and the YARA engine: the part that no limit makes smaller."""
+
+
+def limits_within(memory_bytes: int) -> Limits:
+    """Limits for a run that is to hold at most about `memory_bytes`: every table and buffer shrinks or grows alike.
+
+    Raises ValueError below 160 MiB, where too little would be left to follow conversations honestly.
+    """
+    if memory_bytes < 160 << 20:
+        raise ValueError("at least 160M are needed")
+    share = min(8.0, (memory_bytes - BASE_MEMORY_BYTES) / (DESIGN_MEMORY_BYTES - BASE_MEMORY_BYTES))
+    capture, decode, flows = CaptureLimits(), DecodeLimits(), FlowLimits()
+    # A batch never grows: 16 MiB is as fast as more. It must hold one packet of the greatest legal size.
+    batch = min(capture.batch_bytes, max(4 << 20, int(capture.batch_bytes * share)))
+    return Limits(
+        capture=msgspec.structs.replace(capture, batch_bytes=batch, packet_bytes=min(batch, capture.packet_bytes)),
+        decode=msgspec.structs.replace(
+            decode, fragment_bytes=int(decode.fragment_bytes * share), fragment_datagrams=int(decode.fragment_datagrams * share)),
+        flows=msgspec.structs.replace(
+            flows, flows=int(flows.flows * share), streams=int(flows.streams * share),
+            pending_bytes_all=int(flows.pending_bytes_all * share)),
+    )
+
+
 MAIL_PORTS = (25, 110, 465, 587, 993, 995)
 """The related mail ports: flows on them are peeked, for the exposure sheet (DESIGN section 3)."""
 

@@ -1,1 +1,10 @@
-"""TODO"""
+"""Events and rules to alerts: Sigma rules are compiled once, evaluated by field value, and every match says why."""
+
+from __future__ import annotations
+
+from imapids.detect.compiled import RuleSet
+from imapids.detect.detector import Detector
+from imapids.detect.loading import load_rules
+from imapids.detect.rule_files import Fault
+
+__all__ = ["Detector", "Fault", "RuleSet", "load_rules"]

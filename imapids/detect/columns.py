@@ -1,0 +1,136 @@
+"""One column for each field that the rules of a category ask about: a value gives the bits of the atoms that hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imapids.detect.atoms import Predicate, as_text, compare_fields, fold, is_absent, predicate
+from imapids.detect.compiled import Atom
+from imapids.detect.fields import Field, Getter, getter, lookup, texts_of
+from imapids.records.events import Event
+
+
+class Column:
+    """The atoms about one field. `mask` gives the bits of those that hold; answers are remembered by value."""
+
+    def __init__(self, category: str, name: str, memo_entries: int) -> None:
+        self.name = name
+        self.field: Field | None = lookup(category, name) if name else None
+        self.get: Getter = texts_of if not name else getter(self.field) if self.field else _nothing
+        self.bits = 0
+        """Bits of all its atoms."""
+        self._equals: dict[str, int] = {}
+        self._contains: list[tuple[str, int]] = []
+        self._others: list[tuple[Predicate | Atom, int]] = []
+        self._absent = 0
+        self._present = 0
+        self._memo: dict[Any, int] = {}
+        self._memo_entries = memo_entries
+
+    def add(self, atom: Atom, bit: int) -> None:
+        """Answer this atom too, with this bit."""
+        self.bits |= bit
+        if atom.operator == "absent":
+            self._absent |= bit
+        elif atom.operator == "present":
+            self._present |= bit
+        elif atom.operator == "equals" and not atom.cased:
+            text = fold(as_text(atom.value))
+            self._equals[text] = self._equals.get(text, 0) | bit
+        elif atom.operator == "contains" and not atom.cased:
+            self._contains.append((fold(as_text(atom.value)), bit))
+        else:
+            self._others.append((atom, bit))  # made ready with the first value: most are never asked
+
+    @property
+    def is_open(self) -> bool:
+        """Nearly every event has another value: numbers, addresses, identifiers."""
+        if self.field is None:
+            return not self.name
+        open_types = ("integer", "number", "time")
+        return self.field.type in open_types or self.name in ("src_ip", "dest_ip", "community_id")
+
+    def mask(self, event: Event) -> int:
+        """Bits of the atoms that hold for this event."""
+        value = self.get(event)
+        try:
+            return self._memo[value]
+        except KeyError:
+            return self.learn(value)
+
+    def learn(self, value: Any) -> int:
+        """Bits of the atoms that hold for a value seen for the first time."""
+        if len(self._memo) >= self._memo_entries:
+            self._memo.clear()
+        self._memo[value] = found = self._answer(value)
+        return found
+
+    def _answer(self, value: Any) -> int:
+        if is_absent(value):
+            return self._absent
+        if isinstance(value, tuple):
+            found = 0
+            for item in value:
+                if not is_absent(item):
+                    found |= self._answer_one(item)
+            return found or self._absent
+        return self._answer_one(value)
+
+    def _answer_one(self, value: Any) -> int:
+        found = self._present
+        if self._equals or self._contains:
+            text = fold(as_text(value))
+            found |= self._equals.get(text, 0)
+            for needle, bit in self._contains:
+                if needle in text:
+                    found |= bit
+        for place, (test, bit) in enumerate(self._others):
+            if isinstance(test, Atom):
+                test = predicate(test)
+                self._others[place] = (test, bit)
+            if test(value):
+                found |= bit
+        return found
+
+
+class PairColumn(Column):
+    """The atoms that compare one field with another of the same event."""
+
+    def __init__(self, category: str, name: str, other: str, memo_entries: int) -> None:
+        super().__init__(category, name, memo_entries)
+        left, right = self.get, Column(category, other, 1).get
+        self.get = lambda event: (left(event), right(event))
+        self._pairs: list[tuple[Atom, int]] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Pairs of values are many."""
+        return True
+
+    def add(self, atom: Atom, bit: int) -> None:
+        """Answer this atom too, with this bit."""
+        self.bits |= bit
+        self._pairs.append((atom, bit))
+
+    def _answer(self, value: Any) -> int:
+        left, right = value
+        found = 0
+        for atom, bit in self._pairs:
+            if compare_fields(atom, left, right):
+                found |= bit
+        return found
+
+
+def _nothing(_event: Event) -> None:
+    """A field that events of this category do not have."""
+
+
+def column_of(atom: Atom) -> tuple[str, str]:
+    """Key of the column that answers an atom: its field, and the other field where two are compared."""
+    return (atom.field, str(atom.value)) if atom.operator == "field" else (atom.field, "")
+
+
+def make_column(category: str, key: tuple[str, str], memo_entries: int) -> Column:
+    """The column for such a key."""
+    name, other = key
+    return PairColumn(category, name, other, memo_entries) if other else Column(category, name, memo_entries)

@@ -1,0 +1,162 @@
+"""One rolling alert for each (rule, subject): new, then updates at 10, 100, 1,000 ... times, then final."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from imapids.config import DetectLimits
+from imapids.protocols.identifiers import short_hash
+from imapids.records.alerts import Alert, Reason, RuleInfo
+from imapids.records.events import Event, Session
+from imapids.records.streams import Flow
+
+Subject = tuple[Any, ...]
+
+
+def subject_of(kind: str, event: Event) -> Subject:
+    """What the alert is about, by the rule's `subject`."""
+    flow = event.flow
+    if flow is None:
+        return ("run",)
+    if kind == "source":
+        return ("source", flow.client)
+    if kind == "server":
+        return ("server", flow.server, flow.server_port)
+    if kind == "flow":
+        return ("flow", flow.flow_id)
+    if kind == "user":
+        return ("user", getattr(event.body, "user", "") or flow.client, flow.server)
+    return ("case", flow.client, flow.server, flow.server_port)
+
+
+def subject_text(subject: Subject) -> str:
+    """The subject as people read it."""
+    match subject:
+        case ("source", client):
+            return str(client)
+        case ("server", server, port):
+            return f"{_host(server)}:{port}"
+        case ("flow", flow_id):
+            return f"flow {flow_id}"
+        case ("user", user, server):
+            return f"{user} at {server}"
+        case ("case", client, server, port):
+            return f"{client} -> {_host(server)}:{port}"
+        case ("group", *pairs):
+            return ", ".join(f"{name}={value}" for name, value in pairs) or "all"
+    return str(subject[0])
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def case_of(flow: Flow | None) -> str:
+    """Everything about one (client, server, server port) has the same case: 12 hex digits."""
+    if flow is None:
+        return short_hash("run", size=6)
+    return short_hash(flow.client, flow.server, flow.server_port, size=6)
+
+
+class _Open(msgspec.Struct):
+    """A rolling alert that has begun."""
+
+    alert: Alert
+    """As last written; kept for its first event, why and identity."""
+    count: int
+    last_ns: int
+    next_update: int
+
+
+class RollingAlerts:
+    """The alerts of a run. `fire` counts a match and gives the line to write, if one is due."""
+
+    def __init__(self, limits: DetectLimits) -> None:
+        self._limits = limits
+        self._open: dict[tuple[str, Subject], _Open] = {}  # in order of the last match: the quietest first
+        self.closed_early = 0
+        """Alerts that got their `final` line because too many were open."""
+
+    def fire(self, info: RuleInfo, subject: Subject, event: Event, labels: list[str],
+             why: Callable[[], Reason], out: list[Alert], first_ns: int = 0) -> None:
+        """A rule held: count it; `out` gets the lines that are due. `first_ns`: where the matched span began."""
+        key = (info.id, subject)
+        state = self._open.pop(key, None)
+        if state is not None and event.time_ns - state.last_ns > self._limits.alert_idle_ns:
+            out.append(_final(state, event.known_ns or event.time_ns))
+            state = None
+        if state is None:
+            if len(self._open) >= self._limits.open_alerts:
+                self._close_quietest(event, out)
+            alert = _new(info, subject, event, labels, why(), first_ns or event.time_ns)
+            self._open[key] = _Open(alert, 1, event.time_ns, 10)
+            out.append(alert)
+            return
+        state.count += 1
+        state.last_ns = max(state.last_ns, event.time_ns)
+        self._open[key] = state
+        if state.count >= state.next_update:
+            state.next_update *= 10
+            out.append(_again(state, "update", event.time_ns))
+
+    def _close_quietest(self, event: Event, out: list[Alert]) -> None:
+        key = next(iter(self._open))
+        out.append(_final(self._open.pop(key), event.known_ns or event.time_ns))
+        self.closed_early += 1
+
+    def finish(self, time_ns: int) -> list[Alert]:
+        """The `final` lines of all open alerts, in the order in which they began."""
+        found = [_final(state, time_ns) for state in self._open.values()]
+        self._open.clear()
+        return sorted(found, key=lambda alert: (alert.first_ns, alert.id))
+
+
+def _final(state: _Open, time_ns: int) -> Alert:
+    return _again(state, "final", max(time_ns, state.last_ns))
+
+
+def _again(state: _Open, word: str, time_ns: int) -> Alert:
+    return msgspec.structs.replace(state.alert, state=word, count=state.count, last_ns=state.last_ns, time_ns=time_ns)
+
+
+def _new(info: RuleInfo, subject: Subject, event: Event, labels: list[str], why: Reason, first_ns: int) -> Alert:
+    flow, body = event.flow, event.body
+    direction = getattr(body, "direction", "") or (flow.direction if flow else "unknown")
+    alert = Alert(
+        id=short_hash(info.id, repr(subject), event.time_ns, flow.flow_id if flow else 0), state="new", rule=info,
+        subject=subject_text(subject), case=case_of(flow), time_ns=event.time_ns, first_ns=first_ns,
+        last_ns=event.time_ns, count=1, flow=flow, packet=_first_packet(why) or event.packet, event=event.kind,
+        direction=direction, why=why, labels=labels, context=_context(event),
+    )
+    if isinstance(body, Session):
+        alert.verdict, alert.confidence = body.verdict, body.confidence
+        alert.protocol = body.protocol or body.shape or ""
+    return alert
+
+
+def _first_packet(why: Reason) -> int:
+    """The packet of the first condition that names one."""
+    waiting = [why]
+    while waiting:
+        reason = waiting.pop()
+        if reason.packet and reason.held:
+            return reason.packet
+        waiting.extend(reversed(reason.because))
+    return 0
+
+
+_CONTEXT = ("user", "mechanism", "outcome", "name", "tag", "result", "arguments", "greeting", "software",
+            "client_software", "sni", "ja4", "mailbox", "criteria", "reason", "rule", "value", "source")
+"""Facts of an event that its alert repeats, where it has them."""
+
+
+def _context(event: Event) -> dict[str, str]:
+    found = {}
+    for name in _CONTEXT:
+        value = getattr(event.body, name, None)
+        if isinstance(value, str) and value:
+            found[name] = value
+    return found
