@@ -11,11 +11,13 @@ from frames import ACK, CLIENT, FIN, PSH, RST, SERVER, SYN, TCP, UDP, Book
 Turn = tuple[int, bytes]
 
 USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory", "niaj",
-         "olivia", "peggy", "rupert", "sybil", "trent", "victor", "walter", "wendy", "info", "sales", "backup", "service.desk")
+         "olivia", "peggy", "rupert", "sybil", "trent", "victor", "walter", "wendy", "info", "sales", "backup",
+         "service.desk")
 DOMAINS = ("example.com", "example.org", "example.net", "mail.example", "corp.example", "lab.test")
 WORDS = ("meeting", "report", "budget", "travel", "minutes", "draft", "review", "offer", "schedule", "release",
-         "customer", "please", "find", "attached", "the", "latest", "version", "of", "our", "notes", "regards", "thanks",
-         "tomorrow", "project", "invoice", "question", "answer", "about", "next", "week", "office", "garden", "lunch", "printer")
+         "customer", "please", "find", "attached", "the", "latest", "version", "of", "our", "notes", "regards",
+         "thanks", "tomorrow", "project", "invoice", "question", "answer", "about", "next", "week", "office", "garden",
+         "lunch", "printer")
 CAPABILITIES = (
     "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN",
     "IMAP4rev1 STARTTLS SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN AUTH=LOGIN",
@@ -131,7 +133,8 @@ def client_hello(rng: random.Random, name: str, alpn: bytes) -> bytes:
     """A ClientHello as browsers and mail programs send it (RFC 8446 section 4.1.2)."""
     host = name.encode()
     parts = ((0, struct.pack(">HBH", len(host) + 3, 0, len(host)) + host), (10, b"\0\x06\0\x1d\0\x17\0\x18"),
-             (11, b"\1\0"), (13, b"\0\x08\x04\x03\x08\x04\x04\x01\x05\x03"), (16, struct.pack(">HB", len(alpn) + 1, len(alpn)) + alpn),
+             (11, b"\1\0"), (13, b"\0\x08\x04\x03\x08\x04\x04\x01\x05\x03"),
+             (16, struct.pack(">HB", len(alpn) + 1, len(alpn)) + alpn),
              (23, b""), (43, b"\4\3\4\3\3"), (51, b"\0\x24\0\x1d\0\x20" + rng.randbytes(32)))
     extensions = b"".join(struct.pack(">HH", kind, len(body)) + body for kind, body in parts)
     ciphers = b"".join(struct.pack(">H", cipher) for cipher in CIPHERS[:rng.randrange(9, len(CIPHERS) + 1)])

@@ -56,7 +56,8 @@ def _udp(make: Callable[[random.Random], list[say.Turn]]) -> Callable[[Book, ran
 
 MIXTURE = (
     Kind("web", 0.40, 443, 300, _tcp(lambda rng: say.tls_session(rng, rng.randrange(2, 25), 260, b"h2")), 3_000),
-    Kind("web, reset", 0.05, 443, 40, _tcp(lambda rng: say.tls_session(rng, rng.randrange(6), 260, b"h2"), "rst"), 3_000),
+    Kind("web, reset", 0.05, 443, 40, _tcp(lambda rng: say.tls_session(rng, rng.randrange(6), 260, b"h2"), "rst"),
+         3_000),
     Kind("http", 0.10, 80, 200, _tcp(say.http_session), 1_000),
     Kind("quic", 0.11, 443, 60, _udp(say.quic_exchange), 500),
     Kind("dns", 0.08, 53, 400, _udp(say.dns_exchange), 4),
@@ -191,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = write_pcap(options.output, scripts, flows, order)
     watched = int(np.count_nonzero(flows.server_port[order.flow] == 143))
     seen = len(np.unique(order.flow))
-    print(f"{options.output}: {len(order.flow):,} packets ({watched / len(order.flow):.2%} on port 143),"
+    print(f"{options.output}: {len(order.flow):,} packets ({watched / len(order.flow):.2%} on port 143), "
           f"{seen:,} flows, "
           f"{size / 1e6:,.0f} MB, {(size - 24) / len(order.flow) - 16:.0f} bytes a packet, "
           f"{time.perf_counter() - began:.1f} s")
