@@ -1,0 +1,228 @@
+"""Events and alerts as EVE JSON lines: the shape that the consumers of Suricata's output read (DESIGN section 9).
+
+A line is ASCII without control characters whatever its texts hold: text from the wire is safe text already, text
+from outside (rules, file names) is escaped here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from imapids.output.eve_alert import alert_object
+from imapids.output.line_limit import LINE_BYTES, shorten
+from imapids.protocols.text import safe_str
+from imapids.protocols.timestamps import eve_second
+from imapids.records.alerts import Alert
+from imapids.records.events import (
+    EVENT_TYPES,
+    Anomaly,
+    Body,
+    Capture,
+    Command,
+    Event,
+    FlowBody,
+    Login,
+    Message,
+    Session,
+    Tls,
+)
+from imapids.records.streams import Flow
+
+UNKNOWN_PROTOCOL = "failed"
+"""What EVE calls the protocol of a flow that nobody recognised."""
+
+DIRECTION_LABEL = "imapids-direction-"
+CUT_LABEL = "imapids-cut"
+"""Labels under traffic.label: the place for our words on lines whose objects the schema closes."""
+
+FILE_NAME_BYTES = 1_024
+"""A longer capture name is cut: PATH_MAX is 4,096, and four characters may stand for a byte."""
+
+_Record = TypeVar("_Record", bound=msgspec.Struct)
+
+_CLOSED_BODIES = (Tls, Anomaly, FlowBody)
+_FIXED_PROTOCOLS: dict[type[Body], str] = {Command: "imap", Login: "imap", Message: "imap", Tls: "tls"}
+_PLAIN_BODY, _SESSION_BODY, _CLOSED_BODY = range(3)
+_SHAPES: dict[type[Body], tuple[int, bytes, bytes, bytes]] = {
+    cls: (
+        _SESSION_BODY if cls is Session else _CLOSED_BODY if cls in _CLOSED_BODIES else _PLAIN_BODY,
+        b'"event_type":"%b"' % name.encode(),
+        b',"app_proto":"%b"' % _FIXED_PROTOCOLS[cls].encode() if cls in _FIXED_PROTOCOLS else b"",
+        b',"%b":' % name.encode(),
+    )
+    for cls, name in EVENT_TYPES.items()
+}
+"""The parts of a line that its event type settles: its name, the protocol where it is always the same, its object."""
+_ENVELOPE_BYTES = 2_048 + 4 * FILE_NAME_BYTES
+"""Room for all that stands around an event's object."""
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+
+_app_protos: dict[str | None, bytes] = {}
+_encode_json = msgspec.json.Encoder().encode
+
+
+def encode(item: Event | Alert) -> bytes:
+    """One line, newline included, at most 16 KiB: evidence and why are shortened from the end, `cut` says so."""
+    return encode_lines((item,))
+
+
+def encode_lines(items: Iterable[Event | Alert]) -> bytes:
+    """The lines of many items: what `encode` gives for each, joined."""
+    lines = b"".join([_line(item) for item in items])
+    return lines if lines.isascii() and 127 not in lines else _escape(lines)
+
+
+def _line(item: Event | Alert) -> bytes:
+    try:
+        return _encode_alert(item) if type(item) is Alert else _encode_event(item)  # type: ignore[arg-type]
+    except UnicodeEncodeError:  # lone surrogates, from rule files or names: no JSON encoder takes them
+        return _line(_without_surrogates(item))
+
+
+def flow_head(flow: Flow) -> bytes:
+    """What is equal in all lines of a flow, from `flow_id` to `vlan`; kept in `flow.eve_head`."""
+    head: dict[str, Any] = {
+        "flow_id": flow.flow_id,
+        "community_id": flow.community_id,
+        "src_ip": flow.client,
+        "src_port": flow.client_port,
+        "dest_ip": flow.server,
+        "dest_port": flow.server_port,
+        "proto": flow.protocol,
+    }
+    if not flow.community_id:
+        del head["community_id"]
+    if flow.source:
+        head["pcap_filename"] = safe_str(flow.source, FILE_NAME_BYTES)
+    if flow.interface:
+        head["in_iface"] = safe_str(flow.interface)
+    if flow.vlan:
+        head["vlan"] = flow.vlan
+    flow.eve_head = b"," + _encode_json(head)[1:-1]
+    return flow.eve_head
+
+
+@lru_cache(maxsize=4096)  # lines come in order of time: nearly all find their second here
+def _second(second: int) -> bytes:
+    return eve_second(second).encode()
+
+
+def _encode_event(event: Event) -> bytes:
+    body, flow, packet = event.body, event.flow, event.packet
+    treatment, name, protocol, key = _SHAPES[type(body)]
+    head = count = counts = traffic = b""
+    labels: list[str] = []
+    if flow is None:
+        protocol = b""
+    else:
+        head = flow.eve_head or flow_head(flow)
+        if treatment != _PLAIN_BODY:
+            if isinstance(body, Session):
+                protocol = _app_proto(body.protocol)
+                counts = _flow_counts(flow)
+            elif isinstance(body, Anomaly) and body.app_proto:
+                protocol = _app_proto(body.app_proto)
+            if treatment == _CLOSED_BODY and flow.direction != "unknown":
+                labels.append(DIRECTION_LABEL + flow.direction)
+    if packet:
+        count = b',"pcap_cnt":%d' % packet
+    encoded = _encode_json(body)
+    if len(encoded) > LINE_BYTES - _ENVELOPE_BYTES:
+        encoded = _shortened_body(body, labels)
+    if labels:
+        traffic = b',"traffic":{"label":%b}' % _encode_json(labels)
+    second, rest = divmod(event.time_ns, 1_000_000_000)
+    return b'{"timestamp":"%b.%06d+0000",%b%b%b%b%b%b%b%b}\n' % (
+        _second(second), rest // 1000, name, head, protocol, count, counts, traffic, key, encoded,
+    )
+
+
+def _encode_alert(alert: Alert) -> bytes:
+    flow = alert.flow
+    head = count = counts = traffic = b""
+    if flow is not None:
+        head = (flow.eve_head or flow_head(flow)) + _app_proto(alert.protocol)
+        counts = _flow_counts(flow)
+    if alert.packet:
+        count = b',"pcap_cnt":%d' % alert.packet
+    if alert.labels:
+        traffic = b',"traffic":{"label":%b}' % _encode_json(alert.labels[:16])
+    body = alert_object(alert)
+    encoded = _encode_json(body)
+    if len(encoded) > LINE_BYTES - _ENVELOPE_BYTES:
+        plain = msgspec.to_builtins(body)
+        plain["context"]["imapids"]["cut"] = True
+        shorten(plain, LINE_BYTES - _ENVELOPE_BYTES)
+        encoded = _encode_json(plain)
+    second, rest = divmod(alert.time_ns, 1_000_000_000)
+    return b'{"timestamp":"%b.%06d+0000","event_type":"alert"%b%b%b%b,"alert":%b}\n' % (
+        _second(second), rest // 1000, head, count, counts, traffic, encoded,
+    )
+
+
+def _app_proto(protocol: str | None) -> bytes:
+    part = _app_protos.get(protocol)
+    if part is None:
+        part = b',"app_proto":%b' % _encode_json(protocol or UNKNOWN_PROTOCOL)
+        if len(_app_protos) < 1_024:  # names are a closed list; a saved file that is read back may say anything
+            _app_protos[protocol] = part
+    return part
+
+
+def _flow_counts(flow: Flow) -> bytes:
+    """EVE's `flow` object on lines that are not about the flow alone."""
+    second, rest = divmod(flow.start_ns, 1_000_000_000)
+    return (b',"flow":{"pkts_toserver":%d,"pkts_toclient":%d,"bytes_toserver":%d,"bytes_toclient":%d,'
+            b'"start":"%b.%06d+0000"}') % (
+        flow.packets_client, flow.packets_server, flow.bytes_client, flow.bytes_server, _second(second), rest // 1000,
+    )
+
+
+def _shortened_body(body: Body, labels: list[str]) -> bytes:
+    """A body that is too long for a line; the mark goes into it, or among the labels where the schema closes it."""
+    plain = msgspec.to_builtins(body)
+    if isinstance(body, Capture):  # inputs without a fault are the first to go
+        plain["inputs"].sort(key=lambda account: account["status"] == "ok")
+    if isinstance(body, _CLOSED_BODIES):
+        labels.append(CUT_LABEL)
+    else:
+        plain["cut"] = True
+    shorten(plain, LINE_BYTES - _ENVELOPE_BYTES)
+    return _encode_json(plain)
+
+
+def _escape(lines: bytes) -> bytes:
+    """The same JSON in ASCII without DEL; beyond ASCII there is only text, and text may hold escapes."""
+    def escaped(match: re.Match[str]) -> str:
+        data = match[0].encode("utf-16-be")
+        return "".join(f"\\u{data[i]:02x}{data[i + 1]:02x}" for i in range(0, len(data), 2))
+
+    return _NOT_ASCII.sub(escaped, lines.decode("utf-8")).encode("ascii")
+
+
+def _without_surrogates(item: Event | Alert) -> Event | Alert:
+    """A copy whose texts can be encoded: every lone surrogate becomes the bytes that it stands for, escaped."""
+    flow = _cleaned(item.flow) if item.flow is not None else None
+    if flow is not None:
+        flow.eve_head = b""
+    if isinstance(item, Alert):
+        return msgspec.structs.replace(_cleaned(item), flow=flow)
+    return msgspec.structs.replace(item, body=_cleaned(item.body), flow=flow)
+
+
+def _cleaned(record: _Record) -> _Record:
+    return msgspec.convert(_clean(msgspec.to_builtins(record)), type(record))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else safe_str(value, len(value) * 4)
+    if isinstance(value, dict):
+        return {_clean(key): _clean(child) for key, child in value.items()}
+    return [_clean(child) for child in value] if isinstance(value, list | tuple) else value

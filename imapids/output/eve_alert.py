@@ -1,0 +1,129 @@
+"""The `alert` object of an EVE line: Suricata's keys for its consumers, everything of ours under context.imapids."""
+
+from __future__ import annotations
+
+import msgspec
+
+from imapids.protocols.timestamps import eve_time, parse_eve_time
+from imapids.records.alerts import SEVERITY, Alert, Reason, RuleInfo
+from imapids.records.streams import Flow
+
+TACTIC_IDS = {
+    "reconnaissance": "TA0043", "resource-development": "TA0042", "initial-access": "TA0001", "execution": "TA0002",
+    "persistence": "TA0003", "privilege-escalation": "TA0004", "defense-evasion": "TA0005",
+    "credential-access": "TA0006", "discovery": "TA0007", "lateral-movement": "TA0008", "collection": "TA0009",
+    "command-and-control": "TA0011", "exfiltration": "TA0010", "impact": "TA0040",
+}
+"""ATT&CK Enterprise tactics by the names that Sigma tags use (attack.mitre.org/tactics/enterprise)."""
+
+SIGNATURE_SEVERITY = {"critical": "Critical", "high": "Major", "medium": "Minor", "low": "Informational",
+                      "informational": "Informational"}
+"""The words that rule metadata of Suricata rule sets uses, by Sigma level."""
+
+
+class Ours(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """alert.context.imapids: what EVE has no place for."""
+
+    id: str
+    state: str
+    rule: str
+    """UUID of the Sigma rule."""
+    level: str
+    subject: str
+    case: str
+    event: str
+    first: str
+    last: str
+    count: int
+    why: Reason
+    name: str = ""
+    family: str = ""
+    description: str = ""
+    advice: str = ""
+    falsepositives: list[str] = []
+    direction: str = "unknown"
+    verdict: str = ""
+    protocol: str = ""
+    confidence: str = ""
+    facts: dict[str, str] = {}
+    cut: bool = False
+    """The line was too long: the tree or the texts were shortened."""
+
+
+class Context(msgspec.Struct):
+    """alert.context, the one place in which the schema allows anything."""
+
+    imapids: Ours
+
+
+class EveAlert(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The `alert` object, in the order in which Suricata writes its keys."""
+
+    action: str | msgspec.UnsetType = msgspec.UNSET
+    gid: int | msgspec.UnsetType = msgspec.UNSET
+    signature_id: int
+    rev: int | msgspec.UnsetType = msgspec.UNSET
+    signature: str
+    category: str | msgspec.UnsetType = msgspec.UNSET
+    severity: int
+    metadata: dict[str, list[str]] = {}
+    references: list[str] = []
+    context: Context
+
+
+def alert_object(alert: Alert) -> EveAlert:
+    """The `alert` object that stands for an alert."""
+    rule = alert.rule
+    ours = Ours(
+        id=alert.id, state=alert.state, rule=rule.id, level=rule.level, name=rule.name, family=rule.family,
+        description=rule.description, advice=rule.advice, falsepositives=rule.falsepositives, subject=alert.subject,
+        case=alert.case, event=alert.event, first=eve_time(alert.first_ns), last=eve_time(alert.last_ns),
+        count=alert.count, direction=alert.direction, verdict=alert.verdict, protocol=alert.protocol,
+        confidence=alert.confidence, why=alert.why, facts=alert.context,
+    )
+    return EveAlert(
+        action="allowed", gid=1, signature_id=rule.sid, rev=rule.rev, signature=rule.title,
+        category=rule.family.replace("-", " ").capitalize() or "Imapids", severity=SEVERITY.get(rule.level, 3),
+        metadata=_metadata(rule, alert.confidence), references=rule.references, context=Context(ours),
+    )
+
+
+def _metadata(rule: RuleInfo, confidence: str) -> dict[str, list[str]]:
+    """Arrays of strings under the names that the Elastic integration maps to `threat.*`."""
+    metadata = {"signature_severity": [SIGNATURE_SEVERITY.get(rule.level, "Informational")]}
+    if confidence:
+        metadata["confidence"] = [confidence.capitalize()]
+    if rule.tactics:
+        known = [TACTIC_IDS[tactic] for tactic in rule.tactics if tactic in TACTIC_IDS]
+        if known:
+            metadata["mitre_tactic_id"] = known
+        metadata["mitre_tactic_name"] = ["_".join(word.capitalize() for word in tactic.split("-"))
+                                         for tactic in rule.tactics]
+    if rule.techniques:
+        metadata["mitre_technique_id"] = rule.techniques
+    if rule.created:
+        metadata["created_at"] = [rule.created.replace("-", "_")]
+    if rule.modified:
+        metadata["updated_at"] = [rule.modified.replace("-", "_")]
+    return metadata
+
+
+def alert_record(body: EveAlert, time_ns: int, flow: Flow | None, packet: int, labels: list[str]) -> Alert:
+    """The alert that an `alert` object of ours stands for; ValueError where its times are none."""
+    ours = body.context.imapids
+    metadata = body.metadata
+    rule = RuleInfo(
+        id=ours.rule, sid=body.signature_id, title=body.signature, level=ours.level, name=ours.name,
+        family=ours.family, rev=body.rev or 1, description=ours.description, advice=ours.advice,
+        techniques=metadata.get("mitre_technique_id", []),
+        tactics=[name.lower().replace("_", "-") for name in metadata.get("mitre_tactic_name", [])],
+        references=body.references, falsepositives=ours.falsepositives,
+        created="".join(metadata.get("created_at", [])[:1]).replace("_", "-"),
+        modified="".join(metadata.get("updated_at", [])[:1]).replace("_", "-"),
+    )
+    return Alert(
+        id=ours.id, state=ours.state, rule=rule, subject=ours.subject, case=ours.case, time_ns=time_ns,
+        first_ns=parse_eve_time(ours.first), last_ns=parse_eve_time(ours.last), count=ours.count, flow=flow,
+        packet=packet, event=ours.event, direction=ours.direction, why=ours.why, verdict=ours.verdict,
+        protocol=ours.protocol, confidence=ours.confidence, labels=labels, context=ours.facts,
+    )

@@ -1,0 +1,33 @@
+"""Events and alerts to a file, pipe or terminal as JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from imapids.output.eve import encode_lines
+from imapids.records.alerts import Alert
+from imapids.records.events import Event
+
+
+class JsonLines:
+    """Writes the kinds of lines that were asked for, one call of `write` for all lines of a batch."""
+
+    def __init__(self, write: Callable[[bytes], object], kinds: frozenset[str]) -> None:
+        """`write` takes bytes and writes all of them; `kinds`: event types and `alert`, or `all` for every kind."""
+        self._write = write
+        self._all = "all" in kinds
+        self._kinds = kinds
+        self.lines = 0
+        """Lines written."""
+
+    def write(self, items: Sequence[Event | Alert]) -> None:
+        """Writes the lines of the items, in their order; errors of the callable pass through."""
+        kinds = self._kinds
+        if not self._all:
+            items = [item for item in items if (item.kind if isinstance(item, Event) else "alert") in kinds]
+        if items:
+            self._write(encode_lines(items))
+            self.lines += len(items)
+
+    def close(self) -> None:
+        """Nothing is held back: every line is handed on as soon as it is known."""
