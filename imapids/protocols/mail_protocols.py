@@ -9,8 +9,21 @@ from __future__ import annotations
 import re
 
 from imapids.protocols.probing import (
-    LINE_BYTES, NEED_MORE, NO, YES, Answer, Probe, anything, client_only, dialogue, either, first_line, found, one_of,
-    prefix, speaks,
+    LINE_BYTES,
+    NEED_MORE,
+    NO,
+    YES,
+    Answer,
+    Probe,
+    anything,
+    client_only,
+    dialogue,
+    either,
+    first_line,
+    found,
+    one_of,
+    prefix,
+    speaks,
 )
 from imapids.records.candidates import Opening
 
@@ -112,8 +125,8 @@ def _look_pop3(opening: Opening) -> Answer:
         if not opening.client_ended:
             return NEED_MORE, None
         return found("pop3", "medium", speaks("server", "pop3", opening.server)) if positive else (NO, None)
-    asked = _POP3_COMMAND(opening.client)
-    if asked is NEED_MORE and not opening.client_ended:
+    asked = _POP3_COMMAND(opening.client, opening.client_ended)
+    if asked is NEED_MORE:
         return NEED_MORE, None
     if asked is YES:
         return found("pop3", "high", speaks("server", "pop3", opening.server), speaks("client", "pop3", opening.client))

@@ -17,8 +17,8 @@ from imapids.records.candidates import Evidence, Finding, Look, Opening
 
 YES, NO, NEED_MORE = Look.YES, Look.NO, Look.NEED_MORE
 
-Recogniser = Callable[[bytes], Look]
-"""One side's prefix (never empty) -> does it look like this protocol? Monotone: see the module's docstring."""
+Recogniser = Callable[[bytes, bool], Look]
+"""One side's prefix (never empty), and whether it is over -> does it look like this protocol? Monotone, see above."""
 
 Answer = tuple[Look, Finding | None]
 
@@ -58,24 +58,31 @@ def one_of(first: bytes) -> Callable[[int], bool]:
 def prefix(*prefixes: bytes) -> Recogniser:
     """YES for any of the prefixes; they are compared byte by byte, upper and lower case differ."""
 
-    def look(data: bytes) -> Look:
+    def look(data: bytes, ended: bool) -> Look:
         if data.startswith(prefixes):
             return YES
-        return NEED_MORE if any(p.startswith(data) for p in prefixes) else NO
+        return NEED_MORE if not ended and any(p.startswith(data) for p in prefixes) else NO
 
     return look
 
 
 def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> Recogniser:
-    """YES when the first line (without its CR LF) matches the whole pattern; `starts` are the first bytes allowed."""
+    """YES when the first line (without its CR LF) matches the whole pattern; `starts` are the first bytes allowed.
+
+    A line that the end of the side cut off counts as far as it goes.
+    """
     compiled = re.compile(pattern, re.DOTALL)
 
-    def look(data: bytes) -> Look:
+    def look(data: bytes, ended: bool) -> Look:
         if starts and data[0] not in starts:
             return NO
         end = data.find(b"\n", 0, limit)
         if end < 0:
-            return NEED_MORE if len(data) < limit else NO
+            if len(data) >= limit:
+                return NO
+            if not ended:
+                return NEED_MORE
+            end = len(data)
         return YES if compiled.fullmatch(data[:end].removesuffix(b"\r")) else NO
 
     return look
@@ -84,12 +91,37 @@ def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> 
 def fixed(size: int, check: Callable[[bytes], bool], starts: bytes = b"") -> Recogniser:
     """YES when `check` holds for the first `size` bytes; `starts` are the first bytes allowed."""
 
-    def look(data: bytes) -> Look:
+    def look(data: bytes, ended: bool) -> Look:
         if starts and data[0] not in starts:
             return NO
         if len(data) < size:
-            return NEED_MORE
+            return NO if ended else NEED_MORE
         return YES if check(data[:size]) else NO
+
+    return look
+
+
+def frames(header: int, length_of: Callable[[bytes], int], starts: bytes = b"", wanted: int = 2) -> Recogniser:
+    """YES when `wanted` frames follow each other, or all that there are when the side is over.
+
+    `length_of` gets the `header` first bytes of a frame and answers the length of the whole frame, or -1 where the
+    bytes are no header. `starts` are the first bytes allowed.
+    """
+
+    def look(data: bytes, ended: bool) -> Look:
+        if starts and data[0] not in starts:
+            return NO
+        offset = 0
+        for seen in range(wanted):
+            if offset + header > len(data):
+                if not ended:
+                    return NEED_MORE
+                return YES if seen else NO
+            length = length_of(data[offset : offset + header])
+            if length < header:
+                return NO
+            offset += length
+        return YES
 
     return look
 
@@ -97,10 +129,10 @@ def fixed(size: int, check: Callable[[bytes], bool], starts: bytes = b"") -> Rec
 def either(*recognisers: Recogniser) -> Recogniser:
     """YES when any recogniser says so, NO when all do."""
 
-    def look(data: bytes) -> Look:
+    def look(data: bytes, ended: bool) -> Look:
         answer = NO
         for recogniser in recognisers:
-            said = recogniser(data)
+            said = recogniser(data, ended)
             if said is YES:
                 return YES
             if said is NEED_MORE:
@@ -110,6 +142,26 @@ def either(*recognisers: Recogniser) -> Recogniser:
     return look
 
 
+def be16(data: bytes, at: int = 0) -> int:
+    """Big-endian 16 bits at `at`; bytes that are missing count as nothing."""
+    return int.from_bytes(data[at : at + 2], "big")
+
+
+def be32(data: bytes, at: int = 0) -> int:
+    """Big-endian 32 bits at `at`."""
+    return int.from_bytes(data[at : at + 4], "big")
+
+
+def le16(data: bytes, at: int = 0) -> int:
+    """Little-endian 16 bits at `at`."""
+    return int.from_bytes(data[at : at + 2], "little")
+
+
+def le32(data: bytes, at: int = 0) -> int:
+    """Little-endian 32 bits at `at`."""
+    return int.from_bytes(data[at : at + 4], "little")
+
+
 # ---- probes out of recognisers --------------------------------------------------------------------------------------
 
 
@@ -117,8 +169,7 @@ def side_look(recogniser: Recogniser, data: bytes, ended: bool) -> Look | None:
     """A recogniser's word on one side so far; None where the side is over and said nothing."""
     if not data:
         return None if ended else NEED_MORE
-    answer = recogniser(data)
-    return NO if answer is NEED_MORE and ended else answer
+    return recogniser(data, ended)
 
 
 def speaks(side: str, name: str, data: bytes, offset: int = 0) -> Evidence:
@@ -143,11 +194,12 @@ def client_only(protocol: str, opening: Opening, confidence: str = "low") -> Ans
     return YES, Finding(protocol=protocol, confidence=confidence, evidence=evidence, by_client_only=True)
 
 
-def _nothing(_data: bytes) -> Look:
+def nothing(_data: bytes, _ended: bool) -> Look:
+    """The recogniser of a side that has no mark of its own."""
     return NO
 
 
-def dialogue(protocol: str, *, server: Recogniser = _nothing, client: Recogniser = _nothing,
+def dialogue(protocol: str, *, server: Recogniser = nothing, client: Recogniser = nothing,
              both: bool = False, server_alone: bool = True, client_alone: bool = True) -> Probe:
     """A probe for a protocol that shows in the first bytes of its sides.
 
@@ -176,9 +228,9 @@ def dialogue(protocol: str, *, server: Recogniser = _nothing, client: Recogniser
         return found(protocol, "medium", evidence)
 
     def server_may_start(first: int) -> bool:
-        return server(bytes((first,))) is not NO
+        return server(bytes((first,)), False) is not NO
 
     def client_may_start(first: int) -> bool:
-        return not both or client(bytes((first,))) is not NO
+        return not both or client(bytes((first,)), False) is not NO
 
     return Probe(protocol, look, server_may_start, client_may_start)

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from imapids.protocols.probing import (
-    NEED_MORE, NO, YES, Answer, Probe, Recogniser, client_only, dialogue, either, fixed, found, one_of, prefix, side_look,
+    NEED_MORE,
+    NO,
+    YES,
+    Answer,
+    Probe,
+    Recogniser,
+    client_only,
+    dialogue,
+    fixed,
+    found,
+    one_of,
+    prefix,
+    side_look,
     speaks,
 )
 from imapids.records.candidates import Look, Opening
@@ -20,12 +32,12 @@ _TELNET_OPTIONS = frozenset((*range(50), 69, 70, 138, 139, 140, 200, 201, 255))
 """IANA telnet options, and those of MUD clients (MSDP, MCCP, GMCP)."""
 
 
-def _look_telnet(data: bytes) -> Look:
+def _look_telnet(data: bytes, ended: bool) -> Look:
     """RFC 854, 855: the first bytes negotiate options, IAC WILL/WONT/DO/DONT option."""
     if data[0] != _IAC:
         return NO
     if len(data) < 3:
-        return NO if data[1:2] and not _SB <= data[1] <= 0xFE else NEED_MORE
+        return NO if ended or (data[1:2] and not _SB <= data[1] <= 0xFE) else NEED_MORE
     if not _SB <= data[1] <= 0xFE or data[2] not in _TELNET_OPTIONS:
         return NO
     if len(data) == 3 or data[1] == _SB:
@@ -49,11 +61,11 @@ def _tpkt(data: bytes) -> tuple[int, bytes] | None:
 
 
 def _tpkt_look(*codes: int) -> Recogniser:
-    def look(data: bytes) -> Look:
+    def look(data: bytes, ended: bool) -> Look:
         if data[0] != 3 or data[1:2] not in (b"", b"\x00"):
             return NO
         if len(data) < 11:
-            return NEED_MORE
+            return NO if ended else NEED_MORE
         unit = _tpkt(data)
         return YES if unit is not None and unit[0] & 0xF0 in codes else NO
     return look
@@ -105,5 +117,8 @@ PROBES: tuple[Probe, ...] = (
     dialogue("ssh", server=_SSH, client=_SSH),
     dialogue("rfb", server=_RFB, client=_RFB),
     dialogue("telnet", server=_look_telnet, client=_look_telnet),
+    dialogue("x11", server=fixed(8, lambda data: data[0] <= 2 and (data[2:4] in (b"\x0b\x00", b"\x00\x0b")), b"\x00\x01\x02"),
+             client=fixed(12, lambda data: data[1] == 0 and data[2:6] in (b"\x0b\x00\x00\x00", b"\x00\x0b\x00\x00"), b"lB"),
+             both=True),
     Probe("tpkt", _look_tpkt, one_of(b"\x03"), one_of(b"\x03")),
 )

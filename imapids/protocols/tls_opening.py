@@ -6,7 +6,19 @@ The TLS parser reads the hellos; here it is only asked whether the bytes are TLS
 from __future__ import annotations
 
 from imapids.protocols.probing import (
-    NEED_MORE, NO, YES, Answer, Probe, anything, client_only, found, one_of, shaped, side_look, speaks,
+    NEED_MORE,
+    NO,
+    YES,
+    Answer,
+    Probe,
+    anything,
+    client_only,
+    found,
+    frames,
+    one_of,
+    shaped,
+    side_look,
+    speaks,
 )
 from imapids.records.candidates import Evidence, Look, Opening
 
@@ -19,19 +31,19 @@ _CLIENT_HELLO, _SERVER_HELLO, _HELLO_REQUEST = 1, 2, 0
 
 
 def _record_length(data: bytes) -> int:
-    """Length of the record whose header begins `data` (5 bytes at least); -1 where it cannot be a TLS record."""
+    """Length of the record whose header begins `data` (5 bytes at least); negative where it cannot be a TLS record."""
     if not 20 <= data[0] <= 24 or data[1] != 3 or data[2] > 4:
         return -1
     length = data[3] << 8 | data[4]
-    return length if 0 < length <= _MAX_RECORD else -1
+    return length if 0 < length <= _MAX_RECORD else -_RECORD_BYTES
 
 
-def _look_hello(data: bytes, kind: int) -> Look:
+def _look_hello(data: bytes, ended: bool, kind: int) -> Look:
     """A handshake record whose first message is the hello of this kind, lengths agreeing."""
     if data[0] != _HANDSHAKE or data[1:2] not in (b"", b"\x03") or (len(data) > 2 and data[2] > 4):
         return NO
     if len(data) < 11:
-        return NEED_MORE
+        return NO if ended else NEED_MORE
     record = _record_length(data)
     message = int.from_bytes(data[6:9], "big")
     # A hello may be cut over several records (RFC 8446 section 5.1), so it may be longer than its first one.
@@ -39,18 +51,18 @@ def _look_hello(data: bytes, kind: int) -> Look:
     return YES if good else NO
 
 
-def look_for_client_hello(data: bytes) -> Look:
+def look_for_client_hello(data: bytes, ended: bool = False) -> Look:
     """A ClientHello in a TLS record, or in the form of SSLv2 (RFC 5246 appendix E.2)."""
     if data[0] == _HANDSHAKE:
-        return _look_hello(data, _CLIENT_HELLO)
+        return _look_hello(data, ended, _CLIENT_HELLO)
     if data[0] & 0x80:
-        return _look_sslv2_hello(data)
+        return _look_sslv2_hello(data, ended)
     return NO
 
 
-def _look_sslv2_hello(data: bytes) -> Look:
+def _look_sslv2_hello(data: bytes, ended: bool) -> Look:
     if len(data) < 11:
-        return NO if data[2:3] not in (b"", b"\x01") else NEED_MORE
+        return NO if ended or data[2:3] not in (b"", b"\x01") else NEED_MORE
     length = (data[0] & 0x7F) << 8 | data[1]
     ciphers, session, challenge = (int.from_bytes(data[at : at + 2], "big") for at in (5, 7, 9))
     good = (data[2] == 1 and data[3:5] in (b"\x00\x02", b"\x03\x00", b"\x03\x01", b"\x03\x02", b"\x03\x03")
@@ -59,43 +71,33 @@ def _look_sslv2_hello(data: bytes) -> Look:
     return YES if good else NO
 
 
-def look_for_server_answer(data: bytes) -> Look:
+def look_for_server_answer(data: bytes, ended: bool = False) -> Look:
     """A ServerHello, a HelloRequest before it, or an alert that refuses the handshake."""
     if data[0] == _ALERT:
         if len(data) < 7:
-            return NO if data[1:2] not in (b"", b"\x03") else NEED_MORE
+            return NO if ended or data[1:2] not in (b"", b"\x03") else NEED_MORE
         length = _record_length(data)
         return YES if length == 2 and data[5] in _ALERT_LEVELS and data[6] <= 120 else NO
     if data[0] == _HANDSHAKE:
-        return _look_hello(data, _SERVER_HELLO)
+        return _look_hello(data, ended, _SERVER_HELLO)
     return NO
 
 
-def look_for_sslv2_server(data: bytes) -> Look:
+def look_for_sslv2_server(data: bytes, ended: bool = False) -> Look:
     """An SSLv2 SERVER-HELLO (Hickman 1995): obsolete, and still answered by old boxes."""
     if not data[0] & 0x80:
         return NO
     if len(data) < 13:
-        return NO if data[2:3] not in (b"", b"\x04") else NEED_MORE
+        return NO if ended or data[2:3] not in (b"", b"\x04") else NEED_MORE
     length = (data[0] & 0x7F) << 8 | data[1]
     certificate, ciphers, connection = (int.from_bytes(data[at : at + 2], "big") for at in (7, 9, 11))
     good = data[2] == 4 and data[5:7] == b"\x00\x02" and length == 11 + certificate + ciphers + connection
     return YES if good else NO
 
 
-def look_for_records(data: bytes, wanted: int = 2) -> Look:
-    """Several protected records, one after the other: what a TLS stream looks like after its handshake."""
-    offset, seen = 0, 0
-    while seen < wanted:
-        header = data[offset : offset + _RECORD_BYTES]
-        if len(header) < _RECORD_BYTES:
-            return NO if header and (not 20 <= header[0] <= 24 or header[1:2] not in (b"", b"\x03")) else NEED_MORE
-        length = _record_length(header)
-        if length < 0:
-            return NO
-        offset += _RECORD_BYTES + length
-        seen += 1
-    return YES
+look_for_records = frames(_RECORD_BYTES, lambda header: _RECORD_BYTES + _record_length(header), bytes(range(20, 25)))
+"""Several protected records, one after the other: what a TLS stream looks like after its handshake."""
+_look_for_record = frames(_RECORD_BYTES, lambda header: _RECORD_BYTES + _record_length(header), b"\x17", wanted=1)
 
 
 def _look_tls(opening: Opening) -> Answer:
@@ -149,7 +151,7 @@ def _look_fake_tls(opening: Opening) -> Answer:
     for data, ended in ((opening.client, opening.client_ended), (opening.server, opening.server_ended)):
         if data and data[0] != _APPLICATION_DATA:
             return NO, None
-        looks.append(side_look(lambda prefix: look_for_records(prefix, wanted=1), data, ended))
+        looks.append(side_look(_look_for_record, data, ended))
     if NO in looks or looks == [None, None]:
         return NO, None
     if NEED_MORE in looks:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from imapids.protocols import mail_protocols, remote_access, tls_opening, web_protocols
+from imapids.protocols import (
+    databases,
+    directories,
+    industrial,
+    mail_protocols,
+    messaging,
+    peer_to_peer,
+    remote_access,
+    routing,
+    tls_opening,
+    tunnels,
+    web_protocols,
+)
 from imapids.protocols.probing import Probe
 
 TCP_PROBES: tuple[Probe, ...] = (
@@ -10,6 +22,13 @@ TCP_PROBES: tuple[Probe, ...] = (
     *remote_access.PROBES,
     *web_protocols.PROBES,
     *mail_protocols.PROBES,
+    *databases.PROBES,
+    *directories.PROBES,
+    *messaging.PROBES,
+    *industrial.PROBES,
+    *routing.PROBES,
+    *tunnels.PROBES,
+    *peer_to_peer.PROBES,
 )
 
 UDP_PROBES: tuple[Probe, ...] = ()
