@@ -1,1 +1,1 @@
-"""TODO"""
+"""The command line: one module per command; the only place that prints or picks an exit code."""

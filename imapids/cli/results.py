@@ -1,0 +1,197 @@
+"""Where results go: standard output, a file or a folder, in the format that was chosen.
+
+Files are made with mode 0600 and never through a symbolic link. Tables and CSV appear whole or not at all; JSON
+lines are appended line by line, so that what was found is there even when the machine stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol, TextIO
+
+from imapids.errors import OutputError, UsageError
+from imapids.records.alerts import Alert
+from imapids.records.events import Event
+
+STANDARD_OUTPUT = "-"
+REPORT_WIDTH = 100
+"""Columns of a table that goes to a file or a pipe."""
+_MODE = 0o600
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Sink(Protocol):
+    """What takes events and alerts, in the order in which they are known."""
+
+    def write(self, items: Sequence[Event | Alert]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def refuse_inputs(output: str | None, inputs: Sequence[str]) -> None:
+    """A result must not be written over a capture that is read."""
+    if output in (None, STANDARD_OUTPUT):
+        return
+    for name in inputs:
+        with contextlib.suppress(OSError):
+            if Path(name).samefile(str(output)):
+                raise UsageError(f"-o {output} is one of the captures to read: choose another name.")
+
+
+class _LineFile:
+    """Appends whole lines; every write reaches the file before it returns."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self.descriptor = os.open(path, _NEW_FILE | os.O_APPEND, _MODE)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+
+    def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self.descriptor, rest):]
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {_reason(error)}") from error
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk is told at the write, and again here
+            os.close(self.descriptor)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a symbolic link
+        return "it is a symbolic link, and results are not written through one"
+    return error.strerror or str(error)
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[TextIO]:
+    """A file that appears under its name only when all of it was written; otherwise nothing of it stays."""
+    target = Path(path)
+    if target.is_symlink():
+        raise OutputError(f"cannot write {path}: it is a symbolic link, and results are not written through one")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"cannot write {path}: it is no ordinary file")
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
+    try:
+        descriptor = os.open(unfinished, _NEW_FILE | os.O_EXCL, _MODE)
+        stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+    try:
+        yield stream
+        stream.close()
+        unfinished.replace(target)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            stream.close()
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+
+
+@contextlib.contextmanager
+def open_results(form: str, output: str | None, kinds: frozenset[str], *, color: bool | None = None) -> Iterator[Sink]:
+    """The sink for a format: `table`, `jsonl` or `csv`; `output` is a file, a folder (CSV of several kinds) or None.
+
+    Raises OutputError where the file cannot be written, UsageError where format and output do not fit.
+    """
+    target = None if output in (None, STANDARD_OUTPUT) else output
+    opener = {"table": _table, "jsonl": _jsonl, "csv": _csv}[form]
+    with opener(target, kinds, color) as sink:
+        yield sink
+
+
+@contextlib.contextmanager
+def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    from imapids.output.jsonl import JsonLines
+
+    if target is None:
+        stream = _standard_output()
+
+        def write(data: bytes) -> None:
+            stream.write(data)
+            stream.flush()
+
+        yield JsonLines(write, kinds)
+        return
+    lines = _LineFile(target)
+    try:
+        sink = JsonLines(lines.write, kinds)
+        yield sink
+        sink.close()
+    finally:
+        lines.close()
+
+
+@contextlib.contextmanager
+def _csv(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    from imapids.output.csvfile import CsvTables
+
+    several = len(kinds) > 1
+    if several and target is None:
+        raise UsageError("CSV holds one event type a table: choose one with --events session (or login, alert, ...), "
+                         "or name a folder for several with -o FOLDER.")
+    with contextlib.ExitStack() as files:
+        folder = target is not None and (several or Path(target).is_dir() or target.endswith("/"))
+        if folder and target is not None:
+            try:
+                Path(target).mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot write {target}: {_reason(error)}") from error
+
+        def open_table(kind: str) -> TextIO:
+            if target is None:
+                return files.enter_context(_text_output())
+            path = f"{target.rstrip('/')}/{kind}.csv" if folder else target
+            return files.enter_context(whole_file(path))
+
+        sink = CsvTables(open_table, kinds)
+        yield sink
+        sink.close()
+
+
+@contextlib.contextmanager
+def _table(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    from imapids.output.table import TableReport
+
+    on_terminal = target is None and sys.stdout.isatty()
+    colored = on_terminal and not os.environ.get("NO_COLOR") if color is None else color
+    width = shutil.get_terminal_size((REPORT_WIDTH, 24)).columns if on_terminal else REPORT_WIDTH
+    report = TableReport(width=width, color=colored)
+    yield report
+    report.close()
+    if target is None:
+        report.render(sys.stdout)
+        return
+    with whole_file(target) as stream:
+        report.render(stream)
+
+
+def _standard_output() -> BinaryIO:
+    sys.stdout.flush()
+    return sys.stdout.buffer
+
+
+@contextlib.contextmanager
+def _text_output() -> Iterator[TextIO]:
+    """Standard output with the line ends that CSV wants, left open afterwards."""
+    stream = io.TextIOWrapper(_standard_output(), encoding="utf-8", newline="", write_through=True)
+    try:
+        yield stream
+        stream.flush()
+    finally:
+        stream.detach()
