@@ -78,6 +78,10 @@ class ImapFacts(msgspec.Struct, kw_only=True):
     tagged: int = 0
     """Server lines `tag OK|NO|BAD`, of whatever tag."""
     continuations: int = 0
+    prompts: int = 0
+    """Those that the client was waiting for: a literal, a SASL response, IDLE."""
+    refusals: int = 0
+    """`* BYE` after the client spoke."""
     literals: int = 0
     """Literals that were followed to their end, both sides."""
     literal_bytes: int = 0

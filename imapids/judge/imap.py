@@ -1,0 +1,228 @@
+"""Judges a dialogue that went through the IMAP machine: genuine, mimic, or not enough to tell.
+
+The order of the questions has reasons: first whatever real software never does (one certain sign outweighs any amount
+of correct talk), then what was verified, then why it is not enough.
+"""
+
+from __future__ import annotations
+
+from imapids.protocols.imap_sasl import MOST_ROUNDS
+from imapids.records.candidates import Evidence
+from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
+from imapids.records.verdicts import Verdict
+
+OPAQUE_TEXTS = 2
+"""Encoded response texts that are no accident: one may be an id that a server puts into its greeting."""
+OPAQUE_ARGUMENTS = 3
+SILENT_COMMANDS = 3
+"""Commands without completion after which a talking server is none: clients give up after one or two."""
+
+
+def judge_imap(facts: SessionFacts, imap: ImapFacts) -> Verdict:
+    """The verdict on a flow that starts like IMAP."""
+    broken = _signs_of_mimicry(facts, imap)
+    if broken:
+        return _mimic(facts, imap, broken)
+    if imap.starttls == "accepted":
+        verdict = _after_starttls(facts, imap, facts.tls)
+        if verdict is not None:
+            return verdict
+    return _genuine(facts, imap) or _undecided(facts, imap)
+
+
+def protocol_name(imap: ImapFacts, tls: TlsFacts | None = None) -> str:
+    """imap, imap+starttls or imap+compress."""
+    if imap.compress == "active":
+        return "imap+compress"
+    return "imap+starttls" if imap.starttls == "accepted" and tls is not None and tls.client_hello else "imap"
+
+
+# ---------------------------------------------------------------- mimic
+
+
+def _signs_of_mimicry(facts: SessionFacts, imap: ImapFacts) -> list[Evidence]:
+    """What real software does not do; empty where there is none (or where a gap might explain it)."""
+    signs: list[Evidence] = []
+    if facts.flow.sides_seen != "both":
+        return signs
+
+    def sign(code: str, side: str, text: str) -> None:
+        known = [each for each in imap.evidence if each.code == code]
+        signs.extend(known or [Evidence(code, side, 0, 0, text)])
+
+    if imap.reversed_roles and facts.flow.roles_by == "syn":
+        sign("client-sends-greeting", "client", "")
+    if imap.server_binary or imap.server_pending or imap.server_nonsense >= 2 or (
+            imap.server_nonsense and (imap.client_nonsense or not imap.completed)):
+        sign("server-line-is-no-imap", "server", "unfinished line")
+    if imap.echoes >= 2:
+        sign("server-echoes", "server", "")
+    if imap.unmatched >= 2 or (imap.unmatched and not imap.completed):
+        sign("answer-without-command", "server", "")
+    if imap.impossible:
+        sign("success-in-impossible-state", "server", "")
+    if imap.before_login >= 2 or (imap.before_login and not imap.completed):
+        sign("data-before-login", "server", "")
+    if imap.literal_lies >= 2 or (imap.literal_lies and (imap.server_nonsense or not imap.completed_legal)):
+        sign("literal-lies", "server", "")
+    if imap.opaque_texts >= OPAQUE_TEXTS:
+        sign("opaque-response-text", "server", "")
+    if imap.opaque_arguments >= OPAQUE_ARGUMENTS or (imap.opaque_arguments and imap.opaque_texts):
+        sign("opaque-argument", "client", "")
+    if imap.auth_rounds > MOST_ROUNDS and (imap.auth_open or imap.auth_rounds > 2 * MOST_ROUNDS) and imap.continuations > 1:
+        sign("authenticate-channel", "both", f"{imap.auth_rounds} turns")
+    if _never_completes(facts, imap):
+        sign("no-completions", "server", f"{imap.commands} commands, {imap.untagged} server lines")
+    if imap.compress_broken in ("server", "both"):
+        sign("no-deflate-after-compress", imap.compress_broken, "")
+    if any(each.code == "sasl-layer-lies" for each in imap.evidence):
+        sign("sasl-layer-lies", "both", "")
+    return signs
+
+
+def _never_completes(facts: SessionFacts, imap: ImapFacts) -> bool:
+    """The server talks on while it completes none of several commands, though every byte of both sides was seen."""
+    return (imap.commands >= SILENT_COMMANDS and not imap.completed and not imap.answers_to_nonsense
+            and imap.untagged + imap.continuations >= SILENT_COMMANDS and not imap.midstream and not imap.byes
+            and not imap.gaps_client and not imap.gaps_server and facts.flow.sides_seen == "both"
+            and not imap.auth_open and not imap.literal_open)
+
+
+def _mimic(facts: SessionFacts, imap: ImapFacts, signs: list[Evidence]) -> Verdict:
+    started = bool(imap.greeting or imap.completed or imap.midstream or imap.reversed_roles)
+    if not started and not imap.echoes:
+        # never began like IMAP: no mimic, just not IMAP
+        finding = facts.foreign.finding if facts.foreign is not None else None
+        return Verdict(verdict="not-imap", confidence="high" if finding is not None else "medium",
+                       protocol=finding.protocol if finding is not None and not finding.by_client_only else None,
+                       shape=finding.shape if finding is not None else None,
+                       evidence=signs + (list(finding.evidence) if finding is not None else []))
+    codes = {sign.code for sign in signs}
+    confidence = "high" if len(signs) > 2 or len(codes) > 1 else "medium"
+    shape, extra = None, []
+    finding = facts.foreign.finding if facts.foreign is not None else None
+    if finding is not None:
+        shape, extra = finding.shape, list(finding.evidence)
+    elif codes & {"opaque-response-text", "opaque-argument"}:
+        shape = "base64-lines"
+    grammar_holds = not (imap.server_nonsense or imap.literal_lies or imap.server_pending or imap.compress_broken)
+    protocol = "imap" if grammar_holds and finding is None else finding.protocol if finding is not None else None
+    return Verdict(verdict="mimic", confidence=confidence, protocol=protocol, shape=shape, evidence=signs + extra)
+
+
+# ---------------------------------------------------------------- STARTTLS
+
+
+def _after_starttls(facts: SessionFacts, imap: ImapFacts, tls: TlsFacts | None) -> Verdict | None:
+    """After STARTTLS the handshake decides, and nothing behind it can be seen: at most medium."""
+    after = facts.after_starttls.finding if facts.after_starttls is not None else None
+    if tls is not None and tls.client_hello and (tls.server_hello or not tls.broken):
+        text = " ".join(part for part in (tls.version, tls.sni) if part)
+        known = Evidence("tls-after-starttls", "both", 0, 0, text)
+        complete = tls.server_hello and imap.greeting == "ok"
+        return Verdict(verdict="genuine", confidence="medium" if complete else "low", protocol="imap+starttls",
+                       evidence=_support(facts, imap, [known]))
+    if tls is not None and (tls.fake or tls.broken or (after is not None)) and not imap.gaps_client + imap.gaps_server:
+        if tls.alert and not tls.application_data:
+            return None  # the server refused a broken hello: the client's conduct
+        code = "fake-tls-after-starttls" if tls.valid_records and (tls.fake or tls.application_data) else "no-tls-after-starttls"
+        server_spoke = facts.seen_server > imap.bytes_server or tls.fake or tls.application_data
+        if not server_spoke and not tls.broken:
+            return None
+        return Verdict(verdict="mimic", confidence="high", protocol="imap" if code.startswith("fake") else None,
+                       shape=after.shape if after is not None else None,
+                       evidence=[*(tls.evidence or [Evidence(code, "both", 0, 0, "")]),
+                                 *(after.evidence if after is not None else [])])
+    return None
+
+
+# ---------------------------------------------------------------- genuine
+
+
+def _genuine(facts: SessionFacts, imap: ImapFacts) -> Verdict | None:
+    """A valid greeting and a command with its completion; or as much as a partial capture can show."""
+    one_sided = facts.flow.sides_seen != "both"
+    gaps = imap.gaps_client + imap.gaps_server
+    support: list[Evidence] = []
+    if imap.completed:
+        support.append(Evidence("completions-match", "both", 0, 0, f"{imap.completed} of {imap.commands} commands"))
+    if imap.inflated:
+        support.append(Evidence("imap-inside-deflate", "both", 0, 0, ""))
+    if imap.sasl_layer:
+        support.append(Evidence("sasl-layer", "both", 0, 0, f"{imap.sasl_frames} frames"))
+    answered = imap.answers_to_nonsense + imap.refusals + imap.prompts
+    if not imap.completed and answered:
+        support.append(Evidence("answers-nonsense-correctly", "server", 0, 0, f"{answered} lines"))
+    greeted = imap.greeting in ("ok", "preauth")
+    protocol = protocol_name(imap, facts.tls)
+    if greeted and not one_sided and (imap.completed or answered and facts.seen_client):
+        sure = imap.completed_ok >= 2 and imap.completed_legal >= 2 and not gaps
+        confidence = "high" if sure else "medium" if imap.completed else "low"
+        return Verdict(verdict="genuine", confidence=confidence, protocol=protocol, evidence=_support(facts, imap, support))
+    if one_sided:
+        return _half(facts, imap, protocol)
+    if (imap.midstream or gaps) and imap.completed >= 1 and imap.known_commands:
+        strong = imap.completed >= 3 or imap.completed and imap.untagged >= 2
+        return Verdict(verdict="genuine", confidence="medium" if strong and not gaps else "low", protocol=protocol,
+                       evidence=_support(facts, imap, support))
+    if imap.midstream and imap.untagged >= 2 and (imap.tagged or imap.ordered_commands):
+        return Verdict(verdict="genuine", confidence="low", protocol=protocol, evidence=_support(facts, imap, support))
+    return None
+
+
+def _half(facts: SessionFacts, imap: ImapFacts, protocol: str) -> Verdict | None:
+    """One side of a conversation: low at most, and only where its grammar was shown at length."""
+    if facts.flow.sides_seen == "server":
+        if (imap.greeting or imap.midstream) and imap.tagged >= 2 and imap.untagged and (
+                not imap.server_nonsense):
+            text = f"{'greeting, ' if imap.greeting else ''}{imap.tagged} completions, {imap.untagged} data lines"
+            return Verdict(verdict="genuine", confidence="low", protocol=protocol, evidence=_support(
+                facts, imap, [Evidence("server-half", "server", 0, 0, text)]))
+    elif imap.known_commands >= 4 and imap.ordered_commands >= 3 and not imap.client_nonsense:
+        return Verdict(verdict="genuine", confidence="low", protocol=protocol, evidence=_support(
+            facts, imap, [Evidence("client-half", "client", 0, 0, f"{imap.known_commands} commands")]))
+    return None
+
+
+def _support(facts: SessionFacts, imap: ImapFacts, support: list[Evidence]) -> list[Evidence]:
+    """Evidence for a genuine dialogue, with the greeting and what is odd about the client."""
+    if imap.greeting:
+        support.append(Evidence("greeting", "server", imap.greeting_packet, 0, imap.greeting_text))
+    support.extend(imap.evidence)
+    if imap.gaps_client or imap.gaps_server:
+        support.append(Evidence("gap", "both", 0, 0, f"client {imap.gaps_client}, server {imap.gaps_server}"))
+    if imap.midstream:
+        support.append(Evidence("mid-stream", "both", 0, 0, ""))
+    if imap.starttls == "accepted" and facts.tls is None:
+        support.append(Evidence("starttls-unused", "client", 0, 0, ""))
+    elif imap.starttls == "refused":
+        support.append(Evidence("starttls-refused", "server", 0, 0, ""))
+    return support
+
+
+# ---------------------------------------------------------------- undecided
+
+
+def _undecided(facts: SessionFacts, imap: ImapFacts) -> Verdict:
+    """Why what was seen is not enough; the first reason that holds."""
+    flow = facts.flow
+    evidence = _support(facts, imap, [])
+    if flow.sides_seen != "both":
+        reason = "one-sided"
+        evidence.append(Evidence("one-sided", flow.sides_seen, 0, 0, flow.sides_seen))
+    elif not facts.seen_server:
+        reason = "server-silent"
+        evidence.append(Evidence("server-silent", "server", facts.first_packet_client, 0, ""))
+    elif flow.snapped:
+        reason = "snaplen"
+    elif imap.gaps_client or imap.gaps_server:
+        reason = "gap"
+    elif imap.midstream:
+        reason = "mid-stream"
+    elif imap.greeting and not imap.completed:
+        reason = "greeting-only"
+        evidence.append(Evidence("greeting-only", "server", imap.greeting_packet, 0, imap.greeting_text))
+    else:
+        reason = "too-short"
+    return Verdict(verdict="undecided", confidence="low", protocol=None if reason == "server-silent" else "imap",
+                   reason=reason, evidence=evidence)

@@ -1,0 +1,358 @@
+"""The IMAP machine: fed with the bytes of both sides in order, it tells commands, logins, mailbox use and what is broken.
+
+Sans-io: no clock, no file, no guess from ports. Whatever the bytes are, nothing raises (an exception here is a bug), and
+any cut of the same bytes into chunks gives the same events, facts and verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from imapids.config import DialogueLimits
+from imapids.parse import imap_client, imap_server
+from imapids.parse.imap_lines import LineReader
+from imapids.parse.imap_pending import Pending, Tally
+from imapids.parse.imap_login import Exchange
+from imapids.protocols.imap_commands import STATE_NAMES, UNKNOWN_STATE, State
+from imapids.protocols.imap_grammar import is_binary
+from imapids.protocols.text import safe_text
+from imapids.records.candidates import Evidence, Opening, Upgraded
+from imapids.records.dialogue import ImapFacts
+from imapids.records.events import Anomaly, Command, Login, Message
+from imapids.records.streams import CLIENT, SERVER, SIDES, StreamChunk, StreamEnd, StreamGap
+
+HashSecret = Callable[[bytes, "bytes | str"], tuple[str, list[str]]]
+DialogueBody = Command | Login | Message | Anomaly
+
+FOREIGN_BYTES = 4_096
+"""Bytes a side that are kept from where a dialogue stops being IMAP: enough for every shape."""
+EVIDENCE_EACH = 3
+"""Pieces of evidence of one code: the first ones tell the story, the counts in the facts tell the rest."""
+
+
+class ImapDialogue:
+    """One IMAP connection. `feed` the chunks of both sides in order; read `events`, `facts`, `upgraded`, `foreign`."""
+
+    __slots__ = (
+        "_carry_held", "_carry_size", "_evidence_counts", "_junk", "_junk_turns", "_layer", "_layer_start", "_readers", "anomalies", "building",
+        "carry", "certain_client", "certain_server", "certain_state", "done_tags", "events", "exchange", "facts_",
+        "greeted", "hash_secret", "idling", "injecting", "last_client_line", "limits", "logins", "mailbox", "overflowed", "pending",
+        "sides_seen", "starttls_pending", "state", "strange_words", "tally", "upgraded",
+    )
+
+    def __init__(self, limits: DialogueLimits, *, midstream: bool = False, sides_seen: str = "both",
+                 hash_secret: HashSecret | None = None) -> None:
+        self.limits = limits
+        self.hash_secret = hash_secret
+        self.sides_seen = sides_seen
+        self.events: list[tuple[int, int, DialogueBody]] = []
+        """(time, frame number, body) since the owner last took them; the owner empties the list."""
+        self.upgraded: Upgraded | None = None
+        """The dialogue handed its bytes over; `resume` ends that."""
+        self.carry: list[StreamChunk] = []
+        """Client chunks that came before the server's OK and belong to the new layer: to be fed to it first."""
+        self._carry_held: list[StreamChunk] = []
+        self._carry_size = 0
+        self.injecting: Pending | None = None
+        """Client bytes that came behind this STARTTLS or COMPRESS, before its answer, are being read."""
+        self._readers = (LineReader(CLIENT, self, limits.line_bytes), LineReader(SERVER, self, limits.line_bytes))
+        self._layer = ""
+        self._layer_start = 0
+        self._evidence_counts: dict[str, int] = {}
+        self._junk: tuple[bytearray, bytearray] | None = None
+        self._junk_turns: list[tuple[int, int]] = []
+        self.facts_ = ImapFacts(midstream=midstream)
+        self.state = int(UNKNOWN_STATE if midstream else State.NOT_AUTHENTICATED)
+        self.greeted = midstream
+        """The greeting was read, or will never be."""
+        self.certain_client = not midstream
+        """Every byte of the side was seen so far, and is understood: what breaks the grammar now is broken."""
+        self.certain_server = not midstream
+        self.certain_state = not midstream
+        if midstream:
+            for reader in self._readers:
+                reader.lost = True
+        self.pending: dict[bytes, Pending] = {}
+        self.overflowed = False
+        """Tags were dropped from `pending`: an unknown tag proves nothing any more."""
+        self.done_tags: dict[bytes, None] = {}
+        """The last tags that were completed: a second answer to one is no answer to a tag that was never sent."""
+        self.building: Pending | None = None
+        """The command whose literals are still coming."""
+        self.exchange: Exchange | None = None
+        """The AUTHENTICATE under way."""
+        self.idling: Pending | None = None
+        self.starttls_pending: Pending | None = None
+        """STARTTLS or COMPRESS was asked: client bytes wait for the answer."""
+        self.tally = Tally()
+        self.mailbox = ""
+        self.logins = 0
+        self.last_client_line = b""
+        self.anomalies: dict[str, int] = {}
+        self.strange_words = 0
+
+    # ---------------------------------------------------------------- what the pipeline calls
+
+    def feed(self, chunk: StreamChunk) -> StreamChunk | None:
+        """Reads a chunk. What belongs to the new layer of an upgrade comes back; while one is on, all of it."""
+        side = chunk.side
+        facts = self.facts_
+        if chunk.reading:
+            return None  # another copy of bytes that were read already: the flow's anomalies tell of it
+        if side == SERVER:
+            facts.bytes_server += len(chunk.data)
+        else:
+            facts.bytes_client += len(chunk.data)
+        if self.upgraded is not None:
+            return chunk
+        reader = self._readers[side]
+        if side == CLIENT and self.starttls_pending is not None and not reader.skip:
+            return self._hold_for_upgrade(chunk)
+        if self._junk is not None:
+            self._keep_junk(side, chunk.data)
+        stopped = reader.feed(chunk)
+        if stopped < 0:
+            return None
+        return self._stopped(chunk, stopped)
+
+    def gap(self, gap: StreamGap) -> None:
+        """Bytes of one side are missing: lines are recognised again by their form, within two lines."""
+        facts = self.facts_
+        if gap.side == SERVER:
+            facts.gaps_server += 1
+        else:
+            facts.gaps_client += 1
+        if self.upgraded is not None:
+            return
+        certain = self.certain_client, self.certain_server
+        if gap.side == CLIENT:
+            self.certain_client = False
+        else:
+            self.certain_server = False
+        if self._readers[gap.side].gap(gap.offset, gap.length):
+            self.certain_client, self.certain_server = certain
+            return
+        self.certain_state = False
+        self.state = int(UNKNOWN_STATE)
+        if gap.side == CLIENT:
+            self.building = None
+        else:
+            self.greeted = True
+            self.tally.reply = None
+
+    def end(self, end: StreamEnd) -> None:
+        """No more bytes will come: unfinished lines are read as cut ones, commands without answer are told as such."""
+        if self._carry_held:
+            self._release_held()
+        if self.upgraded is None:
+            for reader in self._readers:
+                if reader.skip == 0 and not reader.frames and not (reader.side == SERVER and self._may_go_on()):
+                    reader.flush()
+        if self.building is not None:
+            imap_client.register(self, self.building)
+            self.building = None
+        for pending in list(self.pending.values()):
+            each: Pending | None = pending
+            while each is not None:
+                imap_server.tell(self, each, "none", None, end.time_ns)
+                each = each.twin
+        self.pending.clear()
+
+    def resume(self, layer: str) -> None:
+        """The bytes of the new layer (`deflate`: inflated ones) are IMAP again and come through `feed` from now on."""
+        self.upgraded = None
+        self._layer = layer
+        self._layer_start = self.facts_.tagged + self.facts_.untagged
+        for reader in self._readers:
+            reader.resume(0)
+
+    def broken_upgrade(self, layer: str, packet: int, offset: int, side: int = SERVER) -> None:
+        """The bytes after an accepted COMPRESS are no deflate stream (`side` says whose)."""
+        facts = self.facts_
+        name = SIDES[side]
+        known = facts.compress_broken
+        facts.compress_broken = "both" if known not in ("", name) else name
+        facts.compress = "broken"
+        self.note(f"no-{layer}-after-compress", side, packet, offset, "")
+
+    @property
+    def facts(self) -> ImapFacts:
+        """What was verified and what is broken, as of now."""
+        facts = self.facts_
+        facts.state = STATE_NAMES.get(self.state, "unknown")
+        client, server = self._readers
+        facts.lines_client, facts.lines_server = client.lines, server.lines
+        facts.literal_open = bool(server.skip) and not server.frames
+        facts.server_pending = self._server_line_is_hopeless()
+        facts.auth_open = self.exchange is not None
+        facts.sasl_layer = client.frames or server.frames
+        facts.sasl_frames = client.framed + server.framed
+        facts.inflated = self._layer == "deflate" and facts.tagged + facts.untagged > self._layer_start
+        return facts
+
+    @property
+    def foreign(self) -> Opening | None:
+        """The first bytes from where the dialogue stopped being IMAP, for the sniffer; None while it did not."""
+        junk = self._junk
+        if junk is None:
+            if not self._server_line_is_hopeless():
+                return None
+            client, server = (bytes(reader.held[:FOREIGN_BYTES]) for reader in self._readers)
+            turns = [(side, len(data)) for side, data in ((SERVER, server), (CLIENT, client)) if data]
+        else:
+            client, server = bytes(junk[CLIENT]), bytes(junk[SERVER])
+            turns = list(self._junk_turns)
+        first = turns[0][0] if turns else None
+        return Opening(client=client, server=server, first_side=first, turns=turns, midstream=True, client_ended=True,
+                       server_ended=True, sides_seen=self.sides_seen, after_upgrade="compress" if self._layer else "")
+
+    # ---------------------------------------------------------------- what the readers call
+
+    def line(self, side: int, line: bytes, packet: int, time_ns: int, offset: int) -> None:
+        """One line of a side, without its end."""
+        if side == SERVER:
+            imap_server.read_line(self, line, packet, time_ns, offset)
+        else:
+            imap_client.read_line(self, line, packet, time_ns, offset)
+        if self._readers[side].overlong_lines:
+            self._readers[side].overlong_lines = 0
+            self.limit("imap-line-too-long", packet, time_ns)
+
+    def literal_done(self, side: int, head: bytes) -> None:
+        """The last byte of a literal was read; `head` holds as much of it as was asked for."""
+        self.facts_.literals += 1
+        if side == SERVER:
+            imap_server.literal_done(self, head)
+        elif self.building is not None:
+            self.building.parts.append(head)
+
+    def frame_lies(self, side: int, packet: int, offset: int) -> None:
+        """A buffer of a SASL security layer announces a size that none has."""
+        if self.certain_server and self.certain_client:
+            self.note("sasl-layer-lies", side, packet, offset, "")
+
+    # ---------------------------------------------------------------- shared by both sides
+
+    def reader(self, side: int) -> LineReader:
+        """The line reader of a side."""
+        return self._readers[side]
+
+    def tell(self, time_ns: int, packet: int, body: DialogueBody) -> None:
+        """Adds an event."""
+        self.events.append((time_ns, packet, body))
+
+    def note(self, code: str, side: int, packet: int, offset: int, text: str) -> None:
+        """Adds a piece of evidence, as long as few of its code are kept and the record has room."""
+        count = self._evidence_counts.get(code, 0) + 1
+        self._evidence_counts[code] = count
+        evidence = self.facts_.evidence
+        if count <= EVIDENCE_EACH and len(evidence) < self.limits.evidence:
+            evidence.append(Evidence(code, SIDES[side], packet, offset, text))
+
+    def anomaly(self, name: str, packet: int, time_ns: int) -> None:
+        """Tells an oddity of the wire, the first ones of each name for each flow."""
+        count = self.anomalies.get(name, 0) + 1
+        self.anomalies[name] = count
+        if count <= self.limits.anomalies:
+            self.events.append((time_ns, packet, Anomaly(type="applayer", event=name, layer="proto_parser",
+                                                         app_proto="imap")))
+
+    def limit(self, name: str, packet: int, time_ns: int) -> None:
+        """A limit was hit: an anomaly, and its name in the session record."""
+        if name not in self.facts_.limits:
+            self.facts_.limits = [*self.facts_.limits, name]
+        self.anomaly(name, packet, time_ns)
+
+    def start_junk(self, side: int, line: bytes) -> None:
+        """The dialogue stops being IMAP with this line: keep what follows for the sniffer."""
+        if self._junk is not None:
+            return
+        self._junk = (bytearray(), bytearray())
+        self._keep_junk(side, line + b"\r\n")
+        other = self._readers[1 - side]
+        if other.held_size:
+            self._keep_junk(1 - side, bytes(other.held[:FOREIGN_BYTES]))
+
+    def upgrade(self, layer: str, packet: int, time_ns: int) -> None:
+        """The next byte of either side belongs to the new layer."""
+        self.upgraded = Upgraded(layer, time_ns, packet)
+        for reader in self._readers:
+            reader.stop = True
+
+    # ---------------------------------------------------------------- inside
+
+    def _keep_junk(self, side: int, data: bytes) -> None:
+        assert self._junk is not None
+        kept = self._junk[side]
+        room = FOREIGN_BYTES - len(kept)
+        if room <= 0:
+            return
+        kept += data[:room]
+        turns = self._junk_turns
+        taken = min(room, len(data))
+        if turns and turns[-1][0] == side:
+            turns[-1] = (side, turns[-1][1] + taken)
+        elif len(turns) < self.limits.sniff_turns:
+            turns.append((side, taken))
+
+    def _stopped(self, chunk: StreamChunk, position: int) -> StreamChunk | None:
+        """The reader stopped inside the chunk: an upgrade began, or the client must wait for one."""
+        rest = chunk.tail(position) if position < len(chunk.data) else None
+        if self.upgraded is None:  # STARTTLS or COMPRESS was asked with more bytes behind it
+            self._readers[chunk.side].stop = False
+            if rest is not None:
+                return self._hold_for_upgrade(rest)
+            return None
+        return rest
+
+    def _hold_for_upgrade(self, chunk: StreamChunk) -> StreamChunk | None:
+        """Client bytes after STARTTLS or COMPRESS, before the answer: an early hello, or commands injected."""
+        self._carry_held.append(chunk)
+        self._carry_size += len(chunk.data)
+        if self.sides_seen == "client" and chunk.data[:1] == b"\x16" and self.starttls_pending is not None:
+            self.answer_upgrade(True, chunk.packet, chunk.time_ns)  # the answer is not in the capture, the hello is
+        elif self._carry_size >= FOREIGN_BYTES:
+            self._release_held()
+        return None
+
+    def answer_upgrade(self, accepted: bool, packet: int, time_ns: int) -> None:
+        """The server answered STARTTLS or COMPRESS: held client bytes go to the new layer, or are read as commands."""
+        asked = self.starttls_pending
+        if asked is None:
+            return
+        layer = "tls" if asked.shape.name == "STARTTLS" else "deflate"
+        held = self._carry_held
+        if accepted and layer == "tls" and held and held[0].data[:1] != b"\x16":
+            self._release_held()  # no hello: commands that an attacker hopes to see run inside TLS
+            held = []
+        elif not accepted:
+            self._release_held()
+            held = []
+        self.starttls_pending = None
+        if accepted:
+            self.carry, self._carry_held = held, []
+            self.upgrade(layer, packet, time_ns)
+
+    def _release_held(self) -> None:
+        held, self._carry_held, self._carry_size = self._carry_held, [], 0
+        self.injecting, self.starttls_pending = self.starttls_pending, None
+        for chunk in held:
+            if self._junk is not None:
+                self._keep_junk(CLIENT, chunk.data)
+            self._readers[CLIENT].feed(chunk)
+        self.injecting = None
+
+    def _may_go_on(self) -> bool:
+        """The server's unfinished last line may be the beginning of a legal one: nothing is to be told of it."""
+        held = bytes(self._readers[SERVER].held[:2048])
+        if held[:1] in (b"*", b"+", b"\r", b"") and not is_binary(held[:512]):
+            return True
+        tag, blank, _ = held.partition(b" ")
+        return tag in self.pending if blank else any(each.startswith(tag) for each in self.pending)
+
+    def _server_line_is_hopeless(self) -> bool:
+        """The unfinished line of the server cannot become one of IMAP: no text, where every byte was seen."""
+        reader = self._readers[SERVER]
+        if not reader.held_size or reader.lost or not self.certain_server or reader.skip:
+            return False
+        return is_binary(bytes(reader.held[:512]))

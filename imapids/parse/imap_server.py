@@ -1,0 +1,401 @@
+"""The server's half of the IMAP machine: greeting, completions, data, continuations, and lines that are none of these."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from imapids.parse import imap_replies as replies
+from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, IDLE, LOGIN, SELECT, STARTTLS
+from imapids.parse.imap_login import tell_login
+from imapids.parse.imap_pending import Pending
+from imapids.parse.imap_replies import Reply, read_tagged, read_untagged
+from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, UNKNOWN_STATE, State
+from imapids.protocols.imap_grammar import AFTER_LITERAL, ANSWER_TO_NONSENSE, CONTINUATION, GREETING, is_binary
+from imapids.protocols.imap_responses import CLEARTEXT_BAN
+from imapids.protocols.imap_sasl import SECURITY_LAYERS
+from imapids.protocols.imap_software import server_software
+from imapids.protocols.text import safe_text
+from imapids.records.events import Command, Message
+from imapids.records.streams import CLIENT, SERVER
+
+if TYPE_CHECKING:
+    from imapids.parse.imap import ImapDialogue
+
+BODY_BYTES = 512
+"""First bytes of a fetched message that are kept: a mail header shows itself within them."""
+NOT_AUTHENTICATED = int(State.NOT_AUTHENTICATED)
+LOGOUT = int(State.LOGOUT)
+_MAIL_HEADER = re.compile(rb"\A\s*(?:>?From |[!-9;-~]{1,76}:)")
+_COPIED = re.compile(rb"\A[0-9]+ ([0-9:,]+) ")
+
+
+def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
+    """One line of the server, without its end."""
+    tally = dialogue.tally
+    if tally.reply is not None:
+        _continue_response(dialogue, tally.reply, line, packet, offset)
+        return
+    if not dialogue.greeted:
+        _read_greeting(dialogue, line, packet, time_ns, offset)
+        return
+    if line[:2] == b"* ":
+        reply = read_untagged(line, dialogue.limits)
+        if reply is not None:
+            _read_untagged(dialogue, reply, line, packet, time_ns, offset)
+            return
+    else:
+        tag, _, rest = line.partition(b" ")
+        pending = dialogue.pending.get(tag)
+        if pending is not None:
+            answer = read_tagged(rest)
+            if answer is not None:
+                _complete(dialogue, pending, answer, packet, time_ns, offset)
+                return
+        if line[:1] == b"+" and CONTINUATION.match(line):
+            dialogue.facts_.continuations += 1
+            if dialogue.building is not None or dialogue.exchange is not None or dialogue.idling is not None:
+                dialogue.facts_.prompts += 1
+            dialogue.reader(SERVER).lost = False
+            return
+        answer = read_tagged(rest) if rest else None
+        if answer is not None and tag:
+            _read_unmatched(dialogue, tag, answer, line, packet, time_ns, offset)
+            return
+    _read_nonsense(dialogue, line, packet, time_ns, offset)
+
+
+def _read_greeting(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
+    """RFC 9051 7.1: the first line of a server."""
+    dialogue.greeted = True
+    facts = dialogue.facts_
+    match = GREETING.match(line)
+    if match is None and dialogue.reader(SERVER).cut and not dialogue.certain_server:
+        return  # the head of a greeting, perhaps; a gap hides the rest
+    if match is None:
+        facts.greeting_missing = True
+        dialogue.note("no-greeting", SERVER, packet, offset, safe_text(line, 80))
+        read_line(dialogue, line, packet, time_ns, offset)
+        return
+    facts.greeting = match[1].decode().lower()
+    facts.greeting_text = safe_text(line, dialogue.limits.text_bytes)
+    facts.greeting_packet = packet
+    facts.software = server_software(line)
+    if facts.greeting == "preauth":
+        facts.preauth = True
+        dialogue.state = int(State.AUTHENTICATED)
+    elif facts.greeting == "bye":
+        facts.byes += 1
+        dialogue.state = LOGOUT
+    reply = read_untagged(line, dialogue.limits)
+    if reply is not None and reply.capabilities is not None:
+        _learn_capabilities(dialogue, reply.capabilities)
+
+
+def _read_untagged(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: int, time_ns: int, offset: int) -> None:
+    facts, tally = dialogue.facts_, dialogue.tally
+    kind = reply.kind
+    reader = dialogue.reader(SERVER)
+    if kind == replies.UNKNOWN:
+        if reader.lost:
+            return
+        dialogue.strange_words += 1
+    else:
+        facts.untagged += 1
+        reader.lost = False
+        if not reply.legal & dialogue.state and dialogue.state == NOT_AUTHENTICATED:
+            _note_before_login(dialogue, line, packet, offset)
+        if kind == replies.FETCH:
+            tally.fetched += 1
+        elif kind == replies.EXISTS:
+            tally.exists = reply.count
+        elif kind == replies.EXPUNGE:
+            tally.expunged += 1
+        elif kind == replies.SEARCH:
+            tally.found = max(tally.found, 0) + reply.count
+        elif kind == replies.BYE:
+            facts.byes += 1
+            dialogue.state = LOGOUT
+            if facts.bytes_client:
+                facts.refusals += 1
+        elif kind == replies.ID and reply.software:
+            facts.software = reply.software
+        if reply.capabilities is not None:
+            _learn_capabilities(dialogue, reply.capabilities)
+        if reply.result in ("bad", "no") and facts.client_nonsense:
+            facts.answers_to_nonsense += 1
+        if reply.opaque is not None:
+            _note_opaque(dialogue, reply.opaque, packet, offset)
+    if reply.literal >= 0 and not reader.cut:
+        _expect_literal(dialogue, reply, reply.literal, reply.whole_body, packet, time_ns)
+
+
+def _note_before_login(dialogue: ImapDialogue, line: bytes, packet: int, offset: int) -> None:
+    """Mailbox data before a login: impossible, unless a login is under way whose completion comes after the data."""
+    if not dialogue.certain_state or any(each.shape.code in (LOGIN, AUTHENTICATE) or each.shape.spec is None
+                                         for each in dialogue.pending.values()):
+        return
+    dialogue.facts_.before_login += 1
+    dialogue.note("data-before-login", SERVER, packet, offset, safe_text(line, 80))
+
+
+def _note_opaque(dialogue: ImapDialogue, token: bytes, packet: int, offset: int) -> None:
+    dialogue.facts_.opaque_texts += 1
+    dialogue.note("opaque-response-text", SERVER, packet, offset, f"[{len(token)} characters]")
+
+
+def _learn_capabilities(dialogue: ImapDialogue, capabilities: list[str]) -> None:
+    facts = dialogue.facts_
+    facts.capabilities = capabilities
+    facts.logindisabled = CLEARTEXT_BAN.decode() in capabilities
+    if not facts.starttls and "STARTTLS" in capabilities:
+        facts.starttls = "offered"
+
+
+# ---------------------------------------------------------------- literals
+
+
+def _expect_literal(dialogue: ImapDialogue, reply: Reply, size: int, whole_body: bool, packet: int, time_ns: int) -> None:
+    tally, reader = dialogue.tally, dialogue.reader(SERVER)
+    tally.reply = reply
+    tally.literal_bytes += size
+    dialogue.facts_.literal_bytes += size
+    if size > 0xFFFFFFFF:
+        dialogue.limit("imap-literal-too-large", packet, time_ns)
+    if whole_body:
+        tally.bodies += 1
+    reader.capture = bytearray()
+    reader.wanted = BODY_BYTES if whole_body else 0
+    reader.skip = size
+    if size == 0:
+        reader.wanted = 0
+        dialogue.literal_done(SERVER, b"")
+
+
+def literal_done(dialogue: ImapDialogue, head: bytes) -> None:
+    """The last byte of a literal of the server was read."""
+    if head and not _MAIL_HEADER.match(head):
+        dialogue.tally.opaque = True
+
+
+def _continue_response(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: int, offset: int) -> None:
+    """What follows a literal: the response goes on, announces another one, or ends."""
+    dialogue.tally.reply = None
+    if line and line[:1] not in AFTER_LITERAL:
+        if dialogue.certain_server:
+            dialogue.facts_.literal_lies += 1
+            dialogue.note("literal-lies", SERVER, packet, offset,
+                          f"[{len(line)} bytes]" if is_binary(line) else safe_text(line[:1], 1) + "...")
+            dialogue.start_junk(SERVER, line)
+        return
+    size, whole_body = replies.continued(line, reply, dialogue.limits)
+    if size >= 0 and not dialogue.reader(SERVER).cut:
+        _expect_literal(dialogue, reply, size, whole_body, packet, 0)
+
+
+# ---------------------------------------------------------------- completions
+
+
+def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: int, time_ns: int, offset: int) -> None:
+    """The tagged answer to a command that was sent."""
+    facts, tag = dialogue.facts_, pending.tag
+    facts.tagged += 1
+    dialogue.reader(SERVER).lost = False
+    if pending.twin is not None:
+        pending = _oldest_twin(dialogue, pending)
+    else:
+        del dialogue.pending[tag]
+    done = dialogue.done_tags
+    done[tag] = None
+    if len(done) > 64:
+        del done[next(iter(done))]
+    shape, result = pending.shape, reply.result
+    spec = shape.spec
+    facts.completed += 1
+    if result == "ok":
+        facts.completed_ok += 1
+        if spec is not None:
+            if spec.states & (dialogue.state | pending.state):
+                facts.completed_legal += 1
+            elif spec.strict and dialogue.certain_state:
+                facts.impossible += 1
+                dialogue.note("success-in-impossible-state", SERVER, packet, offset,
+                              f"{shape.name} {STATE_NAMES.get(dialogue.state, 'unknown')}")
+            if shape.opaque:
+                facts.opaque_arguments += 1
+                dialogue.note("opaque-argument", CLIENT, pending.packet, pending.offset,
+                              f"{shape.name} [{shape.size - len(shape.name) - 1} bytes]")
+        elif dialogue.state == NOT_AUTHENTICATED:
+            dialogue.state = int(UNKNOWN_STATE)  # a vendor's command of its own may sign in
+    if reply.opaque is not None and shape.code != AUTHENTICATE:
+        _note_opaque(dialogue, reply.opaque, packet, offset)
+    if dialogue.building is not None and dialogue.building.tag == tag:
+        pass
+    tell(dialogue, pending, result, reply, time_ns)
+    target = NEXT_STATE.get((shape.name, result))
+    if target is not None:
+        dialogue.state = target
+    if reply.capabilities is not None:
+        _learn_capabilities(dialogue, reply.capabilities)
+    if shape.code:
+        _special(dialogue, pending, shape.code, result, packet, time_ns)
+    dialogue.tally.clear()
+
+
+def _oldest_twin(dialogue: ImapDialogue, pending: Pending) -> Pending:
+    """Of several commands with one tag, the one that was sent first."""
+    last = pending
+    while last.twin is not None and last.twin.twin is not None:
+        last = last.twin
+    oldest = last.twin
+    assert oldest is not None
+    last.twin = None
+    return oldest
+
+
+def _special(dialogue: ImapDialogue, pending: Pending, code: int, result: str, packet: int, time_ns: int) -> None:
+    facts = dialogue.facts_
+    if code == SELECT:
+        dialogue.mailbox = pending.shape.mailbox if result == "ok" else ""
+        dialogue.tally.exists = -1
+    elif code == STARTTLS:
+        facts.starttls = "accepted" if result == "ok" else "refused"
+        dialogue.answer_upgrade(result == "ok", packet, time_ns)
+    elif code == COMPRESS:
+        facts.compress = "active" if result == "ok" else "refused"
+        dialogue.answer_upgrade(result == "ok", packet, time_ns)
+    elif code == IDLE:
+        dialogue.idling = None
+    elif code == AUTHENTICATE:
+        exchange = dialogue.exchange
+        dialogue.exchange = None
+        if result == "ok" and exchange is not None and exchange.mechanism in SECURITY_LAYERS:
+            dialogue.reader(CLIENT).layer = dialogue.reader(SERVER).layer = True
+
+
+def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: bytes, packet: int, time_ns: int,
+                    offset: int) -> None:
+    """A tagged answer whose tag does not wait: a literal that is refused, a repeated answer, or one out of nowhere."""
+    facts = dialogue.facts_
+    building = dialogue.building
+    if building is not None and building.tag == tag:
+        client = dialogue.reader(CLIENT)
+        dialogue.building = None
+        if not client.capture:
+            client.skip = client.wanted = 0  # refused before the client sent any byte of it
+        from imapids.parse.imap_client import register
+
+        register(dialogue, building)
+        _complete(dialogue, building, reply, packet, time_ns, offset)
+        return
+    facts.tagged += 1
+    if not facts.bytes_client:  # the client's half is not in the capture, or it never spoke: the judge knows
+        dialogue.certain_client = dialogue.certain_state = False
+        dialogue.state = int(UNKNOWN_STATE)
+    if reply.result != "ok" and (facts.client_nonsense or tag in dialogue.done_tags):
+        facts.answers_to_nonsense += 1
+        return
+    if tag in dialogue.done_tags or dialogue.overflowed or not dialogue.certain_client:
+        return
+    if line == dialogue.last_client_line:
+        facts.echoes += 1
+        dialogue.note("server-echoes", SERVER, packet, offset, safe_text(line, 40))
+        return
+    facts.unmatched += 1
+    dialogue.note("answer-without-command", SERVER, packet, offset, safe_text(line, 80))
+    if reply.opaque is not None:
+        _note_opaque(dialogue, reply.opaque, packet, offset)
+
+
+def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
+    """A line that no IMAP server sends, unless it answers nonsense or lies behind a gap."""
+    facts = dialogue.facts_
+    if not line or dialogue.reader(SERVER).lost:
+        return
+    if facts.client_nonsense and ANSWER_TO_NONSENSE.match(line):
+        facts.answers_to_nonsense += 1
+        return
+    if line[:1] == b"\x16" and (facts.starttls == "asked" or not dialogue.certain_client):
+        return  # TLS after a STARTTLS that the capture does not show
+    if not dialogue.certain_server:
+        return
+    facts.server_nonsense += 1
+    binary = is_binary(line)
+    if binary:
+        facts.server_binary += 1
+    if line == dialogue.last_client_line:
+        facts.echoes += 1
+        dialogue.note("server-echoes", SERVER, packet, offset, "")
+    else:
+        dialogue.note("server-line-is-no-imap", SERVER, packet, offset,
+                      f"[{len(line)} bytes]" if binary else safe_text(line, 80))
+    dialogue.start_junk(SERVER, line)
+    dialogue.anomaly("imap-server-line-invalid", packet, time_ns)
+
+
+# ---------------------------------------------------------------- events
+
+
+def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | None, time_ns: int) -> None:
+    """The events of a command: `command`, and `login` or `message` where it is one."""
+    shape = pending.shape
+    spec = shape.spec
+    state = pending.state
+    illegal = spec is not None and not pending.pipelined and not spec.states & state
+    code = reply.code if reply is not None else ""
+    dialogue.events.append((pending.time_ns, pending.packet, Command(
+        tag=safe_text(pending.tag, 64), name=shape.name, result=result, state=STATE_NAMES.get(state, "unknown"), code=code,
+        arguments=shape.arguments, literal_bytes=pending.literal_bytes, line_bytes=pending.line_bytes,
+        longest_argument=pending.longest, literals=pending.literals, illegal_state=illegal, pipelined=pending.pipelined,
+        duration_us=max(0, time_ns - pending.time_ns) // 1000 if reply is not None else 0, traits=shape.traits)))
+    if shape.code == LOGIN:
+        tell_login(dialogue, pending, result, reply, None)
+    elif shape.code == AUTHENTICATE:
+        exchange = dialogue.exchange
+        tell_login(dialogue, pending, result, reply, exchange if exchange is not None and exchange.pending is pending
+                   else None)
+    elif spec is not None and spec.action:
+        dialogue.events.append((pending.time_ns, pending.packet, _message(dialogue, pending, spec.action, result, reply)))
+
+
+def _message(dialogue: ImapDialogue, pending: Pending, action: str, result: str, reply: Reply | None) -> Message:
+    """What a command did to the mailbox, out of its arguments and of the responses before its completion."""
+    shape, tally = pending.shape, dialogue.tally
+    mailbox = shape.mailbox if shape.spec is not None and shape.spec.mailbox >= 0 else dialogue.mailbox
+    if not mailbox and len(pending.parts) > 1 and shape.spec is not None and shape.spec.mailbox >= 0:
+        mailbox = safe_text(pending.parts[1], dialogue.limits.text_bytes) if action != "append" else ""
+    if action == "fetch":
+        return Message(action=action, mailbox=mailbox, count=tally.fetched, bytes=tally.literal_bytes, bodies=tally.bodies,
+                       result=result, opaque_body=tally.opaque)
+    if action == "search":
+        return Message(action=action, mailbox=mailbox, count=max(tally.found, 0), criteria=shape.criteria, result=result)
+    if action == "select":
+        return Message(action=action, mailbox=mailbox, count=max(tally.exists, 0), result=result)
+    if action == "expunge":
+        return Message(action=action, mailbox=mailbox, count=tally.expunged, result=result)
+    if action == "store":
+        return Message(action=action, mailbox=mailbox, count=tally.fetched, flags=shape.flags, result=result)
+    if action == "append":
+        body = pending.parts[-2] if len(pending.parts) > 2 else pending.parts[-1] if len(pending.parts) == 2 else b""
+        return Message(action=action, mailbox=mailbox, count=1 if result == "ok" else 0, bytes=pending.literal_bytes,
+                       flags=shape.flags, result=result,
+                       opaque_body=bool(body) and not _MAIL_HEADER.match(body))
+    count = 0
+    if action in ("copy", "move") and reply is not None and reply.code == "COPYUID":
+        count = _set_size(reply.code_text)
+    return Message(action=action, mailbox=mailbox, count=count, result=result)
+
+
+def _set_size(code_text: bytes) -> int:
+    """How many messages the source set of COPYUID names (RFC 4315 section 3)."""
+    match = _COPIED.match(code_text)
+    if match is None:
+        return 0
+    total = 0
+    for part in match[1].split(b",")[:1024]:
+        low, colon, high = part.partition(b":")
+        try:
+            total += abs(int(high[:20]) - int(low[:20])) + 1 if colon else 1
+        except ValueError:
+            return 0
+    return min(total, 1 << 32)
