@@ -87,6 +87,8 @@ class SourceAccount:
     source: CaptureSource
     status: str = "ok"
     """ok, cut, damaged, unreadable, unsupported."""
+    message: str = ""
+    """One line for people where the status is not ok: safe text that names the source."""
     packets: int = 0
     """Packets handed on."""
     bytes_read: int = 0

@@ -1,0 +1,142 @@
+"""Reads classic pcap (all byte orders and header variants) and snoop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imapids.capture.framing import RecordFraming
+from imapids.capture.recordreader import ROOM_BYTES, SECONDS_A_DAY, Fault, RecordReader
+from imapids.protocols import capture_formats as formats
+from imapids.records.packets import I64, PacketBatch
+
+PACE_RECORDS = 64
+"""Records at the front of a window that tell how fast its time passes."""
+
+
+class PcapReader(RecordReader):
+    """Records behind one file header that says everything about them."""
+
+    framing: RecordFraming
+
+    def open(self) -> bool:
+        """Read the file header."""
+        self.feed.want(formats.PCAP_HEADER_BYTES)
+        head = self.window.head(formats.PCAP_HEADER_BYTES)
+        header = formats.parse_snoop_header(head) if head.startswith(formats.SNOOP_MAGIC) else formats.parse_pcap_header(head)
+        if isinstance(header, str):
+            cut = header.startswith("cut")
+            if not self.feed.stopped:
+                self.ledger.refuse("unreadable" if cut else "unsupported", header)
+            return False
+        self.header = header
+        self.window.start += header.header_bytes
+        announced = header.snaplen or formats.SNAPLEN_CEILING
+        limit = min(self.limits.packet_bytes, max(announced, formats.SNAPLEN_CEILING))
+        self.framing = RecordFraming(header.layout, limit, self.limits.packet_bytes + ROOM_BYTES)
+        self.ledger.source.interfaces.append("")
+        if header.fcs_bytes:
+            self.ledger.note("frame-check-sequence")
+        self._snaplen = header.snaplen
+        return True
+
+    def prepare(self) -> None:
+        """Tell the framing where in time records may be expected."""
+        framing, window = self.framing, self.window
+        listed, end, _ = framing.serial(window.start, PACE_RECORDS, framing.stop)
+        if not listed:
+            return
+        seconds = framing.headers(np.array([listed[0], listed[-1]]))[:, framing.layout.seconds // 4].astype(np.int64)
+        pace = abs(int(seconds[1] - seconds[0])) * (window.stop - window.start) // (end - window.start)
+        framing.reference = int(seconds[0])
+        framing.tolerance = max(SECONDS_A_DAY, 4 * pace, self._span_seconds())
+
+    def _span_seconds(self) -> int:
+        account = self.ledger.account
+        if account.first_ns is None or account.last_ns is None:
+            return 0
+        return (account.last_ns - account.first_ns) // 10**9
+
+    def batch(self, offsets: I64) -> tuple[PacketBatch | None, int]:
+        """The packets of these records as columns; a header that is all zeros ends them."""
+        layout = self.framing.layout
+        words = self.framing.headers(offsets)
+        captured = words[:, layout.captured // 4].astype(np.int64)
+        original = words[:, layout.original // 4].astype(np.int64)
+        if not original.all():
+            empty = np.flatnonzero(~words[:, :4].any(axis=1))
+            if len(empty):
+                good = int(empty[0])
+                return (self.batch(offsets[:good])[0] if good else None), good
+        if layout.swapped == "maybe":
+            captured, original = np.minimum(captured, original), np.maximum(captured, original)
+        if layout.record_bytes is not None:
+            captured = self._clip(captured, words[:, layout.record_bytes // 4].astype(np.int64) - layout.header_bytes)
+        if (original < captured).any():
+            self.ledger.note("original-below-captured", int(np.count_nonzero(original < captured)))
+            original = np.maximum(original, captured)
+        if self._snaplen and int(captured.max()) > self._snaplen:
+            self.ledger.note("captured-above-snaplen", int(np.count_nonzero(captured > self._snaplen)))
+        fraction = words[:, layout.fraction // 4]
+        if int(fraction.max()) >= layout.fraction_limit:
+            self.ledger.note("fraction-above-second", int(np.count_nonzero(fraction >= layout.fraction_limit)))
+        # 32-bit seconds and fractions cannot leave 64-bit nanoseconds.
+        time_ns = words[:, layout.seconds // 4].astype(np.int64) * 1_000_000_000
+        time_ns += fraction.astype(np.int64) * layout.fraction_ns
+        count = len(offsets)
+        number = np.arange(self.number + 1, self.number + count + 1, dtype=np.int64)
+        self.number += count
+        return PacketBatch(
+            self.ledger.source, self.window.buffer, offsets + layout.header_bytes, captured, original, time_ns, number,
+            np.full(count, self.header.link_type, np.uint16), np.zeros(count, np.uint16),
+        ), count
+
+    def _clip(self, captured: I64, room: I64) -> I64:
+        """snoop: captured bytes cannot be more than the record holds."""
+        if (captured > room).any():
+            self.ledger.note("captured-past-record", int(np.count_nonzero(captured > room)))
+        return np.minimum(captured, room)
+
+    def enter(self, at: int) -> bool:
+        """Nothing but records follows the file header."""
+        framing = self.framing
+        if at + framing.header_bytes > framing.stop:
+            return False
+        length = framing.length_at(at)
+        if not any(self.window.head(16)):
+            raise Fault("foreign-bytes", "zeros where a record must start")
+        if not framing.header_bytes <= length <= framing.header_bytes + framing.limit:
+            raise Fault("bad-record", f"a record announces {length} bytes")
+        return False
+
+    def leap(self, at: int) -> bool:
+        """A record longer than any packet, behind which the capture goes on, is skipped whole."""
+        framing = self.framing
+        length = framing.length_at(at)
+        if not framing.limit < length - framing.header_bytes <= self.limits.packet_bytes:
+            return False
+        self.feed.want(length + framing.header_bytes)
+        framing.bind(self.window.buffer, self.window.stop)
+        after = self.window.start + length
+        if after > framing.stop or not (after == framing.stop or framing.chain_at(after, self.feed.ended) is not False):
+            return False
+        self.ledger.damage(self.window.position, "oversized-record", f"a record holds {length} bytes", length)
+        self.ledger.skip("oversized-record")
+        self.number += 1
+        self.window.start = after
+        return True
+
+    def whole_but_cut(self, at: int) -> bool:
+        """Whether the header at `at` is missing or plausible in every respect."""
+        framing = self.framing
+        framing.bind(self.window.buffer, self.window.stop)
+        if at + framing.header_bytes > framing.stop:
+            return True
+        return framing.plausible_at(at) and framing.length_at(at) <= framing.header_bytes + max(self._snaplen, 65_535)
+
+    def resync_candidates(self, at: int, length: int) -> I64:
+        """Headers near the last packet's time that begin a chain."""
+        account = self.ledger.account
+        if account.last_ns is not None:
+            self.framing.reference = account.last_ns // 10**9
+        self.framing.tolerance = max(SECONDS_A_DAY, self._span_seconds())
+        return self.framing.entries(np.array([at]), length)[1]

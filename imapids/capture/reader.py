@@ -1,0 +1,256 @@
+"""Opens captures of every kind and reads them one after the other, in the order of their first packets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from imapids.capture.bytestreams import ByteStream, InflatedStream, RawStream
+from imapids.capture.follow import Follower
+from imapids.capture.inputs import Input, expand
+from imapids.capture.ledger import Ledger, printable
+from imapids.capture.pcap import PcapReader
+from imapids.capture.pcapng import PcapngReader
+from imapids.capture.recordreader import ROOM_BYTES, Feed, RecordReader
+from imapids.capture.window import Window
+from imapids.config import CaptureLimits
+from imapids.errors import InputError, UnsupportedInput
+from imapids.protocols import capture_formats as formats
+from imapids.records.packets import CaptureSource, PacketBatch, SourceAccount
+
+PEEK_BYTES = 64 << 10
+"""Bytes read of a file to learn the time of its first packet."""
+
+
+class CaptureReader:
+    """Iterates over the packet batches of all inputs; `accounts` says what became of each input.
+
+    Made by `open_captures`. Inputs that cannot be read are accounts with a message; reading goes on with the next.
+
+    Raises (while iterating):
+        InputError: no input could be read.
+        UnsupportedInput: no input could be read, and at least one is a capture of a kind that is not read.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], limits: CaptureLimits, follow: bool = False, stop: Callable[[], bool] | None = None
+    ) -> None:
+        self.accounts: list[SourceAccount] = []
+        """One for each input, in reading order; complete after the iteration."""
+        self._paths = list(paths)
+        self._limits = limits
+        self._follow = follow
+        self._stop = stop
+        self._seen: set[tuple[int, int]] = set()
+        self._inputs = self._in_time_order(expand(self._paths))
+        self._raw: RawStream | None = None
+        self._done_before = 0
+        self._window: Window | None = None
+        self._iterator: Iterator[PacketBatch] | None = None
+
+    # ---- progress ----------------------------------------------------------------------------------------------------
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes of the inputs (as they are stored) read so far."""
+        return self._done_before + (self._raw.position if self._raw is not None else 0)
+
+    @property
+    def bytes_total(self) -> int | None:
+        """Bytes of all inputs; None when one is a pipe or grows."""
+        if self._follow:
+            return None
+        total = 0
+        for item in self._inputs:
+            status = item.status()
+            if status is None and not item.is_standard_input:
+                continue
+            if status is None or not _is_regular(status.st_mode):
+                return None
+            total += status.st_size
+        return total
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[PacketBatch]:
+        if self._iterator is None:
+            self._iterator = self._read_all()
+        return self._iterator
+
+    def close(self) -> None:
+        """Stop reading and give the open file back; the accounts stay."""
+        if self._iterator is not None:
+            closing = getattr(self._iterator, "close", None)
+            if closing is not None:
+                closing()
+        self._close_raw()
+
+    def __enter__(self) -> CaptureReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read_all(self) -> Iterator[PacketBatch]:
+        waiting = list(self._inputs)
+        while waiting:
+            item = waiting.pop(0)
+            last = not waiting
+            replaced = yield from self._read_one(item, self._follow and last)
+            if self._stopped():
+                break
+            if self._follow and last:
+                waiting = [item] if replaced else []
+                waiting += self._newcomers()
+        self._raise_if_nothing_was_read()
+
+    def _read_one(self, item: Input, follow: bool) -> Iterator[PacketBatch]:
+        """All batches of one input. The generator's value: whether the path holds another file now."""
+        source = CaptureSource(item.path if not item.is_standard_input else "-", len(self.accounts))
+        ledger = Ledger(source)
+        follower: Follower | None = None
+        position = 0
+        try:
+            raw = self._raw = RawStream(item.open(), self._stop)
+        except OSError as error:
+            ledger.refuse("unreadable", error.strerror or "cannot be opened")
+            self.accounts.append(ledger.account)
+            return False
+        try:
+            if raw.is_file:
+                self._remember(item)
+            if follow:
+                follower = Follower(item, raw, self._stop, lambda: bool(self._newcomers()))
+            reader = self._reader_for(raw, ledger, follower)
+            if item.from_folder and ledger.account.status != "ok" and raw.position < formats.MAGIC_BYTES * 2:
+                ledger = Ledger(source)
+                ledger.account.status = "passed-over"
+            self.accounts.append(ledger.account)
+            if reader is not None:
+                yield from reader.batches()
+                position = reader.window.position
+        finally:
+            ledger.close(position)
+            if ledger.account.status == "passed-over" and ledger.account in self.accounts:
+                self.accounts.remove(ledger.account)
+            self._close_raw()
+        return follower is not None and follower.replaced
+
+    def _reader_for(self, raw: RawStream, ledger: Ledger, follower: Follower | None) -> RecordReader | None:
+        """The reader that the first bytes ask for; None (and a reason in the ledger) when there is none."""
+        wait = follower.wait if follower is not None else None
+        head = raw.peek(formats.MAGIC_BYTES)
+        while len(head) < formats.MAGIC_BYTES and wait is not None and wait():
+            head = raw.peek(formats.MAGIC_BYTES)
+        container = formats.container_of(head)
+        stream: ByteStream = raw
+        if container:
+            try:
+                stream = InflatedStream(raw, container, self._limits.inflate_ratio, self._limits.batch_bytes)
+            except UnsupportedInput as error:
+                ledger.refuse("unsupported", str(error))
+                return None
+        feed = Feed(self._window_for(), stream, wait, self._stop)
+        feed.want(formats.MAGIC_BYTES)
+        head = feed.window.head(formats.MAGIC_BYTES)
+        kind = formats.kind_of(head)
+        ledger.source.format = ".".join(filter(None, (kind, container)))
+        if kind:
+            return (PcapngReader if kind == "pcapng" else PcapReader)(feed, ledger, self._limits)
+        named = formats.unsupported_name(head)
+        if named:
+            ledger.refuse("unsupported", f"a {named} file is not read: convert it to pcapng first")
+        elif not head and not feed.stopped:
+            ledger.refuse("unreadable", stream.fault or ("the file is empty" if not container else "no data inside"))
+        elif not feed.stopped:
+            ledger.refuse("unreadable", stream.fault or "this is not a capture file")
+        return None
+
+    def _window_for(self) -> Window:
+        if self._window is None:
+            self._window = Window(self._limits.batch_bytes, max(self._limits.packet_bytes, PEEK_BYTES) + 2 * ROOM_BYTES)
+        self._window.reset()
+        return self._window
+
+    def _close_raw(self) -> None:
+        if self._raw is not None:
+            self._done_before += self._raw.position
+            self._raw.close()
+            self._raw = None
+
+    def _stopped(self) -> bool:
+        return self._stop is not None and self._stop()
+
+    def _raise_if_nothing_was_read(self) -> None:
+        bad = [account for account in self.accounts if account.status in ("unreadable", "unsupported")]
+        if self._stopped() or len(bad) < len(self.accounts):
+            return
+        if not bad:
+            raise InputError(f"no capture file in {', '.join(map(printable, self._paths)) or 'an empty list'}")
+        text = "\n".join(account.message for account in bad)
+        raise (UnsupportedInput if any(a.status == "unsupported" for a in bad) else InputError)(text)
+
+    # ---- order and newcomers -----------------------------------------------------------------------------------------
+
+    def _remember(self, item: Input) -> None:
+        status = item.status()
+        if status is not None:
+            self._seen.add((status.st_dev, status.st_ino))
+
+    def _newcomers(self) -> list[Input]:
+        """Files of followed folders and globs that were not read yet, in time order; empty ones are not there yet."""
+        fresh = []
+        for item in expand(self._paths):
+            status = item.status()
+            if status is not None and status.st_size and (status.st_dev, status.st_ino) not in self._seen:
+                fresh.append(item)
+        return self._in_time_order(fresh) if len(fresh) > 1 else fresh
+
+    def _in_time_order(self, items: list[Input]) -> list[Input]:
+        """Regular files by their first packet; then those without one, pipes and the unreadable, in the order given."""
+        if len(items) < 2:
+            return items
+        early = [(self._first_time(item), index) for index, item in enumerate(items)]
+        order = sorted(range(len(items)), key=lambda i: (early[i][0] is None, early[i][0] or 0, i))
+        return [items[i] for i in order]
+
+    def _first_time(self, item: Input) -> int | None:
+        """Time of the first packet, from the first PEEK_BYTES of a regular file."""
+        status = item.status()
+        if status is None or not _is_regular(status.st_mode):
+            return None
+        window, self._window = self._window, Window(PEEK_BYTES, PEEK_BYTES * 4)
+        try:
+            raw = RawStream(item.open())
+        except OSError:
+            self._window = window
+            return None
+        try:
+            reader = self._reader_for(raw, Ledger(CaptureSource(item.path, 0)), None)
+            batch = next(reader.batches(), None) if reader is not None else None
+            return int(batch.time_ns[0]) if batch is not None else None
+        finally:
+            raw.close()
+            self._window = window
+
+
+def _is_regular(mode: int) -> bool:
+    return mode & 0o170000 == 0o100000
+
+
+def open_captures(
+    paths: Sequence[str], *, limits: CaptureLimits = CaptureLimits(), follow: bool = False,  # noqa: B008  # frozen
+    stop: Callable[[], bool] | None = None,
+) -> CaptureReader:
+    """Open captures: files, directories, globs, "-" for standard input; the kind is told by magic bytes, not by name.
+
+    Args:
+        paths: read in the time order of their first packets; what is named twice is read once.
+        limits: sizes of batches and packets, and when to give up.
+        follow: go on at the end of the last file when it grows, is replaced, or (folder, glob) has a successor.
+        stop: asked at least every half second; when it says True the iteration ends early.
+
+    Raises (while iterating):
+        InputError: no input could be read.
+        UnsupportedInput: no input could be read, and at least one is of a kind that is not read.
+    """
+    return CaptureReader(paths, limits, follow, stop)

@@ -1,0 +1,71 @@
+"""One reused buffer that slides over a byte stream: the tail of a partial record is carried to its front."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imapids.capture.bytestreams import ByteStream
+from imapids.records.packets import U8
+
+SLACK_BYTES = 64 << 10
+"""Bytes behind the window that views may cover: never read as data, never touched, so they cost no memory."""
+
+
+class Window:
+    """`buffer[start:stop]` is data not yet consumed; `buffer[0]` stands at byte `base` of the (decompressed) stream.
+
+    The buffer is never larger than `ceiling` + SLACK_BYTES, and it grows only when it is full of real bytes: a length
+    that a record announces allocates nothing.
+    """
+
+    def __init__(self, capacity: int, ceiling: int) -> None:
+        self.capacity = min(capacity, ceiling)
+        self.ceiling = ceiling
+        self.buffer: U8 = np.empty(self.capacity + SLACK_BYTES, np.uint8)
+        self.start = self.stop = self.base = 0
+
+    def reset(self) -> None:
+        """Empty the window for another stream."""
+        self.start = self.stop = self.base = 0
+
+    @property
+    def position(self) -> int:
+        """Where `start` stands in the stream."""
+        return self.base + self.start
+
+    @property
+    def full(self) -> bool:
+        """No room is left that a refill could make."""
+        return self.start == 0 and self.stop >= self.ceiling
+
+    def head(self, count: int) -> bytes:
+        """The first `count` unconsumed bytes (fewer if there are fewer)."""
+        return self.buffer[self.start : min(self.stop, self.start + count)].tobytes()
+
+    def refill(self, stream: ByteStream) -> int:
+        """Carry the unconsumed tail to the front and read until the window is full or the stream has nothing now.
+
+        Returns:
+            The number of bytes read.
+        """
+        kept = self.stop - self.start
+        if self.start:
+            self.buffer[:kept] = self.buffer[self.start : self.stop]
+            self.base += self.start
+            self.start, self.stop = 0, kept
+        if kept >= self.capacity and self.capacity < self.ceiling:
+            self._grow()
+        room = memoryview(self.buffer)[: self.capacity]
+        before = self.stop
+        while self.stop < self.capacity:
+            count = stream.readinto(room[self.stop :])
+            self.stop += count
+            if count == 0 or not stream.raw.more_is_ready():
+                break
+        return self.stop - before
+
+    def _grow(self) -> None:
+        self.capacity = min(self.capacity * 2, self.ceiling)
+        larger = np.empty(self.capacity + SLACK_BYTES, np.uint8)
+        larger[: self.stop] = self.buffer[: self.stop]
+        self.buffer = larger
