@@ -68,8 +68,8 @@ def row(item: Event | Alert) -> dict[str, str | int | float]:
             "level": rule.level, "title": rule.title, "sid": rule.sid, "rule_id": rule.id, "family": rule.family,
             "state": item.state, "count": item.count, "first": eve_time(item.first_ns), "last": eve_time(item.last_ns),
             "direction": item.direction, "verdict": item.verdict, "protocol": item.protocol,
-            "confidence": item.confidence, "why": item.why, "advice": rule.advice, "techniques": rule.techniques, "subject": item.subject,
-            "case": item.case, "id": item.id,
+            "confidence": item.confidence, "why": item.why, "advice": rule.advice,
+            "techniques": rule.techniques, "subject": item.subject, "case": item.case, "id": item.id,
         }
     else:
         values |= {name: getattr(item.body, name) for name in item.body.__struct_fields__ if name not in _ENVELOPE}
