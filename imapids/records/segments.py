@@ -80,7 +80,8 @@ class Encapsulation:
     vlan: tuple[int, ...] = ()
     """VLAN ids, outermost first (of all layers)."""
     tunnels: tuple[str, ...] = ()
-    """Tunnels with their ids, outermost first: `gre`, `vxlan:5001`, `gtp-u:0x1234`, `mpls:17`, `pppoe:3`, ..."""
+    """Tunnels, outermost first: `gre`, `vxlan:5001`, `gtp-u`, `mpls`, `pppoe:3`, ... An id stands here only
+    where both directions of a conversation carry the same one (decode/paths.py)."""
 
 
 @dataclass(slots=True)
@@ -121,6 +122,8 @@ class IcmpError:
     src_port: int
     dst: bytes
     dst_port: int
+    tunnel: int = 0
+    """Index into `EncapsulationTable.paths`, as in the segments of the flow that it is about."""
 
 
 @dataclass(slots=True)

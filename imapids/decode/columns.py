@@ -1,0 +1,118 @@
+"""Rows of packets as columns, and how big-endian fields are read at many offsets at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imapids.records.packets import I64, U8, U32, Bool
+
+HEADER = 64
+"""Bytes gathered for a header: an IPv6 and a TCP header without options take 60."""
+
+_BLOCK = np.dtype((np.void, HEADER))
+
+
+@dataclass(slots=True)
+class Rows:
+    """Packets that have the same header next. All columns have shape (n,).
+
+    Offsets count in the buffer of the current pass. `at <= end` always holds; reading `k` bytes of a header
+    is allowed where `at + k <= end`.
+    """
+
+    row: I64
+    """Index into the packet batch."""
+    at: I64
+    """Where the next header starts."""
+    end: I64
+    """Where the captured bytes of this layer end."""
+    wire: I64
+    """Where the layer would end had everything been captured: more than `end` where the snaplen cut."""
+    path: I64
+    """Number of the encapsulation around it (`EncapsulationTable`)."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def select(self, keep: Bool | I64) -> Rows:
+        """The rows that a mask or an index column picks."""
+        return Rows(self.row[keep], self.at[keep], self.end[keep], self.wire[keep], self.path[keep])
+
+    def part(self, start: int, stop: int) -> Rows:
+        """A run of rows, without a copy."""
+        return Rows(self.row[start:stop], self.at[start:stop], self.end[start:stop], self.wire[start:stop],
+                    self.path[start:stop])
+
+    def moved(self, at: I64 | int, path: I64 | None = None) -> Rows:
+        """The same packets, one header further: `at` is the new offset, or the bytes to go on by."""
+        at = self.at + at if isinstance(at, int) else at
+        return Rows(self.row, at, self.end, self.wire, self.path if path is None else path)
+
+    def within(self, length: I64) -> Rows:
+        """The same packets, the layer ending at most `length` bytes behind `at` (padding is cut off)."""
+        stop = self.at + length
+        return Rows(self.row, self.at, np.minimum(self.end, stop), np.minimum(self.wire, stop), self.path)
+
+
+def join_rows(parts: list[Rows]) -> Rows:
+    """Several groups of rows as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows.__slots__))
+
+
+def u8(data: U8, at: I64) -> I64:
+    """The bytes at many offsets."""
+    return data[at].astype(np.int64)
+
+
+def u16(data: U8, at: I64) -> I64:
+    """The big-endian 16-bit numbers at many offsets."""
+    words = np.ndarray((max(len(data) - 1, 0),), ">u2", data, 0, (1,))
+    return words[at].astype(np.int64)
+
+
+def u24(data: U8, at: I64) -> I64:
+    """The big-endian 24-bit numbers at many offsets."""
+    return u16(data, at) << 8 | data[at + 2]
+
+
+def u32(data: U8, at: I64) -> I64:
+    """The big-endian 32-bit numbers at many offsets."""
+    words = np.ndarray((max(len(data) - 3, 0),), ">u4", data, 0, (1,))
+    return words[at].astype(np.int64)
+
+
+def header_words(data: U8, at: I64, count: int) -> U32:
+    """The first `count` big-endian 32-bit words of the headers at many offsets, shape (count, n), in host order.
+
+    Offsets may be anywhere in 0..len(data); bytes behind the buffer read as zero, so the caller checks lengths.
+    One gather of 64-byte blocks costs a quarter of gathering the fields one by one (measured).
+    """
+    last = len(data) - HEADER
+    if last >= 0 and (not len(at) or int(at.max()) <= last):
+        blocks = _windows(data)[at]
+    else:
+        blocks = _blocks_near_end(data, at, last)
+    words = blocks.view(">u4").reshape(-1, HEADER // 4)
+    return words[:, :count].T.astype(np.uint32)
+
+
+def _windows(data: U8) -> npt.NDArray[Any]:
+    return np.ndarray((len(data) - HEADER + 1,), _BLOCK, data, 0, (1,))
+
+
+def _blocks_near_end(data: U8, at: I64, last: int) -> npt.NDArray[Any]:
+    first = max(last + 1, 0)
+    tail = np.zeros(2 * HEADER, np.uint8)
+    tail[: len(data) - first] = data[first:]
+    late = at >= first
+    blocks = np.empty(len(at), _BLOCK)
+    blocks[late] = _windows(tail)[at[late] - first]
+    if last >= 0:
+        blocks[~late] = _windows(data)[at[~late]]
+    return blocks

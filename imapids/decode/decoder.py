@@ -1,0 +1,110 @@
+"""The decoder: packet batches in, TCP and UDP segments out, every packet accounted for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imapids.config import DecodeLimits
+from imapids.decode import ip_tunnels, links, network, shims, udp_tunnels
+from imapids.decode.columns import Rows
+from imapids.decode.fragments import Reassembler
+from imapids.decode.paths import Paths
+from imapids.decode.rebuild import rebuild
+from imapids.decode.work import Header, SegmentColumns, Work
+from imapids.records.packets import U8, PacketBatch
+from imapids.records.segments import DecodeAccount, Decoded, EncapsulationTable
+
+HANDLERS = {
+    Header.ETHERNET: links.decode_ethernet,
+    Header.LLC: links.decode_llc,
+    Header.PPP: links.decode_ppp,
+    Header.IP: network.decode_ip,
+    Header.PPPOE: shims.decode_pppoe,
+    Header.MPLS: shims.decode_mpls,
+    Header.PBB: shims.decode_pbb,
+    Header.FABRICPATH: shims.decode_fabricpath,
+    Header.TRILL: shims.decode_trill,
+    Header.NSH: shims.decode_nsh,
+    Header.WLAN: shims.decode_wlan,
+    Header.RADIOTAP: shims.decode_radiotap,
+    Header.GRE: ip_tunnels.decode_gre,
+    Header.ERSPAN_III: ip_tunnels.decode_erspan_iii,
+    Header.WCCP: ip_tunnels.decode_wccp,
+    Header.VXLAN: udp_tunnels.decode_vxlan,
+    Header.VXLAN_GPE: udp_tunnels.decode_vxlan_gpe,
+    Header.GENEVE: udp_tunnels.decode_geneve,
+    Header.GTP_U: udp_tunnels.decode_gtp_u,
+    Header.TEREDO: udp_tunnels.decode_teredo,
+    Header.L2TP: udp_tunnels.decode_l2tp,
+    Header.CAPWAP: udp_tunnels.decode_capwap,
+    Header.LISP: udp_tunnels.decode_lisp,
+    Header.TZSP: udp_tunnels.decode_tzsp,
+}
+"""What strips each header. A handler pushes the rows on, writes segments, or skips rows with a reason."""
+
+HELD = "fragment-held"
+
+
+class Decoder:
+    """Turns the packets of a run into segments.
+
+    `account` always obeys `packets == segments + sum(skipped)`; fragments that wait for the rest stand under
+    `fragment-held` until their datagram is whole, too old, or the run is over.
+    """
+
+    def __init__(self, limits: DecodeLimits, encapsulations: EncapsulationTable) -> None:
+        self.account = DecodeAccount()
+        self._limits = limits
+        self._paths = Paths(encapsulations, limits.encapsulations)
+        self._reassembler = Reassembler(limits, self.account)
+
+    def feed(self, batch: PacketBatch) -> Decoded:
+        """Decode one batch. Bad packets never raise: they are counted by reason."""
+        total = len(batch)
+        work = Work(
+            batch, self._limits, self._paths, self.account, batch.buffer, 0, SegmentColumns(total),
+            np.zeros(total, np.uint8), np.zeros(total, np.bool_),
+        )
+        self._start(work)
+        buffers = [batch.buffer]
+        work.run(HANDLERS)
+        while work.fragments:
+            data = rebuild(work, self._reassembler)
+            if data is not None:
+                buffers.append(data)
+                work.run(HANDLERS)
+        buffer: U8 = np.concatenate(buffers) if len(buffers) > 1 else batch.buffer
+        segments = work.segments.finish(batch, buffer, work.fragmented)
+        self._count(total, len(segments))
+        return Decoded(segments, work.icmp_errors)
+
+    def finish(self) -> None:
+        """The run is over: fragments still held will never be complete."""
+        self._reassembler.finish()
+        self._count(0, 0)
+
+    def _start(self, work: Work) -> None:
+        """Each link type's packets to its handler."""
+        batch = work.batch
+        everything = Rows(np.arange(len(batch)), batch.offset, batch.offset + batch.captured,
+                          batch.offset + batch.original, np.zeros(len(batch), np.int64))
+        if not len(batch):
+            return
+        first = batch.link_type[0]
+        kinds = [int(first)] if np.all(batch.link_type == first) else np.unique(batch.link_type).tolist()
+        for kind in kinds:
+            rows = everything if len(kinds) == 1 else everything.select(batch.link_type == kind)
+            decode = links.LINK_TYPES.get(kind)
+            if decode is None:
+                work.skip(f"unknown-link-type:{kind}", rows)
+            else:
+                decode(work, rows)
+
+    def _count(self, packets: int, segments: int) -> None:
+        self.account.packets += packets
+        self.account.segments += segments
+        self.account.skipped.pop(HELD, None)
+        if self._reassembler.held:
+            self.account.skipped[HELD] = self._reassembler.held
+        if self._paths.overflow:
+            self.account.notes["encapsulations-full"] = self._paths.overflow

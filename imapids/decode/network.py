@@ -1,0 +1,162 @@
+"""IPv4 and IPv6: the plain majority straight from gathered header words, the odd rest step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imapids.decode.columns import Rows, header_words, u8
+from imapids.decode.extensions import strip_extensions
+from imapids.decode.transport import Addresses, decode_upper, emit_plain, is_plain
+from imapids.decode.work import FragmentRows, Work
+from imapids.protocols import ip_headers as ip
+from imapids.records.packets import I64, U32, Bool
+from imapids.records.segments import V4_PREFIX
+
+BLOCK_ROWS = 16_384
+"""Packets decoded at a time: their header words stay in the second-level cache."""
+
+
+def decode_ip(work: Work, rows: Rows) -> None:
+    """IPv4 or IPv6 by the version in the first four bits, whatever the layer below announced."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        _decode_block(work, rows.part(start, start + BLOCK_ROWS))
+
+
+def _decode_block(work: Work, rows: Rows) -> None:
+    words = header_words(work.data, rows.at, 9)
+    version = words[0] >> 28
+    is_v6 = (version == 6) & (rows.end > rows.at)
+    if is_v6.any():
+        _decode_v6(work, rows.select(is_v6))
+        rows, words, version = rows.select(~is_v6), words[:, ~is_v6], version[~is_v6]
+    plain = _is_plain_v4(rows, words)
+    if not plain.all():
+        is_v4 = version == 4
+        wrong = rows.select(~is_v4)
+        present = wrong.end > wrong.at
+        work.skip("bad-ip-version", wrong.select(present))
+        work.skip("cut-header", wrong.select(~present))
+        odd = work.need(rows.select(is_v4 & ~plain), 20)
+        if len(odd):
+            _decode_odd_v4(work, odd)
+        rows, words = rows.select(plain), words[:, plain]
+    if len(rows):
+        addresses = Addresses(0, words[3] | V4_PREFIX, 0, words[4] | V4_PREFIX, words[2] >> 24, rows.at)
+        total = words[0] & 0xFFFF
+        emit_plain(work, rows, addresses, words[2] >> 16 & 0xFF, words[5:9], 20, total - np.uint32(20))
+
+
+def _is_plain_v4(rows: Rows, words: U32) -> Bool:
+    """No options, no fragment, lengths that fit the frame, a whole TCP or UDP header, no tunnel."""
+    total = (words[0] & 0xFFFF).astype(np.int64)
+    good: Bool = (words[0] >> 24 == 0x45) & (words[1] & ip.FRAGMENT_MASK == 0)
+    good &= (total >= 28) & (total <= rows.wire - rows.at)
+    good &= is_plain(words[2] >> 16 & 0xFF, words[5:9], total - 20, rows.end - rows.at - 20)
+    return good
+
+
+def _decode_odd_v4(work: Work, rows: Rows) -> None:
+    """IPv4 with options, as fragment, with odd lengths or carrying something else than TCP and UDP (RFC 791)."""
+    words = header_words(work.data, rows.at, 5).astype(np.int64)
+    header = (words[0] >> 24 & 0x0F) * 4
+    total = words[0] & 0xFFFF
+    offload = total == 0  # segmentation offload: the card fills in the length of each packet it makes
+    total = np.where(offload, rows.wire - rows.at, total)
+    good = header >= 20
+    work.skip("bad-ip-header", rows.select(~good))
+    sound = good & (total >= header)
+    work.skip("bad-ip-length", rows.select(good & ~sound))
+    whole = sound & (rows.end - rows.at >= header)
+    work.skip("cut-header", rows.select(sound & ~whole))
+    work.note("presumed-offload", np.count_nonzero(offload & whole))
+    work.note("ip-length-past-frame", np.count_nonzero(whole & (total > rows.wire - rows.at)))
+    rows, words, header, total, start = rows.select(whole), words[:, whole], header[whole], total[whole], rows.at[whole]
+    # The announced length stands even where it goes past the frame: the rest was not captured.
+    inner = Rows(rows.row, start + header, np.minimum(rows.end, start + total), start + total, rows.path)
+    addresses = Addresses(np.zeros(len(rows), np.uint64), words[3].astype(np.uint64) | V4_PREFIX,
+                          np.zeros(len(rows), np.uint64), words[4].astype(np.uint64) | V4_PREFIX, words[2] >> 24, start)
+    protocol = words[2] >> 16 & 0xFF
+    fragment = words[1] & ip.FRAGMENT_MASK != 0
+    if fragment.any():
+        _collect_v4(work, inner.select(fragment), addresses.select(fragment), words[:, fragment])
+        whole_one = ~fragment
+        inner, addresses, protocol = inner.select(whole_one), addresses.select(whole_one), protocol[whole_one]
+    _upper(work, inner, addresses, protocol, (ip.AH,), 4)
+
+
+def _collect_v4(work: Work, rows: Rows, addresses: Addresses, words: I64) -> None:
+    zero = np.zeros(len(rows), np.int64)
+    work.fragments.append(FragmentRows(
+        rows, addresses.at, 4, *addresses.columns(), words[1] >> 16, (words[1] & 0x1FFF) * 8,
+        words[1] & ip.MORE_FRAGMENTS != 0, words[2] >> 16 & 0xFF, zero, zero,
+    ))
+
+
+def _decode_v6(work: Work, rows: Rows) -> None:
+    words = header_words(work.data, rows.at, 14)
+    length = (words[1] >> 16).astype(np.int64)
+    plain: Bool = (length > 0) & (length + 40 <= rows.wire - rows.at)
+    plain &= is_plain(words[1] >> 8 & 0xFF, words[10:14], length, rows.end - rows.at - 40)
+    if not plain.all():
+        odd = work.need(rows.select(~plain), 40)
+        if len(odd):
+            _decode_odd_v6(work, odd)
+        rows, words = rows.select(plain), words[:, plain]
+    if len(rows):
+        emit_plain(work, rows, _addresses_v6(words, rows.at), words[1] >> 8 & 0xFF, words[10:14], 40, words[1] >> 16)
+
+
+def _addresses_v6(words: U32, at: I64) -> Addresses:
+    wide = words[2:10].astype(np.uint64)
+    half = np.uint64(32)
+    return Addresses(wide[0] << half | wide[1], wide[2] << half | wide[3], wide[4] << half | wide[5],
+                     wide[6] << half | wide[7], words[1] & 0xFF, at)
+
+
+def _decode_odd_v6(work: Work, rows: Rows) -> None:
+    """IPv6 with extension headers, odd lengths or carrying something else than TCP and UDP (RFC 8200)."""
+    words = header_words(work.data, rows.at, 10)
+    length = (words[1] >> 16).astype(np.int64)
+    following = (words[1] >> 8 & 0xFF).astype(np.int64)
+    rest = rows.wire - rows.at - 40
+    zero = (length == 0) & (rest > 0) & (following != ip.NO_NEXT_HEADER)
+    if zero.any():
+        jumbo = np.zeros(len(rows), np.int64)
+        options = zero & (following == ip.HOP_BY_HOP)
+        jumbo[options] = _jumbo_lengths(work, rows.select(options))
+        length = np.where(jumbo > 0, jumbo, np.where(zero, rest, length))
+        work.note("jumbogram", np.count_nonzero(jumbo))
+        work.note("presumed-offload", np.count_nonzero(zero & (jumbo == 0)))
+    work.note("ip-length-past-frame", np.count_nonzero(length > rest))
+    start = rows.at + 40
+    inner = Rows(rows.row, start, np.minimum(rows.end, start + length), start + length, rows.path)
+    _upper(work, inner, _addresses_v6(words, rows.at), following, (*ip.EXTENSION_HEADERS, ip.AH, ip.FRAGMENT), 6)
+
+
+def _jumbo_lengths(work: Work, rows: Rows) -> I64:
+    """The payload length in a jumbo option of the hop-by-hop header, 0 where there is none (RFC 2675 section 2)."""
+    found = np.zeros(len(rows), np.int64)
+    alive = np.flatnonzero(rows.end - rows.at >= 48)
+    stop = np.zeros(len(rows), np.int64)
+    stop[alive] = np.minimum(rows.end[alive], rows.at[alive] + 48 + 8 * u8(work.data, rows.at[alive] + 41))
+    at = rows.at + 42
+    for _ in range(work.limits.ipv6_extension_headers):
+        alive = alive[at[alive] + 6 <= stop[alive]]
+        if not len(alive):
+            break
+        here = at[alive]
+        kind, size = u8(work.data, here), u8(work.data, here + 1)
+        jumbo = kind == ip.OPTION_JUMBO
+        value = header_words(work.data, here[jumbo] + 2, 1)[0]
+        found[alive[jumbo]] = value
+        at[alive] = here + np.where(kind == ip.OPTION_PAD1, 1, size + 2)
+        alive = alive[~jumbo]
+    return found
+
+
+def _upper(work: Work, rows: Rows, addresses: Addresses, protocol: I64, strip: tuple[int, ...], version: int) -> None:
+    """Walk the headers between IP and transport, then hand on by protocol."""
+    if np.isin(protocol, strip).any():
+        rows, addresses, protocol = strip_extensions(work, rows, addresses, protocol, strip, version)
+    if len(rows):
+        decode_upper(work, rows, addresses, protocol, version)

@@ -1,0 +1,210 @@
+"""The state of decoding one packet batch: what is still to do, what came out, and what was counted."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imapids.config import DecodeLimits
+from imapids.decode.columns import Rows, join_rows
+from imapids.decode.paths import Paths
+from imapids.records.packets import I64, U8, Bool, PacketBatch
+from imapids.records.segments import DecodeAccount, IcmpError, SegmentBatch
+
+
+class Header(enum.IntEnum):
+    """What stands at `Rows.at`: the name of the header to strip next."""
+
+    UNKNOWN = 0
+    ETHERNET = 1
+    LLC = 2
+    IP = 3
+    PPP = 4
+    PPPOE = 5
+    MPLS = 6
+    PBB = 7
+    FABRICPATH = 8
+    TRILL = 9
+    NSH = 10
+    WLAN = 11
+    RADIOTAP = 12
+    GRE = 13
+    ERSPAN_III = 14
+    VXLAN = 15
+    GENEVE = 16
+    GTP_U = 17
+    TEREDO = 18
+    L2TP = 19
+    CAPWAP = 20
+    WCCP = 21
+    TZSP = 22
+    VXLAN_GPE = 23
+    LISP = 24
+
+
+COUNTED_REASONS = 256
+"""Reasons with a number in them (`ethertype:0x1234`) that are told apart; the rest is counted without the number."""
+
+
+def count(counts: dict[str, int], reason: str, number: int) -> None:
+    """Add to a counter; hostile packets cannot make more than COUNTED_REASONS of them."""
+    if reason not in counts and len(counts) >= COUNTED_REASONS:
+        reason = reason.partition(":")[0]
+    counts[reason] = counts.get(reason, 0) + number
+
+
+@dataclass(slots=True)
+class FragmentRows:
+    """IP fragments, to be rebuilt when nothing else of the batch is left. All columns have shape (n,)."""
+
+    rows: Rows
+    """`at` is the first byte of the fragment's data, `wire` where its announced data ends."""
+    ip: I64
+    """Where the IP header starts; the bytes up to `at` are kept as the header of the rebuilt datagram."""
+    version: int
+    src_hi: I64
+    src_lo: I64
+    dst_hi: I64
+    dst_lo: I64
+    identity: I64
+    offset: I64
+    """Position of the data in the datagram, in bytes."""
+    more: Bool
+    protocol: I64
+    """IPv4 protocol; for IPv6 the next header that the fragment header names."""
+    patch: I64
+    """IPv6: offset of the next-header byte that names the fragment header."""
+    unfragmentable: I64
+    """IPv6: offset of the fragment header."""
+
+    def select(self, keep: I64) -> FragmentRows:
+        """The fragments that an index column picks."""
+        return FragmentRows(
+            self.rows.select(keep), self.ip[keep], self.version, self.src_hi[keep], self.src_lo[keep], self.dst_hi[keep],
+            self.dst_lo[keep], self.identity[keep], self.offset[keep], self.more[keep], self.protocol[keep],
+            self.patch[keep], self.unfragmentable[keep],
+        )
+
+
+@dataclass(slots=True)
+class Work:
+    """One packet batch on its way through the headers."""
+
+    batch: PacketBatch
+    limits: DecodeLimits
+    paths: Paths
+    account: DecodeAccount
+    data: U8
+    """Buffer of the current pass: the batch's, then those of rebuilt datagrams."""
+    base: int
+    """Where `data` will stand in the buffer that is handed on."""
+    segments: SegmentColumns
+    depth: U8
+    """Headers stripped so far, by row."""
+    fragmented: Bool
+    """By row: some layer was rebuilt from fragments."""
+    pending: dict[Header, list[Rows]] = field(default_factory=dict)
+    fragments: list[FragmentRows] = field(default_factory=list)
+    icmp_errors: list[IcmpError] = field(default_factory=list)
+
+    def push(self, header: Header, rows: Rows) -> None:
+        """These packets go on with this header."""
+        if len(rows):
+            self.pending.setdefault(header, []).append(rows)
+
+    def push_each(self, headers: I64 | U8, rows: Rows) -> None:
+        """Each packet goes on with its own header (none of them UNKNOWN)."""
+        for value in np.flatnonzero(np.bincount(headers)):
+            same = headers == value
+            self.push(Header(value), rows if same.all() else rows.select(same))
+
+    def skip(self, reason: str, rows: Rows) -> None:
+        """These packets give no segment."""
+        if len(rows):
+            count(self.account.skipped, reason, len(rows))
+
+    def skip_each(self, prefix: str, values: I64, names: dict[int, str], rows: Rows, form: str = "d") -> None:
+        """These packets give no segment: the reason is the name of a value, or the prefix and the value."""
+        if len(rows):
+            for value, number in zip(*(a.tolist() for a in np.unique(values, return_counts=True)), strict=True):
+                count(self.account.skipped, names.get(value) or f"{prefix}:{value:{form}}", number)
+
+    def note(self, name: str, number: int) -> None:
+        """Something odd that lost nothing."""
+        if number:
+            count(self.account.notes, name, int(number))
+
+    def need(self, rows: Rows, length: I64 | int, reason: str = "cut-header") -> Rows:
+        """The rows that hold `length` more captured bytes; the others are skipped."""
+        return self.keep(rows, rows.end - rows.at >= length, reason)
+
+    def keep(self, rows: Rows, good: Bool, reason: str) -> Rows:
+        """The rows for which `good` holds; the others are skipped for this reason."""
+        if good.all():
+            return rows
+        self.skip(reason, rows.select(~good))
+        return rows.select(good)
+
+    def run(self, handlers: dict[Header, Callable[[Work, Rows], None]]) -> None:
+        """Strip headers until nothing is pending: one header of all packets that have it at a time."""
+        while self.pending:
+            header = next(iter(self.pending))
+            rows = join_rows(self.pending.pop(header))
+            self.depth[rows.row] += 1
+            shallow = self.depth[rows.row] <= self.limits.layers
+            handlers[header](self, self.keep(rows, shallow, "too-many-layers"))
+
+
+class SegmentColumns:
+    """The columns of a segment batch while they are filled: in any order, sorted by packet at the end."""
+
+    def __init__(self, capacity: int) -> None:
+        self.count = 0
+        self.row = np.empty(capacity, np.int64)
+        self.protocol = np.empty(capacity, np.uint8)
+        self.src_hi = np.zeros(capacity, np.uint64)
+        self.src_lo = np.empty(capacity, np.uint64)
+        self.dst_hi = np.zeros(capacity, np.uint64)
+        self.dst_lo = np.empty(capacity, np.uint64)
+        self.src_port = np.empty(capacity, np.uint16)
+        self.dst_port = np.empty(capacity, np.uint16)
+        self.tunnel = np.zeros(capacity, np.uint32)
+        self.payload = np.empty(capacity, np.int64)
+        self.captured = np.empty(capacity, np.int64)
+        self.length = np.empty(capacity, np.int64)
+        self.seq = np.empty(capacity, np.uint32)
+        self.ack = np.empty(capacity, np.uint32)
+        self.flags = np.empty(capacity, np.uint8)
+        self.window = np.empty(capacity, np.uint16)
+        self.ttl = np.empty(capacity, np.uint8)
+        self.ip_offset = np.empty(capacity, np.int64)
+        self.transport_offset = np.empty(capacity, np.int64)
+
+    def take(self, number: int) -> slice:
+        """Room for this many more segments."""
+        room = slice(self.count, self.count + number)
+        self.count += number
+        return room
+
+    def finish(self, batch: PacketBatch, buffer: U8, fragmented: Bool) -> SegmentBatch:
+        """The segment batch, in capture order."""
+        row = self.row[: self.count]
+        order: slice | I64 = slice(self.count)
+        if np.any(row[1:] < row[:-1]):
+            order = np.argsort(row, kind="stable")
+            row = row[order]
+        whole = len(row) == len(batch)
+        return SegmentBatch(
+            batch.source, buffer,
+            number=batch.number if whole else batch.number[row],
+            time_ns=batch.time_ns if whole else batch.time_ns[row],
+            fragmented=fragmented if whole else fragmented[row],
+            **{name: getattr(self, name)[order] for name in _FILLED},
+        )
+
+
+_FILLED = ("protocol", "src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port", "tunnel", "payload", "captured",
+           "length", "seq", "ack", "flags", "window", "ttl", "ip_offset", "transport_offset")
