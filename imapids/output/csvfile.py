@@ -48,7 +48,7 @@ def cell(value: object) -> str | int | float:
         text = "; ".join(map(str, value))
     else:
         text = _encode(value).decode() if value else ""
-    text = safe_str(text, len(text))
+    text = safe_str(text, 4 * len(text))  # a character is at most four bytes: nothing is cut here
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

@@ -13,12 +13,13 @@ from imapids.records.candidates import Evidence
 from imapids.records.events import EVENT_TYPES, Event, Login, Session
 from imapids.records.streams import Flow
 
-FLOW = Flow(protocol="TCP", client="10.20.1.40", client_port=50_000, server="203.0.113.25", server_port=143, source="a.pcap",
-            flow_id=77, community_id="1:abc")
-LOGIN = Event("login", 1_772_524_800_123_456_789, Login(mechanism="login", outcome="failure", user="=cmd|' /C calc'!A0"), FLOW, 12)
+FLOW = Flow(protocol="TCP", client="10.20.1.40", client_port=50_000, server="203.0.113.25", server_port=143,
+            source="a.pcap", flow_id=77, community_id="1:abc")
+LOGIN = Event("login", 1_772_524_800_123_456_789,
+              Login(mechanism="login", outcome="failure", user="=cmd|' /C calc'!A0"), FLOW, 12)
 ALERT = Alert(
-    id="0123456789abcdef", state="new", subject="flow", case="c" * 12, time_ns=1, first_ns=1, last_ns=2, count=1, flow=FLOW,
-    packet=9, event="session", why=Reason("session.verdict = not-imap", value="not-imap"),
+    id="0123456789abcdef", state="new", subject="flow", case="c" * 12, time_ns=1, first_ns=1, last_ns=2, count=1,
+    flow=FLOW, packet=9, event="session", why=Reason("session.verdict = not-imap", value="not-imap"),
     rule=RuleInfo(id="u", sid=1143001, title="-1+1", level="high", techniques=["T1571", "T1071.003"]),
 )
 

@@ -28,13 +28,13 @@ def records(data):
 
 
 @pytest.fixture(scope="module")
-def generated(request):
+def generated():
     pytest.importorskip("scapy")
     sys.path.insert(0, str(FOLDER))
-    request.addfinalizer(lambda: sys.path.remove(str(FOLDER)))
     import generate
 
-    return generate.generate()
+    yield generate.generate()
+    sys.path.remove(str(FOLDER))
 
 
 def test_the_generator_makes_the_committed_files_byte_by_byte(generated):
