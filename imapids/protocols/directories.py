@@ -121,7 +121,7 @@ def _dcerpc(types: bytes) -> Callable[[bytes], int]:
         if header[0] != 5 or header[1] > 1 or header[2] not in types or header[4] not in b"\x00\x10\x01\x11" or header[6]:
             return -1
         length = le16(header, 8) if header[4] & 0x10 else be16(header, 8)
-        return length if 16 <= length else -1
+        return length if length >= 16 else -1
     return length_of
 
 

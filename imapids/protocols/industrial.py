@@ -135,7 +135,7 @@ def _hislip(header: bytes) -> int:
 
 def synphasor_header(header: bytes) -> int:
     """AA, frame type and version, BE16 size, id code, then time."""
-    good = header[0] == 0xAA and header[1] & 0x8F in (1, 2) and header[1] >> 4 <= 5 and 16 <= be16(header, 2)
+    good = header[0] == 0xAA and header[1] & 0x8F in (1, 2) and header[1] >> 4 <= 5 and be16(header, 2) >= 16
     return be16(header, 2) if good else -1
 
 

@@ -61,8 +61,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def _mqtt_connect(data: bytes) -> bool:
     length, at = _varint(data, 1)
-    return length >= 10 and data[at : at + 7] in (b"\x00\x04MQTT\x03", b"\x00\x04MQTT\x04", b"\x00\x04MQTT\x05",
-                                                  b"\x00\x06MQIsd") or data[at : at + 6] == b"\x00\x04MQTT"
+    return (length >= 10 and data[at : at + 7] in (b"\x00\x04MQTT\x03", b"\x00\x04MQTT\x04", b"\x00\x04MQTT\x05",
+                                                  b"\x00\x06MQIsd")) or data[at : at + 6] == b"\x00\x04MQTT"
 
 
 def _mqtt_packets(data: bytes, ended: bool) -> Look:
@@ -232,7 +232,7 @@ _STRATUM_SERVER = first_line(rb"\{.*\"(?:result|method|jsonrpc|id|error)\".*", b
 
 def _msgpack_rpc(kind: int) -> Recogniser:
     """MessagePack-RPC: an array of four (three for a notification), the type, the message id."""
-    return fixed(4, lambda data: data[1] == kind and data[2] < 0x80 or data[1:3] == bytes((kind, 0xCC)), b"\x94")
+    return fixed(4, lambda data: (data[1] == kind and data[2] < 0x80) or data[1:3] == bytes((kind, 0xCC)), b"\x94")
 
 
 PROBES: tuple[Probe, ...] = (
@@ -273,6 +273,6 @@ PROBES: tuple[Probe, ...] = (
                           b"\x01"), both=True),
     dialogue("stratum", server=_STRATUM_SERVER, client=_STRATUM, both=True),
     dialogue("msgpack-rpc", server=_msgpack_rpc(1), client=_msgpack_rpc(0), both=True),
-    dialogue("spotify", server=fixed(8, lambda data: data[:2] == b"\x00\x00" and data[6:7] == b"\x52" or data[4:5] == b"\x52", b"\x00"),
+    dialogue("spotify", server=fixed(8, lambda data: (data[:2] == b"\x00\x00" and data[6:7] == b"\x52") or data[4:5] == b"\x52", b"\x00"),
              client=fixed(12, lambda data: data[:4] == b"\x00\x04\x00\x00" and data[6:8] == b"\x52\x0f", b"\x00"), both=True, server_alone=False),
 )

@@ -9,6 +9,7 @@ from imapids.protocols.probing import (
     Answer,
     Probe,
     Recogniser,
+    be16,
     client_only,
     dialogue,
     fixed,
@@ -55,7 +56,7 @@ def _tpkt(data: bytes) -> tuple[int, bytes] | None:
     if data[:2] != b"\x03\x00":
         return None
     length, indicator = data[2] << 8 | data[3], data[4]
-    if not 7 <= length or not 2 <= indicator <= length - 5:
+    if not length >= 7 or not 2 <= indicator <= length - 5:
         return None
     return data[5], data[5 + indicator : length]
 
@@ -71,7 +72,8 @@ def _tpkt_look(*codes: int) -> Recogniser:
     return look
 
 
-_TPKT_SERVER = _tpkt_look(_CONNECT_CONFIRM, _DATA, _DISCONNECT)
+_TPKT_SERVER = fixed(7, lambda data: data[1] == 0 and be16(data, 2) >= 5, b"\x03")
+"""The server's first unit may be an odd one: the client's tells what it is."""
 _TPKT_CLIENT = _tpkt_look(_CONNECT_REQUEST, _DATA)
 
 

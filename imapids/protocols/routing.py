@@ -7,7 +7,7 @@ from imapids.protocols.probing import Probe, be16, be32, dialogue, fixed, frames
 
 def _bgp(header: bytes) -> int:
     """RFC 4271 section 4.1: a marker of ones, BE16 length 19 to 4096 (65535 with RFC 8654), type 1 to 5."""
-    good = header[:16] == b"\xff" * 16 and 19 <= be16(header, 16) and 1 <= header[18] <= 5
+    good = header[:16] == b"\xff" * 16 and be16(header, 16) >= 19 and 1 <= header[18] <= 5
     return be16(header, 16) if good else -1
 
 
@@ -21,7 +21,7 @@ def ldp_header(header: bytes) -> int:
 
 def _openflow(header: bytes) -> int:
     """OpenFlow 1.0 to 1.5: version, type, BE16 length, transaction id."""
-    good = 1 <= header[0] <= 6 and header[1] <= 35 and 8 <= be16(header, 2)
+    good = 1 <= header[0] <= 6 and header[1] <= 35 and be16(header, 2) >= 8
     return be16(header, 2) if good else -1
 
 
@@ -61,7 +61,7 @@ def _rpki_server(header: bytes) -> int:
 
 def _rpki_client(header: bytes) -> int:
     length = be32(header, 4)
-    good = header[0] <= 2 and (header[1] == 1 and length == 12 or header[1] == 2 and length == 8 or header[1] == 10 and 16 <= length <= 4_096)
+    good = header[0] <= 2 and ((header[1] == 1 and length == 12) or (header[1] == 2 and length == 8) or (header[1] == 10 and 16 <= length <= 4_096))
     return length if good else -1
 
 

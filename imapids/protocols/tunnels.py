@@ -32,7 +32,7 @@ def _socks5_client(data: bytes, ended: bool) -> Look:
     if len(data) < 2 + methods:
         return NO if ended else NEED_MORE
     chosen = data[2 : 2 + methods]
-    return YES if len(set(chosen)) == methods and all(byte <= 9 or 0x80 <= byte for byte in chosen) else NO
+    return YES if len(set(chosen)) == methods and all(byte <= 9 or byte >= 0x80 for byte in chosen) else NO
 
 
 def _socks5_server(data: bytes, ended: bool) -> Look:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from imapids.protocols import (
     databases,
+    datagram_tunnels,
+    datagrams,
     directories,
+    dns_messages,
     industrial,
     mail_protocols,
     messaging,
@@ -24,6 +27,7 @@ TCP_PROBES: tuple[Probe, ...] = (
     *mail_protocols.PROBES,
     *databases.PROBES,
     *directories.PROBES,
+    *dns_messages.PROBES,
     *messaging.PROBES,
     *industrial.PROBES,
     *routing.PROBES,
@@ -31,4 +35,4 @@ TCP_PROBES: tuple[Probe, ...] = (
     *peer_to_peer.PROBES,
 )
 
-UDP_PROBES: tuple[Probe, ...] = ()
+UDP_PROBES: tuple[Probe, ...] = (*datagrams.PROBES, *datagram_tunnels.PROBES)
