@@ -59,9 +59,12 @@ class Windows:
         self.dropped_entries = 0
 
     def feed(self, base: int, group: tuple[Any, ...], value: Any, event: Event, text: str) -> Hit | None:
-        """Add a matched event; a Hit where the condition holds in a window that it belongs to."""
+        """Add a matched event; a Hit where the condition holds in a window that it belongs to.
+
+        An event without a value for `group-by` belongs to no group; one without the counted value counts nothing.
+        """
         rule = self._rule
-        if rule.fields and value is None:
+        if any(is_absent(part) for part in group):
             return None
         time_ns = event.time_ns
         entries = self._groups.pop(group, None)
@@ -131,7 +134,7 @@ def _event_count(_rule: Correlation, window: list[Entry]) -> float | None:
 
 
 def _value_count(_rule: Correlation, window: list[Entry]) -> float | None:
-    return len({entry.value for entry in window})
+    return len({entry.value for entry in window if entry.value is not None})
 
 
 def _numbers(window: list[Entry]) -> list[float]:
