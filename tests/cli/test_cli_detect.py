@@ -1,0 +1,70 @@
+"""`imapids detect`: saved events in, the same alerts out."""
+
+import json
+
+import pytest
+
+from imapids.output.eve import encode
+from imapids.records.events import Event, Login
+from imapids.records.streams import Flow
+
+FLOW = Flow(protocol="TCP", client="198.51.100.9", client_port=50_000, server="10.20.0.25", server_port=143, flow_id=7)
+RULE = """
+title: A failed login
+id: 6a5c2b1e-5f0c-4b2a-8b7e-0d6f2c9f5a11
+status: test
+description: Somebody could not sign in.
+author: imapids
+date: 2026-03-03
+logsource: {product: imapids, category: login}
+detection:
+  failed: {login.outcome: failure}
+  condition: failed
+level: medium
+imapids:
+  sid: 1143990
+  subject: source
+  advice: Look at the source.
+  samples: {fires: password-guessing, silent: genuine-session}
+"""
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "events.jsonl"
+    events = [Event("login", 10**9 * n, Login(mechanism="login", outcome="failure" if n % 2 else "success", user="maria"), FLOW, n,
+                    known_ns=10**9 * n) for n in range(1, 6)]
+    path.write_bytes(b"".join(map(encode, events)))
+    (tmp_path / "rule.yml").write_text(RULE)
+    return path
+
+
+def test_rules_fire_on_saved_events(imapids, saved):
+    outcome = imapids("detect", saved, "--no-default-rules", "--rules", saved.parent / "rule.yml", "--fail-on", "medium")
+    alerts = [json.loads(line) for line in outcome.out.splitlines()]
+    assert outcome.code == 1, outcome.err
+    assert {alert["alert"]["signature"] for alert in alerts} == {"A failed login"}
+    assert alerts[-1]["alert"]["context"]["imapids"]["count"] == 3
+
+
+def test_lines_that_are_no_events_are_counted_and_give_exit_code_4(imapids, saved):
+    saved.write_bytes(saved.read_bytes() + b'{"event_type":"dns"}\nnonsense\n\xff\xfe\n' + b"x" * (3 << 20) + b"\n")
+    outcome = imapids("detect", saved, "--no-default-rules", "--rules", saved.parent / "rule.yml")
+    assert outcome.code == 4
+    assert "5 events read; 4 lines left out" in outcome.err
+
+
+@pytest.mark.parametrize(("arguments", "code"), [
+    pytest.param(["/nowhere/events.jsonl"], 3, id="no such file"),
+    pytest.param([], 2, id="no file named"),
+    pytest.param(["EVENTS", "--rules", "/nowhere/rules"], 5, id="no such rules"),
+])
+def test_wrong_inputs(imapids, saved, arguments, code):
+    assert imapids("detect", *(str(saved) if word == "EVENTS" else word for word in arguments)).code == code
+
+
+def test_events_can_be_passed_on(imapids, saved):
+    outcome = imapids("detect", saved, "--no-default-rules", "--rules", saved.parent / "rule.yml", "--events", "alert,login")
+    kinds = [json.loads(line)["event_type"] for line in outcome.out.splitlines()]
+    assert kinds.count("login") == 5
+    assert "alert" in kinds
