@@ -8,8 +8,9 @@ from imapids.protocols.text import safe_str
 
 
 def printable(text: str, limit: int = 20_000) -> str:
-    """Text with control and non-ASCII characters escaped, line by line: file names and exceptions may hold them."""
-    return "\n".join(safe_str(line, limit) for line in text.splitlines())
+    """Text that a terminal can show: lines with other than printable ASCII (file names, exceptions) are escaped."""
+    return "\n".join(line if line.isascii() and line.isprintable() else safe_str(line, limit)
+                     for line in text.splitlines())
 
 
 def say(text: str) -> None:

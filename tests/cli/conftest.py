@@ -57,11 +57,23 @@ class Engine:
 
     def __init__(self):
         flow = Flow(protocol="TCP", client="10.20.1.40", client_port=50_000, server="203.0.113.25", server_port=143)
-        self.items = [Alert(
-            id="0123456789abcdef", state="new", subject="flow", case="c" * 12, time_ns=1, first_ns=1, last_ns=2, count=1,
-            flow=flow, packet=9, event="session", why=Reason("session.verdict = not-imap"),
-            rule=RuleInfo(id="u", sid=1143001, title="Not IMAP on 143", level="high"),
-        )]
+        self.items = [
+            Alert(
+                id="0123456789abcdef",
+                state="new",
+                subject="flow",
+                case="c" * 12,
+                time_ns=1,
+                first_ns=1,
+                last_ns=2,
+                count=1,
+                flow=flow,
+                packet=9,
+                event="session",
+                why=Reason("session.verdict = not-imap"),
+                rule=RuleInfo(id="u", sid=1143001, title="Not IMAP on 143", level="high"),
+            )
+        ]
         self.status = "ok"
         self.damage = []
         self.error = None
@@ -73,7 +85,9 @@ class Engine:
         if self.error:
             raise self.error
         account = InputAccount(name=paths[0], status=self.status, damage=self.damage)
-        capture = Event("capture", 3, Capture(packets=5, processed=4, skipped={"arp": 1}, flows=1, sessions=1, inputs=[account]))
+        capture = Event(
+            "capture", 3, Capture(packets=5, processed=4, skipped={"arp": 1}, flows=1, sessions=1, inputs=[account])
+        )
         progress(10, 20, 5)
         sink.write([*self.items, capture])
         self.during(stop)

@@ -14,23 +14,57 @@ from imapids.run.options import ALL_EVENTS
 SECOND = 10**9
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [
-    pytest.param([], {"home_nets": HOME_NETS, "watch_tcp": (143,), "watch_udp": (143,), "events": {"alert", "capture"},
-                      "default_rules": True, "follow": False, "workers": 1, "since_ns": None, "hosts": ()}, id="defaults"),
-    pytest.param(["--home-net", "192.0.2.0/24", "--home-net", "2001:db8::/32"],
-                 {"home_nets": ("192.0.2.0/24", "2001:db8::/32")}, id="home networks replace the default"),
-    pytest.param(["--watch", "143,2143", "--watch", "143/udp"], {"watch_tcp": (143, 2143), "watch_udp": (143,)},
-                 id="ports of several options are one list"),
-    pytest.param(["--watch", "2143"], {"watch_tcp": (2143,), "watch_udp": ()}, id="watched ports replace the default"),
-    pytest.param(["--since", "1772524800", "--until", "2026-03-03T09:00:00Z"],
-                 {"since_ns": 1_772_524_800 * SECOND, "until_ns": 1_772_528_400 * SECOND}, id="a span of time"),
-    pytest.param(["--host", "10.20.1.40", "--host", "198.51.100.0/24"], {"hosts": ("10.20.1.40", "198.51.100.0/24")}, id="hosts"),
-    pytest.param(["--events", "all"], {"events": ALL_EVENTS - {"flow"}}, id="all events"),
-    pytest.param(["--events", "session,login"], {"events": {"session", "login"}}, id="chosen events"),
-    pytest.param(["--rules", "r", "--no-default-rules", "--allow", "a.yml"],
-                 {"rule_paths": ("r",), "default_rules": False, "allow_paths": ("a.yml",)}, id="rules"),
-    pytest.param(["--follow", "--workers", "2"], {"follow": True, "workers": 2}, id="follow and workers"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(
+            [],
+            {
+                "home_nets": HOME_NETS,
+                "watch_tcp": (143,),
+                "watch_udp": (143,),
+                "events": {"alert", "capture"},
+                "default_rules": True,
+                "follow": False,
+                "workers": 1,
+                "since_ns": None,
+                "hosts": (),
+            },
+            id="defaults",
+        ),
+        pytest.param(
+            ["--home-net", "192.0.2.0/24", "--home-net", "2001:db8::/32"],
+            {"home_nets": ("192.0.2.0/24", "2001:db8::/32")},
+            id="home networks replace the default",
+        ),
+        pytest.param(
+            ["--watch", "143,2143", "--watch", "143/udp"],
+            {"watch_tcp": (143, 2143), "watch_udp": (143,)},
+            id="ports of several options are one list",
+        ),
+        pytest.param(
+            ["--watch", "2143"], {"watch_tcp": (2143,), "watch_udp": ()}, id="watched ports replace the default"
+        ),
+        pytest.param(
+            ["--since", "1772524800", "--until", "2026-03-03T09:00:00Z"],
+            {"since_ns": 1_772_524_800 * SECOND, "until_ns": 1_772_528_400 * SECOND},
+            id="a span of time",
+        ),
+        pytest.param(
+            ["--host", "10.20.1.40", "--host", "198.51.100.0/24"],
+            {"hosts": ("10.20.1.40", "198.51.100.0/24")},
+            id="hosts",
+        ),
+        pytest.param(["--events", "all"], {"events": ALL_EVENTS - {"flow"}}, id="all events"),
+        pytest.param(["--events", "session,login"], {"events": {"session", "login"}}, id="chosen events"),
+        pytest.param(
+            ["--rules", "r", "--no-default-rules", "--allow", "a.yml"],
+            {"rule_paths": ("r",), "default_rules": False, "allow_paths": ("a.yml",)},
+            id="rules",
+        ),
+        pytest.param(["--follow", "--workers", "2"], {"follow": True, "workers": 2}, id="follow and workers"),
+    ],
+)
 def test_options_reach_the_engine(imapids, engine, arguments, expected):
     outcome = imapids("analyze", "a.pcap", "b.pcap", *arguments)
     assert outcome.code == 0, outcome.err
@@ -51,19 +85,30 @@ def test_less_memory_means_smaller_limits(imapids, engine):
     assert engine.options.limits.capture.batch_bytes < Limits().capture.batch_bytes
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    pytest.param([], "Missing argument 'CAPTURE...'", id="no capture"),
-    pytest.param(["a.pcap", "--formt", "csv"], "--format", id="a typing error in an option names the right one"),
-    pytest.param(["a.pcap", "--format", "parquet"], "not in this version", id="a format of a later version"),
-    pytest.param(["a.pcap", "--scheduler", "tcp://x"], "--scheduler is not in this version", id="an option of a later version"),
-    pytest.param(["a.pcap", "--inventory", "x"], "--inventory is not in this version", id="the inventory"),
-    pytest.param(["a.pcap", "--events", "sesion"], "Did you mean 'session'", id="a typing error in an event"),
-    pytest.param(["a.pcap", "--fail-on", "bad"], "informational", id="no such level"),
-    pytest.param(["a.pcap", "--since", "2026-03-03", "--until", "2026-03-02"], "before", id="an empty span of time"),
-    pytest.param(["a.pcap", "--max-memory", "10M"], "at least 160M", id="too little memory"),
-    pytest.param(["a.pcap", "--format", "csv", "--events", "login,session"], "-o FOLDER", id="two tables on one output"),
-    pytest.param(["a.pcap", "--hash-key", "/nowhere"], "cannot read", id="no key file"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param([], "Missing argument 'CAPTURE...'", id="no capture"),
+        pytest.param(["a.pcap", "--formt", "csv"], "--format", id="a typing error in an option names the right one"),
+        pytest.param(["a.pcap", "--format", "parquet"], "not in this version", id="a format of a later version"),
+        pytest.param(
+            ["a.pcap", "--scheduler", "tcp://x"],
+            "--scheduler is not in this version",
+            id="an option of a later version",
+        ),
+        pytest.param(["a.pcap", "--inventory", "x"], "--inventory is not in this version", id="the inventory"),
+        pytest.param(["a.pcap", "--events", "sesion"], "Did you mean 'session'", id="a typing error in an event"),
+        pytest.param(["a.pcap", "--fail-on", "bad"], "informational", id="no such level"),
+        pytest.param(
+            ["a.pcap", "--since", "2026-03-03", "--until", "2026-03-02"], "before", id="an empty span of time"
+        ),
+        pytest.param(["a.pcap", "--max-memory", "10M"], "at least 160M", id="too little memory"),
+        pytest.param(
+            ["a.pcap", "--format", "csv", "--events", "login,session"], "-o FOLDER", id="two tables on one output"
+        ),
+        pytest.param(["a.pcap", "--hash-key", "/nowhere"], "cannot read", id="no key file"),
+    ],
+)
 def test_wrong_use_is_told_on_standard_error_with_exit_code_2(imapids, engine, arguments, says):
     outcome = imapids("analyze", *arguments)
     assert outcome.code == 2
@@ -71,14 +116,17 @@ def test_wrong_use_is_told_on_standard_error_with_exit_code_2(imapids, engine, a
     assert outcome.out == ""
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    pytest.param(InputError("a.pcap: no such file"), 3, id="no input"),
-    pytest.param(UnsupportedInput("a.pcap: a text file"), 3, id="an unsupported input"),
-    pytest.param(RuleError(["r.yml:3: unknown field", "r.yml:9: no title"]), 5, id="wrong rules"),
-    pytest.param(KeyboardInterrupt(), 130, id="a second Ctrl-C"),
-    pytest.param(BrokenPipeError(), 130, id="the reader has gone"),
-    pytest.param(ZeroDivisionError("\x1b[31mboom"), 4, id="a fault of ours is not taken for alerts"),
-])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        pytest.param(InputError("a.pcap: no such file"), 3, id="no input"),
+        pytest.param(UnsupportedInput("a.pcap: a text file"), 3, id="an unsupported input"),
+        pytest.param(RuleError(["r.yml:3: unknown field", "r.yml:9: no title"]), 5, id="wrong rules"),
+        pytest.param(KeyboardInterrupt(), 130, id="a second Ctrl-C"),
+        pytest.param(BrokenPipeError(), 130, id="the reader has gone"),
+        pytest.param(ZeroDivisionError("\x1b[31mboom"), 4, id="a fault of ours is not taken for alerts"),
+    ],
+)
 def test_every_error_has_its_exit_code(imapids, engine, error, code):
     engine.error = error
     outcome = imapids("analyze", "a.pcap")
@@ -91,11 +139,14 @@ def test_every_error_has_its_exit_code(imapids, engine, error, code):
         assert "r.yml:3: unknown field\nr.yml:9: no title" in outcome.err
 
 
-@pytest.mark.parametrize(("fail_on", "code"), [
-    pytest.param("medium", 1, id="an alert above the level"),
-    pytest.param("high", 1, id="an alert at the level"),
-    pytest.param("critical", 0, id="no alert that high"),
-])
+@pytest.mark.parametrize(
+    ("fail_on", "code"),
+    [
+        pytest.param("medium", 1, id="an alert above the level"),
+        pytest.param("high", 1, id="an alert at the level"),
+        pytest.param("critical", 0, id="no alert that high"),
+    ],
+)
 def test_alerts_at_the_level_give_exit_code_1(imapids, engine, fail_on, code):
     assert imapids("analyze", "a.pcap", "--fail-on", fail_on).code == code
 
@@ -109,7 +160,9 @@ def test_damage_is_told_and_gives_exit_code_4(imapids, engine):
     assert imapids("analyze", "a.pcap", "--quiet").err == ""
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM")])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM")]
+)
 def test_the_first_signal_ends_the_run_with_the_results_so_far(imapids, engine, number):
     before = signal.getsignal(number)
     engine.during = lambda stop: os.kill(os.getpid(), number)
@@ -176,12 +229,15 @@ def test_a_capture_is_never_overwritten_by_its_results(imapids, engine, tmp_path
     assert capture.read_bytes() == b"capture"
 
 
-@pytest.mark.parametrize(("data", "mode", "code", "says"), [
-    pytest.param(b"0123456789abcdef0123\n", 0o600, 0, "", id="a good key"),
-    pytest.param(b"0123456789abcdef", 0o644, 0, "others can read", id="a key that others can read"),
-    pytest.param(b"short", 0o600, 2, "16 to 4,096 bytes", id="a key that can be guessed"),
-    pytest.param(b"x" * 5000, 0o600, 2, "16 to 4,096 bytes", id="no key but a file"),
-])
+@pytest.mark.parametrize(
+    ("data", "mode", "code", "says"),
+    [
+        pytest.param(b"0123456789abcdef0123\n", 0o600, 0, "", id="a good key"),
+        pytest.param(b"0123456789abcdef", 0o644, 0, "others can read", id="a key that others can read"),
+        pytest.param(b"short", 0o600, 2, "16 to 4,096 bytes", id="a key that can be guessed"),
+        pytest.param(b"x" * 5000, 0o600, 2, "16 to 4,096 bytes", id="no key but a file"),
+    ],
+)
 def test_the_key_of_secrets(imapids, engine, tmp_path, data, mode, code, says):
     key = tmp_path / "key"
     key.write_bytes(data)

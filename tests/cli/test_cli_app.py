@@ -34,13 +34,16 @@ def test_the_help_lists_every_command(imapids):
     assert all(name in outcome.out for name in COMMANDS)
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    pytest.param(["analyse", "x"], "Did you mean 'analyze'?", id="a near command"),
-    pytest.param(["xyzzy"], "Commands: analyze", id="no command is near"),
-    pytest.param([str(SAMPLES / "MANIFEST.toml")], "imapids analyze", id="a file without a command"),
-    pytest.param(["--versoin"], "--version", id="a near option"),
-    *(pytest.param([name], "not in this version", id=f"{name}: a command of a later version") for name in NOT_YET),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["analyse", "x"], "Did you mean 'analyze'?", id="a near command"),
+        pytest.param(["xyzzy"], "Commands: analyze", id="no command is near"),
+        pytest.param([str(SAMPLES / "MANIFEST.toml")], "imapids analyze", id="a file without a command"),
+        pytest.param(["--versoin"], "--version", id="a near option"),
+        *(pytest.param([name], "not in this version", id=f"{name}: a command of a later version") for name in NOT_YET),
+    ],
+)
 def test_a_wrong_command_is_told_what_would_be_right(imapids, arguments, says):
     outcome = imapids(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
@@ -73,7 +76,9 @@ def test_an_unknown_sample_is_told_the_near_one(imapids):
 
 
 def test_a_closed_pipe_is_quiet():
-    process = subprocess.Popen([sys.executable, "-m", "imapids", "sample"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imapids", "sample"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     process.stdout.close()
     message = process.stderr.read()
     process.stderr.close()

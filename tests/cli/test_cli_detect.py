@@ -32,15 +32,26 @@ imapids:
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "events.jsonl"
-    events = [Event("login", 10**9 * n, Login(mechanism="login", outcome="failure" if n % 2 else "success", user="maria"), FLOW, n,
-                    known_ns=10**9 * n) for n in range(1, 6)]
+    events = [
+        Event(
+            "login",
+            10**9 * n,
+            Login(mechanism="login", outcome="failure" if n % 2 else "success", user="maria"),
+            FLOW,
+            n,
+            known_ns=10**9 * n,
+        )
+        for n in range(1, 6)
+    ]
     path.write_bytes(b"".join(map(encode, events)))
     (tmp_path / "rule.yml").write_text(RULE)
     return path
 
 
 def test_rules_fire_on_saved_events(imapids, saved):
-    outcome = imapids("detect", saved, "--no-default-rules", "--rules", saved.parent / "rule.yml", "--fail-on", "medium")
+    outcome = imapids(
+        "detect", saved, "--no-default-rules", "--rules", saved.parent / "rule.yml", "--fail-on", "medium"
+    )
     alerts = [json.loads(line) for line in outcome.out.splitlines()]
     assert outcome.code == 1, outcome.err
     assert {alert["alert"]["signature"] for alert in alerts} == {"A failed login"}
@@ -54,17 +65,22 @@ def test_lines_that_are_no_events_are_counted_and_give_exit_code_4(imapids, save
     assert "5 events read; 4 lines left out" in outcome.err
 
 
-@pytest.mark.parametrize(("arguments", "code"), [
-    pytest.param(["/nowhere/events.jsonl"], 3, id="no such file"),
-    pytest.param([], 2, id="no file named"),
-    pytest.param(["EVENTS", "--rules", "/nowhere/rules"], 5, id="no such rules"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        pytest.param(["/nowhere/events.jsonl"], 3, id="no such file"),
+        pytest.param([], 2, id="no file named"),
+        pytest.param(["EVENTS", "--rules", "/nowhere/rules"], 5, id="no such rules"),
+    ],
+)
 def test_wrong_inputs(imapids, saved, arguments, code):
     assert imapids("detect", *(str(saved) if word == "EVENTS" else word for word in arguments)).code == code
 
 
 def test_events_can_be_passed_on(imapids, saved):
-    outcome = imapids("detect", saved, "--no-default-rules", "--rules", saved.parent / "rule.yml", "--events", "alert,login")
+    outcome = imapids(
+        "detect", saved, "--no-default-rules", "--rules", saved.parent / "rule.yml", "--events", "alert,login"
+    )
     kinds = [json.loads(line)["event_type"] for line in outcome.out.splitlines()]
     assert kinds.count("login") == 5
     assert "alert" in kinds
