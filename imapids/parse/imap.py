@@ -36,7 +36,7 @@ class ImapDialogue:
     __slots__ = (
         "_carry_held", "_carry_size", "_evidence_counts", "_junk", "_junk_turns", "_layer", "_layer_start", "_readers", "anomalies", "building",
         "carry", "certain_client", "certain_server", "certain_state", "done_tags", "events", "exchange", "facts_",
-        "greeted", "hash_secret", "idling", "injecting", "last_client_line", "limits", "logins", "mailbox", "overflowed", "pending",
+        "greeted", "hash_secret", "idling", "injecting", "last_client_line", "limits", "logins", "mailbox", "overflowed", "pending", "reader_client", "reader_server",
         "sides_seen", "starttls_pending", "state", "strange_words", "tally", "upgraded",
     )
 
@@ -55,7 +55,8 @@ class ImapDialogue:
         self._carry_size = 0
         self.injecting: Pending | None = None
         """Client bytes that came behind this STARTTLS or COMPRESS, before its answer, are being read."""
-        self._readers = (LineReader(CLIENT, self, limits.line_bytes), LineReader(SERVER, self, limits.line_bytes))
+        self._readers = (LineReader(CLIENT, imap_client.read_line, limits.line_bytes),
+                         LineReader(SERVER, imap_server.read_line, limits.line_bytes))
         self._layer = ""
         self._layer_start = 0
         self._evidence_counts: dict[str, int] = {}
@@ -69,6 +70,7 @@ class ImapDialogue:
         """Every byte of the side was seen so far, and is understood: what breaks the grammar now is broken."""
         self.certain_server = not midstream
         self.certain_state = not midstream
+        self.reader_client, self.reader_server = self._readers
         if midstream:
             for reader in self._readers:
                 reader.lost = True
@@ -110,7 +112,7 @@ class ImapDialogue:
             return self._hold_for_upgrade(chunk)
         if self._junk is not None:
             self._keep_junk(side, chunk.data)
-        stopped = reader.feed(chunk)
+        stopped = reader.feed(chunk, self)
         if stopped < 0:
             return None
         return self._stopped(chunk, stopped)
@@ -129,7 +131,7 @@ class ImapDialogue:
             self.certain_client = False
         else:
             self.certain_server = False
-        if self._readers[gap.side].gap(gap.offset, gap.length):
+        if self._readers[gap.side].gap(gap.offset, gap.length, self):
             self.certain_client, self.certain_server = certain
             return
         self.certain_state = False
@@ -147,7 +149,7 @@ class ImapDialogue:
         if self.upgraded is None:
             for reader in self._readers:
                 if reader.skip == 0 and not reader.frames and not (reader.side == SERVER and self._may_go_on()):
-                    reader.flush()
+                    reader.flush(self)
         if self.building is not None:
             imap_client.register(self, self.building)
             self.building = None
@@ -208,15 +210,9 @@ class ImapDialogue:
 
     # ---------------------------------------------------------------- what the readers call
 
-    def line(self, side: int, line: bytes, packet: int, time_ns: int, offset: int) -> None:
-        """One line of a side, without its end."""
-        if side == SERVER:
-            imap_server.read_line(self, line, packet, time_ns, offset)
-        else:
-            imap_client.read_line(self, line, packet, time_ns, offset)
-        if self._readers[side].overlong_lines:
-            self._readers[side].overlong_lines = 0
-            self.limit("imap-line-too-long", packet, time_ns)
+    def too_long(self, packet: int, time_ns: int) -> None:
+        """A line was longer than the limit; its head was told."""
+        self.limit("imap-line-too-long", packet, time_ns)
 
     def literal_done(self, side: int, head: bytes) -> None:
         """The last byte of a literal was read; `head` holds as much of it as was asked for."""
@@ -224,7 +220,7 @@ class ImapDialogue:
         if side == SERVER:
             imap_server.literal_done(self, head)
         elif self.building is not None:
-            self.building.parts.append(head)
+            self.building.parts = (*self.building.parts, head)
 
     def frame_lies(self, side: int, packet: int, offset: int) -> None:
         """A buffer of a SASL security layer announces a size that none has."""
@@ -233,9 +229,10 @@ class ImapDialogue:
 
     # ---------------------------------------------------------------- shared by both sides
 
-    def reader(self, side: int) -> LineReader:
-        """The line reader of a side."""
-        return self._readers[side]
+    @property
+    def stopped_being_imap(self) -> bool:
+        """A line that no IMAP server sends was seen."""
+        return self._junk is not None
 
     def tell(self, time_ns: int, packet: int, body: DialogueBody) -> None:
         """Adds an event."""
@@ -339,7 +336,7 @@ class ImapDialogue:
         for chunk in held:
             if self._junk is not None:
                 self._keep_junk(CLIENT, chunk.data)
-            self._readers[CLIENT].feed(chunk)
+            self._readers[CLIENT].feed(chunk, self)
         self.injecting = None
 
     def _may_go_on(self) -> bool:

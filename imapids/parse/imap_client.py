@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, ID, IDLE, LOGIN, STARTTLS, read_command, redact
+from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, ID, IDLE, LOGIN, LOGOUT, STARTTLS, read_command, redact
 from imapids.parse.imap_login import start_exchange
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import id_name
@@ -22,6 +22,8 @@ BODY_BYTES = 512
 """First bytes of a stored message that are kept: a mail header shows itself within them."""
 STRANGE_WORDS = 64
 """Commands of unknown words that are told as events, for each flow; further ones are counted."""
+WITH_ARGUMENTS = frozenset((LOGIN, AUTHENTICATE, ID))
+"""Commands whose arguments are read once more when they are complete."""
 TAG_BYTES = 1_024
 """A longer word at the start of a line is no tag: servers refuse far shorter ones (GNU imap4d repeats them, and more)."""
 
@@ -31,8 +33,8 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
     if dialogue.building is not None:
         _continue_command(dialogue, dialogue.building, line)
         return
-    reader = dialogue.reader(CLIENT)
-    if dialogue.exchange is not None and _is_response(dialogue, line):
+    reader = dialogue.reader_client
+    if dialogue.exchange is not None and _is_response(line):
         exchange = dialogue.exchange
         exchange.add(line)
         if exchange.rounds > dialogue.facts_.auth_rounds:
@@ -40,14 +42,13 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
         reader.lost = False
         return
     dialogue.last_client_line = line
-    tag, space, rest = line.partition(b" ")
-    shape = read_command(rest.lstrip(b" "), dialogue.limits) if space and tag and len(tag) <= TAG_BYTES else None
-    if shape is None or not tag.isascii() or not tag.isalnum() and is_binary(tag):
+    tag, blank, rest = line.partition(b" ")
+    shape = read_command(rest, dialogue.limits) if blank else None
+    if shape is None or not (tag.isalnum() or _is_tag(tag)):
         _read_other(dialogue, line, packet, time_ns, offset)
         return
-    known = shape.spec is not None
     if reader.lost:
-        if not known:
+        if shape.spec is None:
             return  # the rest of a line whose head is missing, or one that only looks like a command
         reader.lost = False
     if not dialogue.greeted and not dialogue.certain_server:
@@ -55,10 +56,15 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
     pending = Pending(tag, shape, packet, time_ns, offset, dialogue.state, bool(dialogue.pending))
     if shape.literal >= 0 and not reader.cut:
         _expect_literal(dialogue, pending, line)
-    else:
-        if shape.code in (LOGIN, AUTHENTICATE):
-            pending.parts.append(_arguments(line))
-        register(dialogue, pending)
+        return
+    if shape.code and shape.code in WITH_ARGUMENTS:
+        pending.parts = (_arguments(line),)
+    register(dialogue, pending)
+
+
+def _is_tag(word: bytes) -> bool:
+    """Whether a word may be a tag: RFC 9051 section 9, or what servers take for one (any visible ASCII, not too long)."""
+    return 0 < len(word) <= TAG_BYTES and word.isascii() and not is_binary(word)
 
 
 def register(dialogue: ImapDialogue, pending: Pending) -> None:
@@ -76,15 +82,17 @@ def register(dialogue: ImapDialogue, pending: Pending) -> None:
         facts.injected += 1
         dialogue.note("commands-before-starttls-answer", CLIENT, pending.packet, pending.offset, shape.name)
     waiting = dialogue.pending
-    earlier = waiting.pop(pending.tag, None)
-    if earlier is not None:
-        pending.twin = earlier
-    waiting[pending.tag] = pending
-    if len(waiting) > dialogue.limits.pending_commands or (earlier is not None and _twins(pending, 64) >= 64):
-        _drop_oldest(dialogue, pending)
-    code = shape.code
-    if code:
-        _special(dialogue, pending, code)
+    if pending.pipelined and waiting:
+        earlier = waiting.pop(pending.tag, None)
+        if earlier is not None:
+            pending.twin = earlier
+        waiting[pending.tag] = pending
+        if len(waiting) > dialogue.limits.pending_commands or (earlier is not None and _twins(pending, 64) >= 64):
+            _drop_oldest(dialogue, pending)
+    else:
+        waiting[pending.tag] = pending
+    if shape.code:
+        _special(dialogue, pending, shape.code)
 
 
 def _special(dialogue: ImapDialogue, pending: Pending, code: int) -> None:
@@ -102,22 +110,22 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int) -> None:
             facts.compress = "asked"
         if dialogue.injecting is None and pending.shape.literal < 0:
             dialogue.starttls_pending = pending
-            dialogue.reader(CLIENT).stop = True
+            dialogue.reader_client.stop = True
     elif code == ID and not facts.client_software:
-        facts.client_software = id_name(pending.parts[0] if pending.parts else _arguments(dialogue.last_client_line))
+        facts.client_software = id_name(pending.parts[0] if pending.parts else b"")
 
 
 def _expect_literal(dialogue: ImapDialogue, pending: Pending, line: bytes) -> None:
     """The command goes on after a literal: its bytes are skipped by count, the first ones kept where they matter."""
     shape = pending.shape
     size = shape.literal
-    pending.parts.append(_arguments(line))
+    pending.parts = (_arguments(line),)
     dialogue.building = pending
     _skip(dialogue, pending, size)
 
 
 def _skip(dialogue: ImapDialogue, pending: Pending, size: int) -> None:
-    reader = dialogue.reader(CLIENT)
+    reader = dialogue.reader_client
     pending.literals += 1
     pending.literal_bytes += size
     pending.longest = max(pending.longest, size)
@@ -135,10 +143,10 @@ def _skip(dialogue: ImapDialogue, pending: Pending, size: int) -> None:
 
 def _continue_command(dialogue: ImapDialogue, pending: Pending, line: bytes) -> None:
     """The line after a literal: more arguments, more literals, or the end of the command."""
-    pending.line_bytes += len(line)
+    pending.more_bytes += len(line)
     if len(pending.parts) < 16:
-        pending.parts.append(line)
-    announced = None if dialogue.reader(CLIENT).cut else literal_size(line, dialogue.limits.literal_digits)
+        pending.parts = (*pending.parts, line)
+    announced = None if dialogue.reader_client.cut else literal_size(line, dialogue.limits.literal_digits)
     if announced is not None:
         _skip(dialogue, pending, announced[0])
         return
@@ -146,7 +154,7 @@ def _continue_command(dialogue: ImapDialogue, pending: Pending, line: bytes) -> 
     register(dialogue, pending)
 
 
-def _is_response(dialogue: ImapDialogue, line: bytes) -> bool:
+def _is_response(line: bytes) -> bool:
     """Whether a line belongs to the SASL exchange under way: base64, `*`, or an empty one.
 
     A client that pipelines sends commands here; their blank tells them apart.
@@ -156,7 +164,7 @@ def _is_response(dialogue: ImapDialogue, line: bytes) -> bool:
 
 def _read_other(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
     """A line that is no command: DONE, a greeting on the wrong side, or nonsense."""
-    reader = dialogue.reader(CLIENT)
+    reader = dialogue.reader_client
     facts = dialogue.facts_
     if line[:4].upper() == b"DONE" and len(line.rstrip()) == 4:  # RFC 9051 6.3.13
         reader.lost = False

@@ -6,7 +6,8 @@ literals and frames are skipped by count, and a chunk that lies inside one costs
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from imapids.records.streams import StreamChunk
 
@@ -15,23 +16,27 @@ FRAME_LIMIT = 16 << 20
 
 
 class Listener(Protocol):
-    """What a LineReader tells: the dialogue."""
+    """What a LineReader tells: the dialogue. It is handed in with each call, so that no cycle holds memory."""
 
-    def line(self, side: int, line: bytes, packet: int, time_ns: int, offset: int) -> None: ...
+    def too_long(self, packet: int, time_ns: int) -> None: ...
     def literal_done(self, side: int, head: bytes) -> None: ...
     def frame_lies(self, side: int, packet: int, offset: int) -> None: ...
+
+
+LineHandler = Callable[[Any, bytes, int, int, int], None]
+"""(dialogue, line without its end, frame number, time, offset): what is done with each line of a side."""
 
 
 class LineReader:
     """The bytes of one side. `skip` is set by the listener when a line announced a literal."""
 
     __slots__ = ("capture", "cut", "frame_head", "framed", "frames", "held", "held_offset", "held_packet", "held_size", "held_time_ns",
-                 "layer", "limit", "lines", "listener", "lost", "offset", "overlong", "overlong_lines", "side", "skip",
+                 "layer", "limit", "lines", "lost", "offset", "on_line", "side", "skip",
                  "stop", "wanted")
 
-    def __init__(self, side: int, listener: Listener, limit: int) -> None:
+    def __init__(self, side: int, on_line: LineHandler, limit: int) -> None:
         self.side = side
-        self.listener = listener
+        self.on_line = on_line
         self.limit = limit
         self.skip = 0
         """Bytes of a literal (or frame) still to come."""
@@ -47,8 +52,6 @@ class LineReader:
         """The unfinished line, at most `limit` bytes of it."""
         self.held_size = 0
         self.held_packet = self.held_time_ns = self.held_offset = 0
-        self.overlong = False
-        self.overlong_lines = 0
         self.cut = False
         """The line being told was cut by a gap or by the limit."""
         self.lost = False
@@ -59,79 +62,75 @@ class LineReader:
         self.offset = 0
         """Position after the last byte read."""
 
-    def feed(self, chunk: StreamChunk) -> int:
+    def feed(self, chunk: StreamChunk, listener: Listener) -> int:
         """Reads a chunk; the position in it at which the listener said stop, or -1."""
         data, base = chunk.data, chunk.offset
         size, position = len(data), 0
-        one_packet = chunk.starts is None
         packet, time_ns = chunk.packet, chunk.time_ns
-        tell, side = self.listener.line, self.side
+        on_line = self.on_line
         while position < size:
             if self.skip:
-                position = self._skip(data, position)
+                position = self._skip(data, position, listener)
                 continue
-            if self.frames or (self.layer and not self.held_size and data[position] == 0):
-                position = self._frame(data, position, chunk)
+            if self.layer and (self.frames or (not self.held_size and data[position] == 0)):
+                position = self._frame(data, position, chunk, listener)
                 continue
             end = data.find(b"\n", position)
             if end < 0:
                 self._hold(data, position, size, chunk)
                 break
-            if self.held_size:
-                line, packet, time_ns, offset = self._join(data, position, end)
-            else:
-                line, offset = data[position:end], base + position
-                if not one_packet:
-                    packet, time_ns = chunk.locate(position)
-                if line[-1:] == b"\r":
-                    line = line[:-1]
-                if len(line) > self.limit:
-                    line = line[: self.limit]
-                    self.cut = True
-                    self.overlong_lines += 1
-            position = end + 1
             self.lines += 1
-            tell(side, line, packet, time_ns, offset)
-            self.cut = False
+            if self.held_size:
+                self._join(data, position, end, listener)
+            else:
+                # the common case: a whole line inside one chunk
+                stop = end - 1 if end > position and data[end - 1] == 13 else end
+                if chunk.starts is not None:
+                    packet, time_ns = chunk.locate(position)
+                if stop - position > self.limit:
+                    self._tell_long(data[position : position + self.limit], packet, time_ns, base + position, listener)
+                else:
+                    on_line(listener, data[position:stop], packet, time_ns, base + position)
+            position = end + 1
             if self.stop:
-                break
-            packet, time_ns = chunk.packet, chunk.time_ns
-        self.offset = base + position if self.stop else base + size
-        return position if self.stop else -1
+                self.offset = base + position
+                return position
+        self.offset = base + size
+        return -1
 
-    def gap(self, offset: int, length: int) -> bool:
+    def gap(self, offset: int, length: int, listener: Listener) -> bool:
         """Bytes are missing; True when they lay inside a literal, so that nothing is lost of the lines."""
         self.offset = offset + length
         self.wanted = 0
         if self.skip >= length:
             self.skip -= length
             if not self.skip and not self.frames:
-                self.listener.literal_done(self.side, bytes(self.capture))
+                listener.literal_done(self.side, bytes(self.capture))
             return True
         self.skip = 0
         self.frame_head = b""
         if self.held_size:
-            self.flush()
+            self.flush(listener)
         self.lost = True
         return False
 
-    def flush(self) -> None:
+    def flush(self, listener: Listener) -> None:
         """Tells the unfinished line as a cut one."""
         if self.held_size:
-            line = bytes(self.held)
-            self.held, self.held_size, self.overlong = bytearray(), 0, False
+            line = bytes(self.held[: self.limit])
+            self.held, self.held_size = bytearray(), 0
             self.cut = True
-            self.listener.line(self.side, line, self.held_packet, self.held_time_ns, self.held_offset)
+            self.on_line(listener, line, self.held_packet, self.held_time_ns, self.held_offset)
             self.cut = False
 
     def resume(self, offset: int) -> None:
         """Lines go on in a new layer, whose bytes are counted from `offset`."""
         self.stop = False
         self.skip = 0
-        self.held, self.held_size, self.overlong = bytearray(), 0, False
+        self.held, self.held_size = bytearray(), 0
         self.offset = offset
 
-    def _skip(self, data: bytes, position: int) -> int:
+    def _skip(self, data: bytes, position: int, listener: Listener) -> int:
         take = min(self.skip, len(data) - position)
         if self.wanted:
             kept = min(take, self.wanted)
@@ -140,7 +139,7 @@ class LineReader:
         self.skip -= take
         if not self.skip and not self.frames:
             self.wanted = 0
-            self.listener.literal_done(self.side, bytes(self.capture))
+            listener.literal_done(self.side, bytes(self.capture))
         return position + take
 
     def _hold(self, data: bytes, position: int, end: int, chunk: StreamChunk) -> None:
@@ -152,7 +151,8 @@ class LineReader:
             self.held += data[position : min(end, position + room)]
         self.held_size += end - position
 
-    def _join(self, data: bytes, position: int, end: int) -> tuple[bytes, int, int, int]:
+    def _join(self, data: bytes, position: int, end: int, listener: Listener) -> None:
+        """Tells a line whose beginning was held."""
         held = self.held
         room = self.limit + 2 - len(held)
         if room > 0 and end > position:
@@ -163,12 +163,18 @@ class LineReader:
         if len(line) == total and line[-1:] == b"\r":
             line = line[:-1]
         if len(line) > self.limit:
-            line = line[: self.limit]
-            self.cut = True
-            self.overlong_lines += 1
-        return line, self.held_packet, self.held_time_ns, self.held_offset
+            self._tell_long(line[: self.limit], self.held_packet, self.held_time_ns, self.held_offset, listener)
+        else:
+            self.on_line(listener, line, self.held_packet, self.held_time_ns, self.held_offset)
 
-    def _frame(self, data: bytes, position: int, chunk: StreamChunk) -> int:
+    def _tell_long(self, line: bytes, packet: int, time_ns: int, offset: int, listener: Listener) -> None:
+        """Tells the head of a line that is longer than the limit; the rest of it is left out."""
+        self.cut = True
+        self.on_line(listener, line, packet, time_ns, offset)
+        self.cut = False
+        listener.too_long(packet, time_ns)
+
+    def _frame(self, data: bytes, position: int, chunk: StreamChunk, listener: Listener) -> int:
         """RFC 4422 3.7: buffers of the security layer, each four bytes of length and as many of data."""
         self.frames = True
         take = min(4 - len(self.frame_head), len(data) - position)
@@ -181,5 +187,5 @@ class LineReader:
                 self.framed += 1
             else:
                 self.frames = self.layer = False
-                self.listener.frame_lies(self.side, chunk.locate(position)[0], chunk.offset + position)
+                listener.frame_lies(self.side, chunk.locate(position)[0], chunk.offset + position)
         return position + take

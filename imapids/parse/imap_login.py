@@ -58,7 +58,7 @@ def start_exchange(pending: Pending, text: bytes) -> Exchange:
     return exchange
 
 
-def login_arguments(parts: list[bytes]) -> Credentials:
+def login_arguments(parts: tuple[bytes, ...]) -> Credentials:
     """User and secret of LOGIN out of the lines and literals of the command (RFC 9051 6.2.3), in order.
 
     Lenient: a password with blanks and no quotes (telnet users), anything after the second argument is part of it.

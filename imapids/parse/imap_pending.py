@@ -9,8 +9,17 @@ from imapids.parse.imap_replies import Reply
 class Pending:
     """A command that waits for its completion."""
 
-    __slots__ = ("line_bytes", "literal_bytes", "literals", "longest", "offset", "packet", "parts", "pipelined", "shape",
-                 "state", "tag", "time_ns", "twin")
+    # Class attributes are the defaults: most commands have no literal and no twin, and need not store that.
+    literals = 0
+    literal_bytes = 0
+    longest = 0
+    """Bytes of the longest literal."""
+    more_bytes = 0
+    """Bytes of the lines after literals."""
+    parts: tuple[bytes, ...] = ()
+    """First line's arguments, literal, next line, literal ...: only what logins and mailbox names need."""
+    twin: Pending | None = None
+    """An earlier command of the same tag (Medusa sends one tag for all) that has no answer yet."""
 
     def __init__(self, tag: bytes, shape: Shape, packet: int, time_ns: int, offset: int, state: int,
                  pipelined: bool) -> None:
@@ -22,20 +31,14 @@ class Pending:
         self.state = state
         """When it was sent."""
         self.pipelined = pipelined
-        self.literals = 0
-        self.literal_bytes = 0
-        self.line_bytes = len(tag) + 1 + shape.size
-        self.longest = shape.longest
-        self.parts: list[bytes] = []
-        """First line, literal, next line, literal ...: only what logins and mailbox names need."""
-        self.twin: Pending | None = None
-        """An earlier command of the same tag (Medusa sends one tag for all) that has no answer yet."""
+        """An earlier command had no answer yet."""
 
 
 class Tally:
     """What the untagged responses since the last completion add up to: they belong to the next command completed."""
 
     __slots__ = ("bodies", "exists", "expunged", "fetched", "found", "literal_bytes", "opaque", "reply", "touched")
+    # touched: something was counted since the last completion
 
     def __init__(self) -> None:
         self.reply: Reply | None = None

@@ -56,7 +56,7 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
             dialogue.facts_.continuations += 1
             if dialogue.building is not None or dialogue.exchange is not None or dialogue.idling is not None:
                 dialogue.facts_.prompts += 1
-            dialogue.reader(SERVER).lost = False
+            dialogue.reader_server.lost = False
             return
         answer = read_tagged(rest) if rest else None
         if answer is not None and tag:
@@ -70,7 +70,7 @@ def _read_greeting(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
     dialogue.greeted = True
     facts = dialogue.facts_
     match = GREETING.match(line)
-    if match is None and dialogue.reader(SERVER).cut and not dialogue.certain_server:
+    if match is None and dialogue.reader_server.cut and not dialogue.certain_server:
         return  # the head of a greeting, perhaps; a gap hides the rest
     if match is None:
         facts.greeting_missing = True
@@ -95,7 +95,7 @@ def _read_greeting(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
 def _read_untagged(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: int, time_ns: int, offset: int) -> None:
     facts, tally = dialogue.facts_, dialogue.tally
     kind = reply.kind
-    reader = dialogue.reader(SERVER)
+    reader = dialogue.reader_server
     if kind == replies.UNKNOWN:
         if reader.lost:
             return
@@ -107,12 +107,15 @@ def _read_untagged(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: in
             _note_before_login(dialogue, line, packet, offset)
         if kind == replies.FETCH:
             tally.fetched += 1
+            tally.touched = True
         elif kind == replies.EXISTS:
             tally.exists = reply.count
         elif kind == replies.EXPUNGE:
             tally.expunged += 1
+            tally.touched = True
         elif kind == replies.SEARCH:
             tally.found = max(tally.found, 0) + reply.count
+            tally.touched = True
         elif kind == replies.BYE:
             facts.byes += 1
             dialogue.state = LOGOUT
@@ -156,8 +159,9 @@ def _learn_capabilities(dialogue: ImapDialogue, capabilities: list[str]) -> None
 
 
 def _expect_literal(dialogue: ImapDialogue, reply: Reply, size: int, whole_body: bool, packet: int, time_ns: int) -> None:
-    tally, reader = dialogue.tally, dialogue.reader(SERVER)
+    tally, reader = dialogue.tally, dialogue.reader_server
     tally.reply = reply
+    tally.touched = True
     tally.literal_bytes += size
     dialogue.facts_.literal_bytes += size
     if size > 0xFFFFFFFF:
@@ -189,7 +193,7 @@ def _continue_response(dialogue: ImapDialogue, reply: Reply, line: bytes, packet
             dialogue.start_junk(SERVER, line)
         return
     size, whole_body = replies.continued(line, reply, dialogue.limits)
-    if size >= 0 and not dialogue.reader(SERVER).cut:
+    if size >= 0 and not dialogue.reader_server.cut:
         _expect_literal(dialogue, reply, size, whole_body, packet, 0)
 
 
@@ -200,7 +204,9 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
     """The tagged answer to a command that was sent."""
     facts, tag = dialogue.facts_, pending.tag
     facts.tagged += 1
-    dialogue.reader(SERVER).lost = False
+    reader = dialogue.reader_server
+    if reader.lost:
+        reader.lost = False
     if pending.twin is not None:
         pending = _oldest_twin(dialogue, pending)
     else:
@@ -229,8 +235,6 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
             dialogue.state = int(UNKNOWN_STATE)  # a vendor's command of its own may sign in
     if reply.opaque is not None and shape.code != AUTHENTICATE:
         _note_opaque(dialogue, reply.opaque, packet, offset)
-    if dialogue.building is not None and dialogue.building.tag == tag:
-        pass
     tell(dialogue, pending, result, reply, time_ns)
     target = NEXT_STATE.get((shape.name, result))
     if target is not None:
@@ -239,7 +243,8 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
         _learn_capabilities(dialogue, reply.capabilities)
     if shape.code:
         _special(dialogue, pending, shape.code, result, packet, time_ns)
-    dialogue.tally.clear()
+    if dialogue.tally.touched:
+        dialogue.tally.clear()
 
 
 def _oldest_twin(dialogue: ImapDialogue, pending: Pending) -> Pending:
@@ -270,7 +275,7 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int, result: str, p
         exchange = dialogue.exchange
         dialogue.exchange = None
         if result == "ok" and exchange is not None and exchange.mechanism in SECURITY_LAYERS:
-            dialogue.reader(CLIENT).layer = dialogue.reader(SERVER).layer = True
+            dialogue.reader_client.layer = dialogue.reader_server.layer = True
 
 
 def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: bytes, packet: int, time_ns: int,
@@ -279,7 +284,7 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
     facts = dialogue.facts_
     building = dialogue.building
     if building is not None and building.tag == tag:
-        client = dialogue.reader(CLIENT)
+        client = dialogue.reader_client
         dialogue.building = None
         if not client.capture:
             client.skip = client.wanted = 0  # refused before the client sent any byte of it
@@ -310,7 +315,7 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
 def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
     """A line that no IMAP server sends, unless it answers nonsense or lies behind a gap."""
     facts = dialogue.facts_
-    if not line or dialogue.reader(SERVER).lost:
+    if not line or dialogue.reader_server.lost:
         return
     if facts.client_nonsense and ANSWER_TO_NONSENSE.match(line):
         facts.answers_to_nonsense += 1
@@ -340,14 +345,28 @@ def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | N
     """The events of a command: `command`, and `login` or `message` where it is one."""
     shape = pending.shape
     spec = shape.spec
-    state = pending.state
-    illegal = spec is not None and not pending.pipelined and not spec.states & state
-    code = reply.code if reply is not None else ""
-    dialogue.events.append((pending.time_ns, pending.packet, Command(
-        tag=safe_text(pending.tag, 64), name=shape.name, result=result, state=STATE_NAMES.get(state, "unknown"), code=code,
-        arguments=shape.arguments, literal_bytes=pending.literal_bytes, line_bytes=pending.line_bytes,
-        longest_argument=pending.longest, literals=pending.literals, illegal_state=illegal, pipelined=pending.pipelined,
-        duration_us=max(0, time_ns - pending.time_ns) // 1000 if reply is not None else 0, traits=shape.traits)))
+    if spec is None and dialogue.stopped_being_imap:
+        return  # lines of another protocol: what they look like is the sniffer's word
+    tag, state = pending.tag, pending.state
+    command = Command(tag=tag.decode() if tag.isalnum() and len(tag) < 64 else safe_text(tag, 64), name=shape.name,
+                      result=result, state=STATE_NAMES.get(state, "unknown"), arguments=shape.arguments,
+                      line_bytes=len(tag) + 1 + shape.size, longest_argument=shape.longest)
+    if reply is not None:
+        command.code = reply.code
+        command.duration_us = (time_ns - pending.time_ns) // 1000 if time_ns > pending.time_ns else 0
+    if pending.literals:
+        command.literals = pending.literals
+        command.literal_bytes = pending.literal_bytes
+        command.line_bytes += pending.more_bytes
+        command.longest_argument = max(shape.longest, pending.longest)
+    if pending.pipelined:
+        command.pipelined = True
+    elif spec is not None and not spec.states & state:
+        command.illegal_state = True
+    if shape.traits:
+        command.traits = shape.traits
+    events = dialogue.events
+    events.append((pending.time_ns, pending.packet, command))
     if shape.code == LOGIN:
         tell_login(dialogue, pending, result, reply, None)
     elif shape.code == AUTHENTICATE:
@@ -355,7 +374,7 @@ def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | N
         tell_login(dialogue, pending, result, reply, exchange if exchange is not None and exchange.pending is pending
                    else None)
     elif spec is not None and spec.action:
-        dialogue.events.append((pending.time_ns, pending.packet, _message(dialogue, pending, spec.action, result, reply)))
+        events.append((pending.time_ns, pending.packet, _message(dialogue, pending, spec.action, result, reply)))
 
 
 def _message(dialogue: ImapDialogue, pending: Pending, action: str, result: str, reply: Reply | None) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from imapids.protocols.text import safe_text
@@ -44,6 +45,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple((name, re.compile(patt
 ))
 
 
+@functools.lru_cache(1024)  # servers greet alike again and again
 def server_software(greeting: bytes) -> str:
     """Name (and version where it stands there) of the software that a greeting names; empty for none that we know."""
     for name, pattern in _SIGNS:

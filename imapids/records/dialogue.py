@@ -9,19 +9,29 @@ from imapids.records.streams import Flow
 
 
 class TlsFacts(msgspec.Struct, kw_only=True):
-    """What the records of a TLS stream showed (parse/tls -> judge)."""
+    """What the records of a TLS stream showed (parse/tls -> judge).
+
+    Real TLS: a well-formed ClientHello and a well-formed ServerHello that chooses from it, then encrypted records.
+    """
 
     client_hello: bool = False
+    """A well-formed ClientHello (also in the form of SSL 2.0)."""
     server_hello: bool = False
+    """A well-formed ServerHello."""
     application_data: bool = False
     """Records of type 23 were seen."""
     valid_records: int = 0
+    """Record headers of both sides that follow one another without a break."""
     broken: bool = False
-    """A record header that cannot be TLS was found where one must stand."""
+    """Something stands where TLS cannot have it, and no gap explains it: a record header that is none, or what
+    `fake` names."""
     fake: bool = False
-    """Application data from the first byte, no handshake, although the start was seen."""
+    """Record headers of TLS around something else, from a start that was seen: application data without a hello of
+    that side, a hello that is none, or a choice that was never offered and is used."""
     alert: str = ""
+    """Description of the first alert in clear, without close_notify: handshake_failure, unknown_ca, ..."""
     version: str = ""
+    """The version that the server chose, as EVE writes it; the highest that the client offers while no server spoke."""
     sni: str = ""
     client_alpns: list[str] = []
     server_alpns: list[str] = []
@@ -32,7 +42,44 @@ class TlsFacts(msgspec.Struct, kw_only=True):
     subject: str = ""
     issuer: str = ""
     fingerprint: str = ""
+    """SHA-1 of the server's certificate, hex pairs with colons; visible up to TLS 1.2."""
     evidence: list[Evidence] = []
+    """Where it is `fake` or broken: the place, in the order of the capture."""
+    offered_version: str = ""
+    """The highest version that the client offers."""
+    ja3s_string: str = ""
+    cipher: int = 0
+    """The cipher suite that the server chose."""
+    choice_offered: bool = True
+    """Version and cipher suite of the ServerHello are among those that the client offered."""
+    alert_side: str = ""
+    encrypted_client: bool = False
+    """The client sent ChangeCipherSpec or application data."""
+    encrypted_server: bool = False
+    resumed: bool = False
+    """The session or pre-shared key of an earlier connection was taken up."""
+    retried: bool = False
+    """The server asked for another ClientHello."""
+    certificate: bool = False
+    """The server's certificate was read."""
+    serial: str = ""
+    not_before: str = ""
+    not_after: str = ""
+    names: list[str] = []
+    """Subject alternative names of the server's certificate."""
+    self_issued: bool = False
+    """Subject and issuer of the certificate are the same."""
+    records_client: int = 0
+    records_server: int = 0
+    application_bytes_client: int = 0
+    """Bytes inside records of type 23, as far as the capture holds them."""
+    application_bytes_server: int = 0
+    hello_packet: int = 0
+    """The packet in which the ClientHello begins; that of the ServerHello where the client's was not seen."""
+    hello_offset: int = 0
+    """Position of that record in its side's stream."""
+    gaps: int = 0
+    limits: list[str] = []
 
 
 class OpaqueFacts(msgspec.Struct, kw_only=True):
