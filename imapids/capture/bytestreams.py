@@ -25,6 +25,8 @@ class ByteStream(Protocol):
 
     fault: str
     """Why the stream ended before its end, or ""."""
+    fault_reason: str
+    """The reason of damage that goes with it: cut, container, read-error."""
     container: str
     """"gz", "zst", "lz4", or "" for plain bytes."""
     raw: RawStream
@@ -46,7 +48,7 @@ class RawStream:
 
     def __init__(self, descriptor: int, stop: Callable[[], bool] | None = None) -> None:
         self.descriptor = descriptor
-        self.fault = ""
+        self.fault = self.fault_reason = ""
         self.raw = self
         status = os.fstat(descriptor)
         self.is_file = stat.S_ISREG(status.st_mode)
@@ -79,7 +81,7 @@ class RawStream:
         try:
             count = os.readv(self.descriptor, [target])
         except OSError as error:
-            self.fault = f"cannot be read on: {error.strerror}"
+            self.fault, self.fault_reason = f"reading failed ({error.strerror})", "read-error"
             count = 0
         self.position += count
         if count == 0 and not self.is_file:
@@ -108,7 +110,7 @@ class RawStream:
             try:
                 got = os.readv(self.descriptor, [scratch])
             except OSError as error:
-                self.fault = f"cannot be read: {error.strerror}"
+                self.fault, self.fault_reason = f"reading failed ({error.strerror})", "read-error"
         self.position += got
         return bytes(scratch[:got])
 
@@ -130,7 +132,7 @@ class InflatedStream:
     def __init__(self, raw: RawStream, container: str, ratio: int, free: int) -> None:
         self.raw = raw
         self.container = container
-        self.fault = ""
+        self.fault = self.fault_reason = ""
         self._new = decompressor_for(container)
         self._machine: Any = None
         self._filled = False
@@ -161,13 +163,16 @@ class InflatedStream:
 
     def finish(self) -> None:
         """The file has ended: a member that has not is cut."""
-        if not self.fault:
-            self.fault = self.raw.fault
-        if not self._over and self._machine is not None and not self.fault:
-            self.fault = "the compressed stream is cut"
+        if self._over:
+            return
+        if self.raw.fault:
+            self._end(self.raw.fault, self.raw.fault_reason)
+        elif self._machine is not None or self._pending:
+            self._end("the compressed stream is cut", "cut")
 
-    def _end(self, why: str) -> None:
-        self.fault = self.fault or why
+    def _end(self, why: str, reason: str = "container") -> None:
+        """No more bytes come out of this stream, because of a fault."""
+        self.fault, self.fault_reason = why, reason
         self._over = True
 
     def _wants_input(self) -> bool:
@@ -192,8 +197,6 @@ class InflatedStream:
             kept = self._pending
             if not self._read_piece():
                 self._pending = kept
-                if kept and self.raw.is_file and self._members:
-                    self._end("foreign bytes after the compressed stream")
                 return False
             self._pending = (kept + self._pending).lstrip(b"\0") if self._members else kept + self._pending
         if self._members and container_of(self._pending) != self.container:

@@ -10,6 +10,8 @@ from imapids.capture.bytestreams import RawStream
 from imapids.capture.inputs import Input
 
 POLL_SECONDS = 0.1
+FOLDER_SECONDS = 0.5
+"""How often a followed folder is listed: that costs more than one look at a file."""
 DRAIN_SECONDS = 0.3
 """A file that was replaced is read on until it has not grown for this long: its writer may still hold it."""
 
@@ -25,6 +27,7 @@ class Follower:
         self._raw = raw
         self._stop = stop
         self._newcomer = newcomer
+        self._listed = 0.0
         self._drain_until: float | None = None
         self.replaced = False
         """The same path has other content now: read it from its start."""
@@ -41,14 +44,21 @@ class Follower:
             if size < self._raw.position:
                 self.replaced = True
                 return False
-            if self._is_replaced() or self._newcomer():
-                now = time.monotonic()
+            now = time.monotonic()
+            if self._drain_until or self._is_replaced() or self._has_successor(now):
                 self._drain_until = self._drain_until or now + DRAIN_SECONDS
                 if now >= self._drain_until:
                     self.replaced = self._is_replaced()
                     return False
             time.sleep(POLL_SECONDS)
         return False
+
+    def _has_successor(self, now: float) -> bool:
+        """A followed folder holds a file that was not read yet."""
+        if now < self._listed + FOLDER_SECONDS:
+            return False
+        self._listed = now
+        return self._newcomer()
 
     def _is_replaced(self) -> bool:
         """Another file stands at the path. (None at all: the writer is between rename and creation.)"""

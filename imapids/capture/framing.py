@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from imapids.protocols import capture_formats as formats
-from imapids.records.packets import I64, U8, Bool
+from imapids.records.packets import I64, U8, U32, Bool
 
 STUCK = 1 << 62
 """Added to an offset at which no whole record starts."""
@@ -34,7 +34,7 @@ class Framing(Protocol):
         ...
 
     def serial(self, at: int, count: int, until: int) -> tuple[list[int], int, bool]:
-        """Walk up to `count` whole records that start before `until`: their offsets, the end, and whether it is stuck."""
+        """Walk up to `count` whole records that start before `until`: offsets, the end, and whether it is stuck."""
         ...
 
     def entries(self, base: I64, length: int) -> tuple[I64, I64]:
@@ -77,7 +77,7 @@ class RecordFraming:
     def bind(self, buffer: U8, stop: int) -> None:
         """Look at this buffer from now on; data ends at `stop`."""
         self._buffer = buffer
-        self._memory = memoryview(buffer)
+        self._memory = buffer.data
         self.stop = stop
         size = len(buffer)
         field = self.layout.captured if self.layout.record_bytes is None else self.layout.record_bytes
@@ -85,7 +85,7 @@ class RecordFraming:
         self._original_view = np.ndarray((size - self.layout.original - 3,), "V4", buffer, self.layout.original, (1,))
         self._header_view = np.ndarray((size - self.header_bytes + 1,), f"V{self.header_bytes}", buffer, strides=(1,))
 
-    def headers(self, at: I64) -> np.ndarray[tuple[int, int], np.dtype[np.uint32]]:
+    def headers(self, at: I64) -> U32:
         """The header words of records, in native byte order: shape (n, header_bytes / 4)."""
         words = self._header_view[at].view(self._u4).reshape(len(at), self.header_bytes // 4)
         return words.astype(np.uint32, copy=False)
@@ -117,7 +117,7 @@ class RecordFraming:
         return layout.header_bytes + captured
 
     def serial(self, at: int, count: int, until: int) -> tuple[list[int], int, bool]:
-        """Walk up to `count` whole records that start before `until`: their offsets, the end, and whether it is stuck."""
+        """Walk up to `count` whole records that start before `until`: offsets, the end, and whether it is stuck."""
         found: list[int] = []
         least, most = self.header_bytes, self.limit + self.header_bytes
         last = min(until, self.stop - least + 1)
@@ -225,14 +225,14 @@ class BlockFraming:
     def bind(self, buffer: U8, stop: int) -> None:
         """Look at this buffer from now on; data ends at `stop`."""
         self._buffer = buffer
-        self._memory = memoryview(buffer)
+        self._memory = buffer.data
         self.stop = stop
         self._word_view = np.ndarray((len(buffer) - 3,), "V4", buffer, strides=(1,))
         self._pair_view = np.ndarray((len(buffer) - 7,), "V8", buffer, strides=(1,))
         self._packet_view = np.ndarray((len(buffer) - 31,), "V32", buffer, strides=(1,))
 
-    def packet_words(self, at: I64) -> np.ndarray[tuple[int, int], np.dtype[np.uint32]]:
-        """The first eight words of blocks, in native byte order: shape (n, 8). Words behind a short block are others'."""
+    def packet_words(self, at: I64) -> U32:
+        """The first eight words of blocks, in native byte order: shape (n, 8); a short block has fewer of its own."""
         return self._packet_view[at].view(self._u4).reshape(len(at), 8).astype(np.uint32, copy=False)
 
     def words_at(self, at: I64) -> I64:
@@ -246,20 +246,18 @@ class BlockFraming:
         after = at + length
         bad = (length & 3 != 0) | (length < formats.BLOCK_BYTES_MIN) | (length > self.room) | (after > self.stop)
         bad |= pair[:, 0] == formats.SECTION_HEADER
-        if bad.any():
-            trailer = self.words_at(np.where(bad, at, after - 4))
-        else:
-            trailer = self.words_at(after - 4)
+        trailer = self.words_at(np.where(bad, at, after - 4) if bad.any() else after - 4)
         bad |= trailer != length
         if bad.any():
             after[bad] = at[bad] + STUCK
         return after
 
     def serial(self, at: int, count: int, until: int) -> tuple[list[int], int, bool]:
-        """Walk up to `count` whole blocks that start before `until`: their offsets, the end, and whether it is stuck."""
+        """Walk up to `count` whole blocks that start before `until`: offsets, the end, and whether it is stuck."""
         found: list[int] = []
         last = min(until, self.stop - formats.BLOCK_BYTES_MIN + 1)
-        memory, pair, word, stop, room = self._memory, self._pair.unpack_from, self._word.unpack_from, self.stop, self.room
+        memory, pair, word = self._memory, self._pair.unpack_from, self._word.unpack_from
+        stop, room = self.stop, self.room
         while at < last and len(found) < count:
             kind, length = pair(memory, at)
             if length & 3 or not formats.BLOCK_BYTES_MIN <= length <= room or at + length > stop:
@@ -307,7 +305,8 @@ class BlockFraming:
         sane = (size & 3 == 0) & (size >= formats.BLOCK_BYTES_MIN) & (size <= self.room)
         inside = sane & (where + size <= self.stop)
         trailer = self.words_at(np.where(inside, where + size - 4, where))
-        return where[section | (sane & (~inside | (trailer == size)))]
+        good: I64 = where[section | (sane & (~inside | (trailer == size)))]
+        return good
 
     def chain_at(self, at: int, ended: bool) -> bool | None:
         """Whether a plausible chain starts at `at`; None when more data is needed to tell (never with `ended`)."""

@@ -17,8 +17,8 @@ class Input:
 
     path: str
     """As the user named it (inside a directory: the directory's name and the file's)."""
-    from_folder: bool = False
-    """Found in a directory: whatever is no capture there is passed over."""
+    folder: str = ""
+    """The directory that was named, if it was found in one: what is no capture there is passed over."""
 
     @property
     def is_standard_input(self) -> bool:
@@ -70,7 +70,7 @@ def expand(paths: list[str]) -> list[Input]:
             for name in sorted(os.listdir(path)):  # noqa: PTH208  # names only: the folder's own spelling is kept
                 full = os.path.join(path, name)  # noqa: PTH118
                 if Path(full).is_file():
-                    add(Input(full, from_folder=True))
+                    add(Input(full, folder=path))
         elif path != STANDARD_INPUT and not Path(path).exists() and glob.has_magic(path):
             matches = sorted(glob.glob(path))  # noqa: PTH207  # absolute patterns too
             for match in matches:

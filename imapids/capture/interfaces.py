@@ -87,8 +87,8 @@ class InterfaceTable:
         _, _, shift, units, _ = self._packed()
         if self.uniform:
             a_second, before, times, after = (np.uint64(x) for x in units[0])
-            moved = np.int64(shift[0])
-            if not moved and before == after == 1 and int(ticks.max()) < SECONDS_MAX * int(a_second):
+            moved = shift[:1]
+            if not moved[0] and before == after == 1 and int(ticks.max()) < SECONDS_MAX * int(a_second):
                 return (ticks * times).view(np.int64), 0  # the usual clocks: whole multiples of nanoseconds
             seconds, rest = np.divmod(ticks, a_second)
             fraction = rest // before * times // after

@@ -32,10 +32,15 @@ class Ledger:
         """These packets were handed on (their times, in order, at least one)."""
         account = self.account
         account.packets += len(time_ns)
+        if not time_ns.all():  # simple packet blocks have no time
+            time_ns = time_ns[time_ns != 0]
+            if not len(time_ns):
+                return
         first, last = int(time_ns.min()), int(time_ns.max())
         account.first_ns = first if account.first_ns is None else min(account.first_ns, first)
         account.last_ns = last if account.last_ns is None else max(account.last_ns, last)
-        backward = int(np.count_nonzero(np.diff(time_ns) < -BACKWARD_NS)) + (int(time_ns[0]) < self._newest - BACKWARD_NS)
+        backward = int(np.count_nonzero(np.diff(time_ns) < -BACKWARD_NS))
+        backward += int(time_ns[0]) < self._newest - BACKWARD_NS
         self._newest = int(time_ns[-1])
         if backward:
             self.note("time-went-back", backward)

@@ -22,7 +22,8 @@ class PcapReader(RecordReader):
         """Read the file header."""
         self.feed.want(formats.PCAP_HEADER_BYTES)
         head = self.window.head(formats.PCAP_HEADER_BYTES)
-        header = formats.parse_snoop_header(head) if head.startswith(formats.SNOOP_MAGIC) else formats.parse_pcap_header(head)
+        parse = formats.parse_snoop_header if head.startswith(formats.SNOOP_MAGIC) else formats.parse_pcap_header
+        header = parse(head)
         if isinstance(header, str):
             cut = header.startswith("cut")
             if not self.feed.stopped:

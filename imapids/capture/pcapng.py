@@ -10,7 +10,7 @@ from imapids.capture.framing import BlockFraming
 from imapids.capture.interfaces import InterfaceTable
 from imapids.capture.recordreader import ROOM_BYTES, Fault, RecordReader
 from imapids.protocols import capture_formats as formats
-from imapids.records.packets import I64, U64, Bool, PacketBatch
+from imapids.records.packets import I64, U32, U64, Bool, PacketBatch
 
 SECTION_BYTES_MAX = 1 << 20
 """A longer section header is damage: libpcap's limit."""
@@ -80,12 +80,12 @@ class PcapngReader(RecordReader):
         left = window.stop - at
         if left < 16:
             return False
-        kind, length = struct.unpack_from(framing.order + "II", window.buffer, at)
+        kind, length = struct.unpack_from(framing.order + "II", window.buffer.data, at)
         if kind == formats.SECTION_HEADER:
             length = self._section_length(at)
             if left < length:
                 return False
-            if struct.unpack_from(self.framing.order + "I", window.buffer, at + length - 4)[0] != length:
+            if struct.unpack_from(self.framing.order + "I", window.buffer.data, at + length - 4)[0] != length:
                 raise Fault("bad-block", "the two lengths of a section header differ")
             self._interfaces = InterfaceTable(self.ledger)
             window.start += length
@@ -96,7 +96,7 @@ class PcapngReader(RecordReader):
             return False
         raise Fault("bad-block", "the two lengths of a block differ")
 
-    def leap(self, at: int) -> bool:
+    def leap(self, at: int) -> bool:  # noqa: ARG002  # the format has no such records
         """pcapng has no limit between a block that fits and one that is damage."""
         return False
 
@@ -135,7 +135,7 @@ class PcapngReader(RecordReader):
             return None, len(kind)
         return self._packets(offsets, words, described, number), len(kind)
 
-    def _sort_out(self, offsets: I64, words: np.ndarray[tuple[int, int], np.dtype[np.uint32]]) -> tuple[Bool, I64, Bool]:
+    def _sort_out(self, offsets: I64, words: U32) -> tuple[Bool, I64, Bool]:
         """Which blocks hold packets, the interfaces known at each block, and which blocks have a frame number."""
         kind = words[:, 0]
         packets = np.isin(kind, formats.PACKET_BLOCKS)
@@ -160,7 +160,7 @@ class PcapngReader(RecordReader):
         return packets, described, numbered
 
     def _packets(
-        self, offsets: I64, words: np.ndarray[tuple[int, int], np.dtype[np.uint32]], described: I64 | None, number: I64
+        self, offsets: I64, words: U32, described: I64 | None, number: I64
     ) -> PacketBatch | None:
         """Columns of packet blocks; those that lie about an interface or a length are skipped and counted."""
         kind, length = words[:, 0], words[:, 1].astype(np.int64)
@@ -173,7 +173,8 @@ class PcapngReader(RecordReader):
         if described is not None:
             obsolete = kind == formats.PACKET_BLOCK
             if obsolete.any():  # two 16-bit fields in the word: interface, drops
-                interface[obsolete] = interface[obsolete] & 0xFFFF if self.framing.order == "<" else interface[obsolete] >> 16
+                little = self.framing.order == "<"
+                interface[obsolete] = interface[obsolete] & 0xFFFF if little else interface[obsolete] >> 16
             simple = kind == formats.SIMPLE_PACKET
             if simple.any():
                 timed = ~simple
@@ -195,9 +196,8 @@ class PcapngReader(RecordReader):
             self._tell(offsets, length, past, "captured-past-block", "a packet's captured length runs past its block")
             if not good.any():
                 return None
-            offsets, interface, ticks, captured, original = (
-                column[good] for column in (offsets, interface, ticks, captured, original))
-            data, number, space, length = data[good], number[good], space[good], length[good]
+            offsets, data, number, space = offsets[good], data[good], number[good], space[good]
+            interface, ticks, captured, original = interface[good], ticks[good], captured[good], original[good]
             timed = timed[good] if timed is not None else None
         if (original < captured).any():
             self.ledger.note("original-below-captured", int(np.count_nonzero(original < captured)))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import glob
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Self
 
 from imapids.capture.bytestreams import ByteStream, InflatedStream, RawStream
-from imapids.capture.follow import Follower
+from imapids.capture.follow import POLL_SECONDS, Follower
 from imapids.capture.inputs import Input, expand
-from imapids.capture.ledger import Ledger, printable
+from imapids.capture.ledger import Ledger
 from imapids.capture.pcap import PcapReader
-from imapids.capture.pcapng import PcapngReader
+from imapids.capture.pcapng import SECTION_BYTES_MAX, PcapngReader
 from imapids.capture.recordreader import ROOM_BYTES, Feed, RecordReader
 from imapids.capture.window import Window
 from imapids.config import CaptureLimits
@@ -45,6 +49,7 @@ class CaptureReader:
         self._raw: RawStream | None = None
         self._done_before = 0
         self._window: Window | None = None
+        self._folders_with_captures: set[str] = set()
         self._iterator: Iterator[PacketBatch] | None = None
 
     # ---- progress ----------------------------------------------------------------------------------------------------
@@ -84,7 +89,7 @@ class CaptureReader:
                 closing()
         self._close_raw()
 
-    def __enter__(self) -> CaptureReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,6 +97,9 @@ class CaptureReader:
 
     def _read_all(self) -> Iterator[PacketBatch]:
         waiting = list(self._inputs)
+        while self._follow and not waiting and self._watched() and not self._stopped():
+            time.sleep(POLL_SECONDS)  # a folder or a glob that is followed may be empty at first
+            waiting = self._newcomers()
         while waiting:
             item = waiting.pop(0)
             last = not waiting
@@ -101,14 +109,15 @@ class CaptureReader:
             if self._follow and last:
                 waiting = [item] if replaced else []
                 waiting += self._newcomers()
+        self._account_for_empty_folders()
         self._raise_if_nothing_was_read()
 
-    def _read_one(self, item: Input, follow: bool) -> Iterator[PacketBatch]:
+    def _read_one(self, item: Input, follow: bool) -> Generator[PacketBatch, None, bool]:
         """All batches of one input. The generator's value: whether the path holds another file now."""
         source = CaptureSource(item.path if not item.is_standard_input else "-", len(self.accounts))
         ledger = Ledger(source)
         follower: Follower | None = None
-        position = 0
+        reader: RecordReader | None = None
         try:
             raw = self._raw = RawStream(item.open(), self._stop)
         except OSError as error:
@@ -120,22 +129,21 @@ class CaptureReader:
                 self._remember(item)
             if follow:
                 follower = Follower(item, raw, self._stop, lambda: bool(self._newcomers()))
-            reader = self._reader_for(raw, ledger, follower)
-            if item.from_folder and ledger.account.status != "ok" and raw.position < formats.MAGIC_BYTES * 2:
-                ledger = Ledger(source)
-                ledger.account.status = "passed-over"
+            reader = self._reader_for(raw, ledger, self._limits, follower)
+            if reader is None and item.folder and ledger.account.status == "unreadable":
+                return False  # no capture: a folder may hold other files
+            self._folders_with_captures.add(item.folder)
             self.accounts.append(ledger.account)
             if reader is not None:
                 yield from reader.batches()
-                position = reader.window.position
         finally:
-            ledger.close(position)
-            if ledger.account.status == "passed-over" and ledger.account in self.accounts:
-                self.accounts.remove(ledger.account)
+            ledger.close(reader.window.position if reader is not None else 0)
             self._close_raw()
         return follower is not None and follower.replaced
 
-    def _reader_for(self, raw: RawStream, ledger: Ledger, follower: Follower | None) -> RecordReader | None:
+    def _reader_for(
+        self, raw: RawStream, ledger: Ledger, limits: CaptureLimits, follower: Follower | None = None
+    ) -> RecordReader | None:
         """The reader that the first bytes ask for; None (and a reason in the ledger) when there is none."""
         wait = follower.wait if follower is not None else None
         head = raw.peek(formats.MAGIC_BYTES)
@@ -145,7 +153,7 @@ class CaptureReader:
         stream: ByteStream = raw
         if container:
             try:
-                stream = InflatedStream(raw, container, self._limits.inflate_ratio, self._limits.batch_bytes)
+                stream = InflatedStream(raw, container, limits.inflate_ratio, limits.batch_bytes)
             except UnsupportedInput as error:
                 ledger.refuse("unsupported", str(error))
                 return None
@@ -155,7 +163,7 @@ class CaptureReader:
         kind = formats.kind_of(head)
         ledger.source.format = ".".join(filter(None, (kind, container)))
         if kind:
-            return (PcapngReader if kind == "pcapng" else PcapReader)(feed, ledger, self._limits)
+            return (PcapngReader if kind == "pcapng" else PcapReader)(feed, ledger, limits)
         named = formats.unsupported_name(head)
         if named:
             ledger.refuse("unsupported", f"a {named} file is not read: convert it to pcapng first")
@@ -167,7 +175,7 @@ class CaptureReader:
 
     def _window_for(self) -> Window:
         if self._window is None:
-            self._window = Window(self._limits.batch_bytes, max(self._limits.packet_bytes, PEEK_BYTES) + 2 * ROOM_BYTES)
+            self._window = Window(self._limits.batch_bytes, _ceiling(self._limits))
         self._window.reset()
         return self._window
 
@@ -180,12 +188,24 @@ class CaptureReader:
     def _stopped(self) -> bool:
         return self._stop is not None and self._stop()
 
+    def _watched(self) -> bool:
+        """Whether a named path is a folder or a glob, in which files may appear."""
+        return any(Path(path).is_dir() or glob.has_magic(path) for path in self._paths)
+
+    def _account_for_empty_folders(self) -> None:
+        """A named folder without any capture is an input that could not be read."""
+        for path in dict.fromkeys(self._paths):
+            if path not in self._folders_with_captures and path != "-" and Path(path).is_dir() and not self._stopped():
+                ledger = Ledger(CaptureSource(path, len(self.accounts)))
+                ledger.refuse("unreadable", "the folder holds no capture file that was not read already")
+                self.accounts.append(ledger.account)
+
     def _raise_if_nothing_was_read(self) -> None:
         bad = [account for account in self.accounts if account.status in ("unreadable", "unsupported")]
         if self._stopped() or len(bad) < len(self.accounts):
             return
         if not bad:
-            raise InputError(f"no capture file in {', '.join(map(printable, self._paths)) or 'an empty list'}")
+            raise InputError("no capture was named")
         text = "\n".join(account.message for account in bad)
         raise (UnsupportedInput if any(a.status == "unsupported" for a in bad) else InputError)(text)
 
@@ -218,19 +238,25 @@ class CaptureReader:
         status = item.status()
         if status is None or not _is_regular(status.st_mode):
             return None
-        window, self._window = self._window, Window(PEEK_BYTES, PEEK_BYTES * 4)
+        limits = CaptureLimits(batch_bytes=PEEK_BYTES, packet_bytes=PEEK_BYTES * 8, resync_bytes=PEEK_BYTES)
+        window, self._window = self._window, Window(PEEK_BYTES, _ceiling(limits))
         try:
             raw = RawStream(item.open())
         except OSError:
             self._window = window
             return None
         try:
-            reader = self._reader_for(raw, Ledger(CaptureSource(item.path, 0)), None)
+            reader = self._reader_for(raw, Ledger(CaptureSource(item.path, 0)), limits)
             batch = next(reader.batches(), None) if reader is not None else None
             return int(batch.time_ns[0]) if batch is not None else None
         finally:
             raw.close()
             self._window = window
+
+
+def _ceiling(limits: CaptureLimits) -> int:
+    """Most bytes of a window: the longest packet or section header, and its surroundings."""
+    return max(limits.packet_bytes, SECTION_BYTES_MAX) + 2 * ROOM_BYTES
 
 
 def _is_regular(mode: int) -> bool:

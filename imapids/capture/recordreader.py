@@ -15,8 +15,12 @@ from imapids.capture.window import Window
 from imapids.config import CaptureLimits
 from imapids.records.packets import I64, PacketBatch
 
+SEARCH_FIRST_BYTES = 512
 SEARCH_BYTES = 256 << 10
-"""Bytes of damaged data searched at one time."""
+"""Bytes of damaged data searched at one time: few at first, because most damage is short."""
+DAMAGES_MAX = 10_000
+"""Each place costs about 0.3 ms: beyond this many, one more for each BYTES_A_DAMAGE, or the file is given up."""
+BYTES_A_DAMAGE = 64 << 10
 SECONDS_A_DAY = 86_400
 ROOM_BYTES = 64 << 10
 """Added to the longest packet for headers and options."""
@@ -58,7 +62,7 @@ class Feed:
         return True
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818  # no error of the program: a verdict on bytes
     """Internal: no record can start here. Never leaves this package."""
 
     def __init__(self, reason: str, what: str) -> None:
@@ -79,6 +83,7 @@ class RecordReader(ABC):
         self.limits = limits
         self.number = 0
         """Frame number of the last record that has one."""
+        self._resyncs = 0
         self.finder = RecordFinder(4 * limits.batch_packets)
 
     # ---- what a format knows -----------------------------------------------------------------------------------------
@@ -89,7 +94,7 @@ class RecordReader(ABC):
 
     @abstractmethod
     def batch(self, offsets: I64) -> tuple[PacketBatch | None, int]:
-        """The packets of these records as columns, and how many of the records were good (damage begins behind them)."""
+        """The packets of these records as columns, and how many of the records were good (damage follows them)."""
 
     @abstractmethod
     def enter(self, at: int) -> bool:
@@ -112,7 +117,7 @@ class RecordReader(ABC):
     def resync_candidates(self, at: int, length: int) -> I64:
         """Offsets in `length` bytes from `at` where the capture may go on, ascending."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  # most formats have nothing to prepare
         """Called before each search for records, with the framing bound to the window."""
 
     # ---- the loop ----------------------------------------------------------------------------------------------------
@@ -125,17 +130,17 @@ class RecordReader(ABC):
             self._bind()
             self.prepare()
             chain = self.finder.find(self.framing, self.window.start)
-            end = chain.end
+            end, plain = chain.end, not chain.stuck and chain.end < self.window.stop
             for part in self._parts(chain.offsets):
                 batch, good = self.batch(part)
                 if batch is not None:
                     self.ledger.packets(batch.time_ns)
                     yield batch
                 if good < len(part):
-                    end = int(part[good])
+                    end, plain = int(part[good]), False
                     break
             self.window.start = end
-            if not self._go_on():
+            if not plain and not self._go_on():
                 return
 
     def _parts(self, offsets: I64) -> list[I64]:
@@ -169,9 +174,8 @@ class RecordReader(ABC):
             return False
         fault = self.feed.stream.fault
         if left or fault:
-            reason = "cut" if not fault or "cut" in fault else "container"
-            what = fault or "the capture is cut inside a record"
-            self.ledger.damage(self.window.position, reason, what, left)
+            reason = self.feed.stream.fault_reason or "cut"
+            self.ledger.damage(self.window.position, reason, fault or "the capture is cut inside a record", left)
         self.window.start = self.window.stop
         return False
 
@@ -180,6 +184,10 @@ class RecordReader(ABC):
         window, damaged_at = self.window, self.window.position
         if fault.reason != "cut" and self.leap(window.start):
             return True
+        self._resyncs += 1
+        if self._resyncs > DAMAGES_MAX + damaged_at // BYTES_A_DAMAGE:
+            self.ledger.damage(damaged_at, "given-up", "too many places are damaged: the rest of the file is not read")
+            return False
         window.start += 1
         while True:
             last_look = self.feed.ended
@@ -212,8 +220,9 @@ class RecordReader(ABC):
         """The first offset from `window.start` at which the capture goes on; None when more data is needed to tell:
         then everything before `window.start` was looked at."""
         window, framing = self.window, self.framing
+        most = SEARCH_FIRST_BYTES
         while True:
-            length = min(SEARCH_BYTES, window.stop - window.start - framing.header_bytes + 1)
+            length = min(most, window.stop - window.start - framing.header_bytes + 1)
             if length <= 0:
                 return None
             for candidate in self.resync_candidates(window.start, length):
@@ -224,3 +233,4 @@ class RecordReader(ABC):
                     window.start = int(candidate)
                     return None
             window.start += length
+            most = min(most * 2, SEARCH_BYTES)

@@ -55,7 +55,7 @@ class Window:
             self.start, self.stop = 0, kept
         if kept >= self.capacity and self.capacity < self.ceiling:
             self._grow()
-        room = memoryview(self.buffer)[: self.capacity]
+        room = self.buffer.data[: self.capacity]
         before = self.stop
         while self.stop < self.capacity:
             count = stream.readinto(room[self.stop :])
