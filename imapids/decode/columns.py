@@ -72,8 +72,7 @@ def u8(data: U8, at: I64) -> I64:
 
 def u16(data: U8, at: I64) -> I64:
     """The big-endian 16-bit numbers at many offsets."""
-    words = np.ndarray((max(len(data) - 1, 0),), ">u2", data, 0, (1,))
-    return words[at].astype(np.int64)
+    return data[at].astype(np.int64) << 8 | data[at + 1]  # two byte gathers: an unaligned one is slower (measured)
 
 
 def u24(data: U8, at: I64) -> I64:
@@ -83,8 +82,7 @@ def u24(data: U8, at: I64) -> I64:
 
 def u32(data: U8, at: I64) -> I64:
     """The big-endian 32-bit numbers at many offsets."""
-    words = np.ndarray((max(len(data) - 3, 0),), ">u4", data, 0, (1,))
-    return words[at].astype(np.int64)
+    return u16(data, at) << 16 | u16(data, at + 2)
 
 
 def header_words(data: U8, at: I64, count: int) -> U32:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from imapids.config import DecodeLimits
@@ -14,8 +16,8 @@ from imapids.decode.work import Header, SegmentColumns, Work
 from imapids.records.packets import U8, PacketBatch
 from imapids.records.segments import DecodeAccount, Decoded, EncapsulationTable
 
-HANDLERS = {
-    Header.ETHERNET: links.decode_ethernet,
+HANDLERS: dict[Header, Callable[[Work, Rows], None]] = {
+    Header.ETHERNET: network.decode_ethernet,
     Header.LLC: links.decode_llc,
     Header.PPP: links.decode_ppp,
     Header.IP: network.decode_ip,
@@ -43,6 +45,8 @@ HANDLERS = {
 """What strips each header. A handler pushes the rows on, writes segments, or skips rows with a reason."""
 
 HELD = "fragment-held"
+LARGE_BLOCK = 30 << 20
+"""Just below the 32 MiB above which glibc's threshold does not move (mallopt(3), M_MMAP_THRESHOLD)."""
 
 
 class Decoder:
@@ -53,6 +57,7 @@ class Decoder:
     """
 
     def __init__(self, limits: DecodeLimits, encapsulations: EncapsulationTable) -> None:
+        _keep_freed_memory()
         self.account = DecodeAccount()
         self._limits = limits
         self._paths = Paths(encapsulations, limits.encapsulations)
@@ -108,3 +113,13 @@ class Decoder:
             self.account.skipped[HELD] = self._reassembler.held
         if self._paths.overflow:
             self.account.notes["encapsulations-full"] = self._paths.overflow
+
+
+def _keep_freed_memory() -> None:
+    """Let the columns of one batch reuse the memory of the batch before.
+
+    glibc gives freed blocks above a threshold back to the kernel, and the page faults of getting them again cost
+    more than decoding (measured: 7.7 ms against 4.6 ms a batch). Freeing a larger block, never touched here, lifts
+    the threshold to its size; other allocators do not mind.
+    """
+    np.empty(LARGE_BLOCK, np.uint8)

@@ -8,7 +8,7 @@ from imapids.decode.columns import Rows, header_words, u8, u16
 from imapids.decode.transport import Addresses
 from imapids.decode.work import FragmentRows, Work
 from imapids.protocols import ip_headers as ip
-from imapids.records.packets import I64
+from imapids.records.packets import I64, Bool
 
 ROUTING_FINAL_LAST, ROUTING_HOME, ROUTING_FINAL_FIRST = 0, 2, 4
 """Routing headers that hold the final destination: type 0 (RFC 2460) at the end of its list, type 2 (RFC 6275) and
@@ -35,7 +35,7 @@ def strip_extensions(
         rows, addresses, following, patch = rows.select(whole), addresses.select(whole), following[whole], patch[whole]
         if not len(rows):
             break
-        rows, addresses, following, patch = _step(work, rows, addresses, following, patch, version)
+        rows, addresses, following, patch = _step(work, rows, addresses, following, patch)
     work.skip("too-many-extension-headers", rows)
     groups = [group for group in done if len(group[0])] or done[:1]
     return (
@@ -46,7 +46,7 @@ def strip_extensions(
 
 
 def _step(
-    work: Work, rows: Rows, addresses: Addresses, following: I64, patch: I64, version: int,
+    work: Work, rows: Rows, addresses: Addresses, following: I64, patch: I64,
 ) -> tuple[Rows, Addresses, I64, I64]:
     """One extension header of every row; returns the rows that go on behind it."""
     after, size = u8(work.data, rows.at), u8(work.data, rows.at + 1)
@@ -74,7 +74,7 @@ def _step(
             rows.at[go_on])
 
 
-def _final_destination(work: Work, rows: Rows, addresses: Addresses, routing: np.ndarray, length: I64) -> Addresses:
+def _final_destination(work: Work, rows: Rows, addresses: Addresses, routing: Bool, length: I64) -> Addresses:
     """Replace the destination by the last stop of a routing header with stops left: ports belong to that host."""
     at = rows.at
     kind = np.full(len(rows), -1, np.int64)
@@ -88,7 +88,7 @@ def _final_destination(work: Work, rows: Rows, addresses: Addresses, routing: np
         return addresses
     work.note("routing-header", len(use))
     words = header_words(work.data, where[use], 4).astype(np.uint64)
-    hi, lo = addresses.dst_hi.copy(), addresses.dst_lo.copy()
+    hi, lo = np.array(addresses.dst_hi), addresses.dst_lo.copy()
     hi[use], lo[use] = words[0] << np.uint64(32) | words[1], words[2] << np.uint64(32) | words[3]
     return addresses.with_destination(hi, lo)
 

@@ -30,7 +30,8 @@ def decode_icmp(work: Work, rows: Rows, src_hi: I64, src_lo: I64, version: int) 
         kind = errors.get((int(work.data[at]), int(work.data[at + 1])))
         if kind is None:
             continue
-        quoted = _quoted(work.data[at + 8 : min(end, at + 8 + QUOTED_BYTES)].tobytes(), work.limits.ipv6_extension_headers)
+        packet = work.data[at + 8 : min(end, at + 8 + QUOTED_BYTES)].tobytes()
+        quoted = _quoted(packet, work.limits.ipv6_extension_headers)
         if quoted is None:
             work.note("icmp-error-about-other", 1)
         else:

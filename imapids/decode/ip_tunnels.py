@@ -7,10 +7,10 @@ import numpy as np
 from imapids.decode.columns import Rows, u8, u16, u32
 from imapids.decode.links import by_ethertype
 from imapids.decode.work import Header, Work
+from imapids.protocols import encapsulations as tun
 from imapids.protocols import ip_headers as ip
 from imapids.protocols import link_layers as link
-from imapids.protocols import encapsulations as tun
-from imapids.records.packets import I64
+from imapids.records.packets import I64, Bool
 
 IP_TUNNELS = np.zeros(256, np.bool_)
 """IP protocol numbers that `enter_ip_tunnel` follows."""
@@ -75,7 +75,7 @@ def _gre_paths(work: Work, rows: Rows, types: I64, checksum: I64, key: I64) -> I
     return path
 
 
-def _gre_payload(work: Work, rows: Rows, types: I64, sequence: np.ndarray) -> None:
+def _gre_payload(work: Work, rows: Rows, types: I64, sequence: Bool) -> None:
     erspan, erspan_iii = types == link.ETHERTYPE_ERSPAN, types == link.ETHERTYPE_ERSPAN_III
     wccp = types == link.ETHERTYPE_WCCP
     aruba = (types & 0xFF8F == 0x8200) | (types == 0x9000)
@@ -104,7 +104,7 @@ def _decode_pptp(work: Work, rows: Rows, flags: I64) -> None:
     work.push(Header.PPP, inner)
 
 
-def _decode_erspan(work: Work, rows: Rows, sequence: np.ndarray) -> None:
+def _decode_erspan(work: Work, rows: Rows, sequence: Bool) -> None:
     """ERSPAN type I has no header at all, type II has eight bytes and a GRE sequence number
     (draft-foschiano-erspan-03 sections 4.1, 4.2)."""
     plain = rows.select(~sequence)

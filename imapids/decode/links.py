@@ -74,18 +74,13 @@ def _strip_tags(work: Work, rows: Rows, types: I64) -> None:
     work.skip("too-many-tags", rows)
 
 
-def decode_ethernet(work: Work, rows: Rows) -> None:
-    """Ethernet II and 802.3: two addresses and a type (IEEE 802.3 clause 3)."""
-    rows = work.need(rows, 14)
-    by_ethertype(work, rows.moved(14), u16(work.data, rows.at + 12))
-
-
 def looks_like_ethernet(data: U8, rows: Rows) -> Bool:
     """Whether an Ethernet frame with a known type may start here."""
     room = rows.end - rows.at >= 14
     types = u16(data, np.where(room, rows.at + 12, 0)) if len(data) > 1 else np.zeros(len(rows), np.int64)
     names = np.isin(types, (0x0806, 0x88CC, 0x8863, 0x888E))
-    return room & ((_NEXT[types] != Header.UNKNOWN) | (_TAG[types] != 0) | names)
+    known: Bool = room & ((_NEXT[types] != Header.UNKNOWN) | (_TAG[types] != 0) | names)
+    return known
 
 
 def decode_llc(work: Work, rows: Rows) -> None:
@@ -231,7 +226,8 @@ def _arcnet(addresses: int) -> Callable[[Work, Rows], None]:
         protocol = u8(work.data, rows.at + addresses)
         new, old = protocol == 212, protocol == 240
         work.push(Header.IP, rows.select(old).moved(addresses + 1))
-        work.skip_each("arcnet", protocol[~(new | old)], {213: "arp", 241: "arp", 214: "rarp"}, rows.select(~(new | old)))
+        rest = ~(new | old)
+        work.skip_each("arcnet", protocol[rest], {213: "arp", 241: "arp", 214: "rarp"}, rows.select(rest))
         rows = work.need(rows.select(new), addresses + 4)
         whole = u8(work.data, rows.at + addresses + 1) == 0
         work.skip("arcnet-fragment", rows.select(~whole))
@@ -272,10 +268,11 @@ def _decode_ppi(work: Work, rows: Rows) -> None:
     rows = work.need(rows, 8)
     length = u8(work.data, rows.at + 2) | u8(work.data, rows.at + 3) << 8
     kind = u8(work.data, rows.at + 4) | u8(work.data, rows.at + 5) << 8
-    for number, header in ((link.WLAN, Header.WLAN), (link.ETHERNET, Header.ETHERNET), (link.RADIOTAP, Header.RADIOTAP)):
+    followers = {link.WLAN: Header.WLAN, link.ETHERNET: Header.ETHERNET, link.RADIOTAP: Header.RADIOTAP}
+    for number, header in followers.items():
         same = kind == number
         work.push(header, _jump(work, rows.select(same), length[same], 8))
-    rest = ~np.isin(kind, (link.WLAN, link.ETHERNET, link.RADIOTAP))
+    rest = ~np.isin(kind, list(followers))
     work.skip_each("unknown-link-type", kind[rest], {}, rows.select(rest))
 
 
@@ -323,7 +320,7 @@ def _pass(header: Header) -> Callable[[Work, Rows], None]:
 LINK_TYPES: dict[int, Callable[[Work, Rows], None]] = {
     link.NULL: _decode_null,
     link.LOOP: _decode_null,
-    link.ETHERNET: decode_ethernet,
+    link.ETHERNET: _pass(Header.ETHERNET),
     link.TOKEN_RING: _decode_token_ring,
     link.ARCNET: _arcnet(2),
     link.ARCNET_LINUX: _arcnet(4),

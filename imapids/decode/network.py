@@ -1,4 +1,4 @@
-"""IPv4 and IPv6: the plain majority straight from gathered header words, the odd rest step by step."""
+"""Ethernet, IPv4 and IPv6: the plain majority straight from gathered header words, the odd rest step by step."""
 
 from __future__ import annotations
 
@@ -6,44 +6,77 @@ import numpy as np
 
 from imapids.decode.columns import Rows, header_words, u8
 from imapids.decode.extensions import strip_extensions
+from imapids.decode.links import by_ethertype
 from imapids.decode.transport import Addresses, decode_upper, emit_plain, is_plain
 from imapids.decode.work import FragmentRows, Work
 from imapids.protocols import ip_headers as ip
+from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U32, Bool
 from imapids.records.segments import V4_PREFIX
 
 BLOCK_ROWS = 16_384
 """Packets decoded at a time: their header words stay in the second-level cache."""
+_IP_WORDS = 9
+"""Words that hold an IPv4 header without options and the first 16 bytes of a TCP header."""
+
+
+def decode_ethernet(work: Work, rows: Rows) -> None:
+    """Ethernet II and 802.3: two addresses and a type (IEEE 802.3 clause 3).
+
+    Where the type is IP, the words that were gathered with it are decoded at once: most packets are done here.
+    """
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = work.need(rows.part(start, start + BLOCK_ROWS), 14)
+        if not len(block):
+            continue
+        words = header_words(work.data, block.at + 10, 1 + _IP_WORDS)  # from the last two bytes of the source address
+        types = words[0] & 0xFFFF
+        internet: Bool = (types == link.ETHERTYPE_IPV4) | (types == link.ETHERTYPE_IPV6)
+        block = block.moved(14)
+        if internet.all():
+            _decode_block(work, block, words[1:])
+        else:
+            other = np.flatnonzero(~internet)
+            by_ethertype(work, block.select(other), types[other].astype(np.int64))
+            _decode_block(work, block, words[1:], internet)
 
 
 def decode_ip(work: Work, rows: Rows) -> None:
     """IPv4 or IPv6 by the version in the first four bits, whatever the layer below announced."""
     for start in range(0, len(rows), BLOCK_ROWS):
-        _decode_block(work, rows.part(start, start + BLOCK_ROWS))
+        block = rows.part(start, start + BLOCK_ROWS)
+        _decode_block(work, block, header_words(work.data, block.at, _IP_WORDS))
 
 
-def _decode_block(work: Work, rows: Rows) -> None:
-    words = header_words(work.data, rows.at, 9)
-    version = words[0] >> 28
-    is_v6 = (version == 6) & (rows.end > rows.at)
+def _decode_block(work: Work, rows: Rows, words: U32, internet: Bool | None = None) -> None:
+    """IP headers whose first words are there; `internet` leaves rows out (None: all are IP)."""
+    plain = _is_plain_v4(rows, words)
+    if internet is not None:
+        plain &= internet
+    if not plain.all():
+        others = ~plain if internet is None else internet & ~plain
+        if others.any():
+            pick = np.flatnonzero(others)
+            _decode_others(work, rows.select(pick), words[0, pick] >> 28)
+        pick = np.flatnonzero(plain)
+        if not len(pick):
+            return
+        rows, words = rows.select(pick), words.take(pick, axis=1)
+    addresses = Addresses(0, words[3] | V4_PREFIX, 0, words[4] | V4_PREFIX, words[2] >> 24, rows.at)
+    emit_plain(work, rows, addresses, words[2] >> 16 & 0xFF, words[5:9], 20, (words[0] & 0xFFFF) - np.uint32(20))
+
+
+def _decode_others(work: Work, rows: Rows, version: U32) -> None:
+    """All but plain IPv4."""
+    present = rows.end > rows.at
+    work.skip("cut-header", rows.select(~present))
+    is_v4, is_v6 = (version == 4) & present, (version == 6) & present
+    work.skip("bad-ip-version", rows.select(~(is_v4 | is_v6) & present))
     if is_v6.any():
         _decode_v6(work, rows.select(is_v6))
-        rows, words, version = rows.select(~is_v6), words[:, ~is_v6], version[~is_v6]
-    plain = _is_plain_v4(rows, words)
-    if not plain.all():
-        is_v4 = version == 4
-        wrong = rows.select(~is_v4)
-        present = wrong.end > wrong.at
-        work.skip("bad-ip-version", wrong.select(present))
-        work.skip("cut-header", wrong.select(~present))
-        odd = work.need(rows.select(is_v4 & ~plain), 20)
-        if len(odd):
-            _decode_odd_v4(work, odd)
-        rows, words = rows.select(plain), words[:, plain]
-    if len(rows):
-        addresses = Addresses(0, words[3] | V4_PREFIX, 0, words[4] | V4_PREFIX, words[2] >> 24, rows.at)
-        total = words[0] & 0xFFFF
-        emit_plain(work, rows, addresses, words[2] >> 16 & 0xFF, words[5:9], 20, total - np.uint32(20))
+    odd = work.need(rows.select(is_v4), 20)
+    if len(odd):
+        _decode_odd_v4(work, odd)
 
 
 def _is_plain_v4(rows: Rows, words: U32) -> Bool:
@@ -101,7 +134,8 @@ def _decode_v6(work: Work, rows: Rows) -> None:
         odd = work.need(rows.select(~plain), 40)
         if len(odd):
             _decode_odd_v6(work, odd)
-        rows, words = rows.select(plain), words[:, plain]
+        pick = np.flatnonzero(plain)
+        rows, words = rows.select(pick), words.take(pick, axis=1)
     if len(rows):
         emit_plain(work, rows, _addresses_v6(words, rows.at), words[1] >> 8 & 0xFF, words[10:14], 40, words[1] >> 16)
 

@@ -46,7 +46,7 @@ class Paths:
         if np.all(keys == keys[0]):
             number = self._number(int(parents[0]), kind, NO_NUMBER if ids is None else int(ids[0]))
             return np.full(len(keys), number, np.int64)
-        distinct, where = np.unique(keys, return_inverse=True)
+        distinct, where = _distinct(keys)
         numbers = [
             self._number(key >> 32, kind, NO_NUMBER if ids is None else key & 0xFFFF_FFFF) for key in distinct.tolist()
         ]
@@ -67,3 +67,16 @@ class Paths:
             path = Encapsulation(outer.vlan, (*outer.tunnels, kind if number == NO_NUMBER else f"{kind}:{number}"))
         known = self._numbers[key] = self._table.intern(path)
         return known
+
+
+def _distinct(keys: I64) -> tuple[I64, I64]:
+    """The distinct keys, and for each key its place among them; without a sort where they lie close together."""
+    low = int(keys.min())
+    near = keys - low
+    span = int(near.max()) + 1
+    if span > 1 << 16:
+        distinct, where = np.unique(keys, return_inverse=True)
+        return distinct, where
+    present = np.zeros(span, np.bool_)
+    present[near] = True
+    return np.flatnonzero(present) + low, (np.cumsum(present) - 1)[near]

@@ -33,15 +33,16 @@ def rebuild(work: Work, reassembler: Reassembler) -> U8 | None:
             rebuilt.append((row, path, datagram))
     if not rebuilt:
         return None
-    row, path = (np.array(column, np.int64) for column in list(zip(*rebuilt, strict=True))[:2])
+    rows = np.array([row for row, _, _ in rebuilt], np.int64)
+    paths = np.array([path for _, path, _ in rebuilt], np.int64)
     size = np.array([len(datagram.header) + len(datagram.data) for _, _, datagram in rebuilt], np.int64)
     wire = np.array([len(datagram.header) + datagram.length for _, _, datagram in rebuilt], np.int64)
     data = np.frombuffer(b"".join(part for _, _, one in rebuilt for part in (one.header, one.data)), np.uint8)
     end = np.cumsum(size)
     work.base += len(work.data)
     work.data = data
-    work.fragmented[row] = True
-    work.push(Header.IP, Rows(row, end - size, end, end - size + wire, path))
+    work.fragmented[rows] = True
+    work.push(Header.IP, Rows(rows, end - size, end, end - size + wire, paths))
     return data
 
 

@@ -37,7 +37,8 @@ class Addresses:
     def select(self, keep: Bool | I64) -> Addresses:
         """The rows that a mask or an index column picks."""
         src_hi, dst_hi = cast("U64", self.src_hi), cast("U64", self.dst_hi)
-        return Addresses(src_hi[keep], self.src_lo[keep], dst_hi[keep], self.dst_lo[keep], self.ttl[keep], self.at[keep])
+        return Addresses(src_hi[keep], self.src_lo[keep], dst_hi[keep], self.dst_lo[keep], self.ttl[keep],
+                         self.at[keep])
 
     def with_destination(self, hi: U64, lo: U64) -> Addresses:
         """The same packets to another destination."""
@@ -58,23 +59,27 @@ def is_plain(protocol: U32, words: U32, length: I64, room: I64) -> Bool:
     tcp, udp = protocol == ip.TCP, protocol == ip.UDP
     header = words[3] >> 28 << 2
     good: Bool = tcp & (header >= 20) & (header <= length) & (room >= 20)
-    if udp.any():
-        told = words[1] >> 16
-        tunnel = TUNNEL_PORTS[words[0] & 0xFFFF] | TUNNEL_PORTS[words[0] >> 16]
-        good |= udp & (told >= 8) & (told <= length) & (room >= 8) & ~tunnel
+    pick = np.flatnonzero(udp)
+    if len(pick):
+        ports, told = words[0, pick], words[1, pick] >> 16
+        tunnel = TUNNEL_PORTS[ports & 0xFFFF] | TUNNEL_PORTS[ports >> 16]
+        good[pick] = (told >= 8) & (told <= length[pick]) & (room[pick] >= 8) & ~tunnel
     return good
 
 
-def emit_plain(work: Work, rows: Rows, addresses: Addresses, protocol: U32, words: U32, header: int, length: U32) -> None:
-    """Segments of packets for which `is_plain` holds. `header` is the length of the IP header, `length` the
-    announced bytes behind it."""
+def emit_plain(
+    work: Work, rows: Rows, addresses: Addresses, protocol: U32, words: U32, header: int, length: U32,
+) -> None:
+    """Segments of packets for which `is_plain` holds.
+
+    `header` is the length of the IP header, `length` the announced bytes behind it.
+    """
     tcp = protocol == ip.TCP
     size = words[3] >> 28 << 2
     if not tcp.all():
         size = np.where(tcp, size, np.uint32(8))
         length = np.where(tcp, length, words[1] >> 16)
-        words = words.copy()
-        words[1:, ~tcp] = 0
+        words = np.vstack((words[:1], words[1:] * tcp))
     _emit(work, rows, addresses, protocol, words, rows.at + header, size, length)
 
 
@@ -96,14 +101,16 @@ def _emit(
     out.dst_port[room] = words[0] & 0xFFFF
     out.tunnel[room] = rows.path
     payload = at + size
-    out.captured[room] = np.clip(np.minimum(rows.end, at + length) - payload, 0, None)
-    np.subtract(length, size, out=out.length[room], casting="unsafe")
+    out.length[room] = length - size
+    held = np.minimum(rows.end - payload, out.length[room])
+    np.maximum(held, 0, out=out.captured[room])
     out.seq[room] = words[1]
     out.ack[room] = words[2]
     out.flags[room] = words[3] >> 16 & 0x3F
     out.window[room] = words[3] & 0xFFFF
     out.ttl[room] = addresses.ttl
-    out.payload[room] = np.minimum(payload, rows.end) + base if base else np.minimum(payload, rows.end)
+    payload = np.minimum(payload, rows.end)
+    out.payload[room] = payload + base if base else payload
     out.ip_offset[room] = addresses.at + base if base else addresses.at
     out.transport_offset[room] = at + base if base else at
 

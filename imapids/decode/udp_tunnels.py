@@ -7,8 +7,8 @@ import numpy as np
 from imapids.decode.columns import Rows, u8, u16, u24
 from imapids.decode.links import by_ethertype, looks_like_ethernet
 from imapids.decode.work import Header, Work
-from imapids.protocols import link_layers as link
 from imapids.protocols import encapsulations as tun
+from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8, Bool
 
 _SERVICES: dict[int, Header] = {
@@ -49,7 +49,7 @@ def enter_udp_tunnel(work: Work, rows: Rows, ports: I64) -> Bool:
     return entered
 
 
-def _first(data: U8, rows: Rows, size: int) -> tuple[Bool, Rows]:
+def _first(rows: Rows, size: int) -> tuple[Bool, Rows]:
     """Which rows hold `size` bytes, and those rows."""
     room = rows.end - rows.at >= size
     return room, rows.select(room)
@@ -63,20 +63,20 @@ def _where(room: Bool, good: Bool) -> Bool:
 
 def _is_vxlan(data: U8, rows: Rows) -> Bool:
     """The VNI bit is set and a known Ethernet frame follows; reserved bits may be anything (RFC 7348 section 5)."""
-    room, rows = _first(data, rows, 8)
+    room, rows = _first(rows, 8)
     flags = u8(data, rows.at)
     return _where(room, (flags & tun.VXLAN_VNI_VALID != 0) & looks_like_ethernet(data, rows.moved(8)))
 
 
 def _is_vxlan_gpe(data: U8, rows: Rows) -> Bool:
-    room, rows = _first(data, rows, 8)
+    room, rows = _first(rows, 8)
     following = u8(data, rows.at + 3)
     return _where(room, (u8(data, rows.at) & 0xCC == 0x0C) & (following >= 1) & (following <= tun.NEXT_NSH))
 
 
 def _is_geneve(data: U8, rows: Rows) -> Bool:
     """Version 0, options within the datagram, reserved byte zero (RFC 8926 section 3.4)."""
-    room, rows = _first(data, rows, 8)
+    room, rows = _first(rows, 8)
     first = u8(data, rows.at)
     size = 8 + (first & 0x3F) * 4
     return _where(room, (first >> 6 == 0) & (rows.wire - rows.at >= size) & (u16(data, rows.at + 2) > link.LENGTH_MAX))
@@ -84,7 +84,7 @@ def _is_geneve(data: U8, rows: Rows) -> Bool:
 
 def _is_gtp(data: U8, rows: Rows) -> Bool:
     """Version 1 user data whose length fills the datagram (TS 29.281 section 5.1)."""
-    room, rows = _first(data, rows, 8)
+    room, rows = _first(rows, 8)
     flags = u8(data, rows.at)
     good = (flags & tun.GTP_FLAGS_MASK == tun.GTP_VERSION_1) & (u8(data, rows.at + 1) == tun.GTP_T_PDU)
     length = u16(data, rows.at + 2)
@@ -106,14 +106,14 @@ def _teredo_start(data: U8, rows: Rows) -> I64:
 def _is_teredo(data: U8, rows: Rows) -> Bool:
     """An IPv6 header whose payload length fits the datagram."""
     inner = rows.moved(_teredo_start(data, rows))
-    room, inner = _first(data, inner, 40)
+    room, inner = _first(inner, 40)
     fits = u16(data, inner.at + 4) + 40 <= inner.wire - inner.at
     return _where(room, (u8(data, inner.at) >> 4 == 6) & fits)
 
 
 def _is_l2tp(data: U8, rows: Rows) -> Bool:
     """A data message of version 2 (RFC 2661 section 3.1); control messages stay datagrams."""
-    room, rows = _first(data, rows, 6)
+    room, rows = _first(rows, 6)
     flags = u16(data, rows.at)
     good = (flags & tun.L2TP_VERSION == 2) & (flags & tun.L2TP_CONTROL == 0) & (flags & 0x34F0 == 0)
     sized = flags & tun.L2TP_LENGTH != 0
@@ -122,33 +122,33 @@ def _is_l2tp(data: U8, rows: Rows) -> Bool:
 
 def _is_capwap(data: U8, rows: Rows) -> Bool:
     """Version 0, no DTLS, a header length of at least eight bytes (RFC 5415 section 4.3)."""
-    room, rows = _first(data, rows, 8)
+    room, rows = _first(rows, 8)
     size = (u8(data, rows.at + 1) >> 3) * 4
     return _where(room, (u8(data, rows.at) == 0) & (size >= 8) & (size <= rows.wire - rows.at))
 
 
 def _is_gre(data: U8, rows: Rows) -> Bool:
-    room, rows = _first(data, rows, 8)
+    room, rows = _first(rows, 8)
     flags = u16(data, rows.at)
     return _where(room, (flags & 0x4FFF == 0) & (u16(data, rows.at + 2) > link.LENGTH_MAX))
 
 
 def _is_mpls(data: U8, rows: Rows) -> Bool:
     """A label whose time to live is not over."""
-    room, rows = _first(data, rows, 8)
+    room, rows = _first(rows, 8)
     return _where(room, u8(data, rows.at + 3) > 0)
 
 
 def _is_lisp(data: U8, rows: Rows) -> Bool:
     """Eight bytes, then IP (RFC 9300 section 5)."""
-    room, rows = _first(data, rows, 28)
+    room, rows = _first(rows, 28)
     inner = u8(data, rows.at + 8)
     return _where(room, (inner == 0x45) | (inner >> 4 == 6))
 
 
 def _is_tzsp(data: U8, rows: Rows) -> Bool:
     """Version 1, a received packet that is Ethernet (TaZmen Sniffer Protocol)."""
-    room, rows = _first(data, rows, 5)
+    room, rows = _first(rows, 5)
     return _where(room, (u8(data, rows.at) == 1) & (u8(data, rows.at + 1) <= 1) & (u16(data, rows.at + 2) == 1))
 
 

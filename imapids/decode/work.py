@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -83,9 +84,9 @@ class FragmentRows:
     def select(self, keep: I64) -> FragmentRows:
         """The fragments that an index column picks."""
         return FragmentRows(
-            self.rows.select(keep), self.ip[keep], self.version, self.src_hi[keep], self.src_lo[keep], self.dst_hi[keep],
-            self.dst_lo[keep], self.identity[keep], self.offset[keep], self.more[keep], self.protocol[keep],
-            self.patch[keep], self.unfragmentable[keep],
+            self.rows.select(keep), self.ip[keep], self.version, self.src_hi[keep], self.src_lo[keep],
+            self.dst_hi[keep], self.dst_lo[keep], self.identity[keep], self.offset[keep], self.more[keep],
+            self.protocol[keep], self.patch[keep], self.unfragmentable[keep],
         )
 
 
@@ -117,7 +118,7 @@ class Work:
 
     def push_each(self, headers: I64 | U8, rows: Rows) -> None:
         """Each packet goes on with its own header (none of them UNKNOWN)."""
-        for value in np.flatnonzero(np.bincount(headers)):
+        for value in np.flatnonzero(np.bincount(headers)).tolist():
             same = headers == value
             self.push(Header(value), rows if same.all() else rows.select(same))
 
@@ -132,7 +133,7 @@ class Work:
             for value, number in zip(*(a.tolist() for a in np.unique(values, return_counts=True)), strict=True):
                 count(self.account.skipped, names.get(value) or f"{prefix}:{value:{form}}", number)
 
-    def note(self, name: str, number: int) -> None:
+    def note(self, name: str, number: int | np.integer[Any]) -> None:
         """Something odd that lost nothing."""
         if number:
             count(self.account.notes, name, int(number))
