@@ -21,6 +21,8 @@ class Column:
         """Bits of all its atoms."""
         self._equals: dict[str, int] = {}
         self._contains: list[tuple[str, int]] = []
+        self._prefixes: dict[int, dict[str, int]] = {}  # length: {prefix: bits}; one look-up for each length
+        self._suffixes: dict[int, dict[str, int]] = {}
         self._others: list[tuple[Predicate | Atom, int]] = []
         self._absent = 0
         self._present = 0
@@ -39,6 +41,11 @@ class Column:
             self._equals[text] = self._equals.get(text, 0) | bit
         elif atom.operator == "contains" and not atom.cased:
             self._contains.append((fold(as_text(atom.value)), bit))
+        elif atom.operator in ("startswith", "endswith") and not atom.cased:
+            text = fold(as_text(atom.value))
+            tables = self._prefixes if atom.operator == "startswith" else self._suffixes
+            table = tables.setdefault(len(text), {})
+            table[text] = table.get(text, 0) | bit
         else:
             self._others.append((atom, bit))  # made ready with the first value: most are never asked
 
@@ -78,12 +85,16 @@ class Column:
 
     def _answer_one(self, value: Any) -> int:
         found = self._present
-        if self._equals or self._contains:
-            text = fold(as_text(value))
-            found |= self._equals.get(text, 0)
-            for needle, bit in self._contains:
-                if needle in text:
-                    found |= bit
+        text = fold(value if isinstance(value, str) else as_text(value))
+        if text in self._equals:
+            found |= self._equals[text]
+        for needle, bit in self._contains:
+            if needle in text:
+                found |= bit
+        for length, table in self._prefixes.items():
+            found |= table.get(text[:length], 0)
+        for length, table in self._suffixes.items():
+            found |= table.get(text[-length:], 0)
         for place, (test, bit) in enumerate(self._others):
             if isinstance(test, Atom):
                 test = predicate(test)

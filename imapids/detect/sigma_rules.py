@@ -100,7 +100,8 @@ _PLACES = {
     "Condition": ("detection", "condition"), "Detection": ("detection",), "Modifier": ("detection",),
     "Value": ("detection",), "RegularExpression": ("detection",), "Type": ("detection",),
     "Logsource": ("logsource",), "Level": ("level",), "Status": ("status",), "Date": ("date",),
-    "Identifier": ("id",), "Title": ("title",), "Correlation": ("correlation",), "Timespan": ("correlation", "timespan"),
+    "Identifier": ("id",), "Title": ("title",), "Correlation": ("correlation",),
+    "Timespan": ("correlation", "timespan"),
     "FilterCondition": ("filter", "condition"), "FilterRule": ("filter", "rules"), "Tag": ("tags",),
 }
 

@@ -12,6 +12,7 @@ import pytest
 from helpers.rules import SECOND, compiled, event, flow, judged_matches, rule, table_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from imapids.config import DetectLimits
 from imapids.detect.detector import Detector
 from imapids.detect.programs import Program
@@ -19,7 +20,8 @@ from imapids.records.events import Event
 
 pytest.importorskip("sigma.backends.sqlite")
 
-WORDS = ["LOGIN", "login", "Select", "FETCH", "UID FETCH", "a%b_c", "x*y?", "back\\slash", "it's", "INBOX", "Drafts", "ABC"]
+WORDS = ["LOGIN", "login", "Select", "FETCH", "UID FETCH", "a%b_c", "x*y?", "back\\slash", "it's", "INBOX", "Drafts",
+         "ABC"]
 ADDRESSES = ["10.0.0.5", "10.0.1.9", "192.168.7.7", "198.51.100.7", "2001:db8::1", "2001:db8:ff::9"]
 TEXTS = ["command.name", "command.tag", "command.code", "command.arguments", "command.state"]
 NUMBERS = ["command.literal_bytes", "command.longest_argument", "command.line_bytes"]
@@ -30,7 +32,8 @@ def command_events(draw: st.DrawFn) -> Event:
     """A command with values that the rules' values meet often."""
     word = st.sampled_from(["", *WORDS])
     return event(
-        "command", name=draw(st.sampled_from(WORDS)), tag=draw(st.sampled_from(WORDS)), code=draw(word), state=draw(word),
+        "command", name=draw(st.sampled_from(WORDS)), tag=draw(st.sampled_from(WORDS)), code=draw(word),
+        state=draw(word),
         arguments=draw(word) + draw(word), literal_bytes=draw(st.integers(0, 9)), line_bytes=draw(st.integers(0, 300)),
         longest_argument=draw(st.integers(0, 9)), illegal_state=draw(st.booleans()), pipelined=draw(st.booleans()),
         on=flow(client=draw(st.sampled_from(ADDRESSES))), seconds=draw(st.integers(0, 10**8)),
@@ -239,7 +242,7 @@ def check_correlation(seed: int) -> None:
     assert anchors_found(contents, events) == pytest.approx(anchors_judged(contents, events)), contents[-1]
 
 
-@pytest.mark.parametrize("seed", range(0, 40))
+@pytest.mark.parametrize("seed", range(40))
 def test_random_correlations_hold_where_sql_finds_them(seed: int) -> None:
     check_correlation(seed)
 

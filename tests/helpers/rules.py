@@ -38,7 +38,7 @@ def compiled_with_faults(*contents: dict[str, Any]) -> tuple[RuleSet, list[Fault
 
 def rule(category: str, detection: dict[str, Any], condition: str = "selection", **more: Any) -> dict[str, Any]:
     """A rule document. `detection` is the one selection, unless the condition names others."""
-    named = detection if condition != "selection" else {"selection": detection}
+    named = detection if condition != "selection" or "selection" in detection else {"selection": detection}
     return {
         "title": "test", "level": "medium", "logsource": {"product": "imapids", "category": category},
         "detection": {**named, "condition": condition}, **more,
