@@ -12,8 +12,11 @@ from imapids.protocols import (
     mail_protocols,
     messaging,
     peer_to_peer,
+    rats,
     remote_access,
     routing,
+    shapes,
+    shells,
     tls_opening,
     tunnels,
     web_protocols,
@@ -33,6 +36,9 @@ TCP_PROBES: tuple[Probe, ...] = (
     *routing.PROBES,
     *tunnels.PROBES,
     *peer_to_peer.PROBES,
+    *rats.PROBES,
+    *shells.PROBES,
+    *shapes.PROBES,
 )
 
 UDP_PROBES: tuple[Probe, ...] = (*datagrams.PROBES, *datagram_tunnels.PROBES)

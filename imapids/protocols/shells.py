@@ -1,0 +1,88 @@
+"""Interactive shells: who holds one shows in prompts, banners and the output of the first commands."""
+
+from __future__ import annotations
+
+import re
+
+from imapids.protocols.openings import settled
+from imapids.protocols.probing import NEED_MORE, NO, SHOWN_BYTES, YES, Answer, Probe, anything
+from imapids.protocols.text import safe_text
+from imapids.records.candidates import Evidence, Finding, Opening
+
+_SEARCHED_BYTES = 4_096
+"""Bytes of each side that are searched: a banner or prompt comes with the first answers."""
+
+_WINDOWS_SHELL = re.compile(
+    rb"Microsoft Windows (?:XP |2000 )?\[Version [0-9.]+\]|Microsoft\(R\) Windows DOS|"
+    rb"\([Cc]\) Copyright 1985-[0-9]{4} Microsoft Corp|\(c\) (?:20[0-9]{2} )?Microsoft Corporation\. "
+    rb"|(?:^|[\r\n])[A-Z]:\\[^\r\n<>|?*\"]{0,200}>|Volume Serial Number is [0-9A-F]{4}-[0-9A-F]{4}")
+_POWERSHELL = re.compile(rb"(?:^|[\r\n])PS [A-Z]:\\[^\r\n<>|?*\"]{0,200}> ?|Windows PowerShell running as user ")
+_UNIX_SHELL = re.compile(
+    rb"(?:^|[\r\n#$>] ?)uid=[0-9]+\([a-zA-Z0-9_.-]+\) gid=[0-9]+\(|bash: (?:cannot set terminal process group|no job control in this shell)"
+    rb"|/bin/(?:ba|da|a)?sh: [0-9]+: can't access tty; job control turned off|(?:^|[\r\n])(?:ba)?sh-[0-9]\.[0-9]+[a-z]?[$#] "
+    rb"|(?:^|[\r\n]|\x07)(?:\x1b\[[0-9;?]*[a-zA-Z])*\[?[a-z_][a-z0-9_-]{0,31}@[a-zA-Z0-9.-]{1,64}[: ][^\r\n]{0,128}[$#] "
+    rb"|(?:^|[\r\n])Linux [a-zA-Z0-9.-]{1,64} [0-9]+\.[0-9]+\.[0-9]+[^\r\n]* (?:x86_64|i[3-6]86|aarch64|armv[0-9a-z]+|mips[a-z0-9]*)\b"
+    rb"|(?:^|[\r\n])root:[x*!]:0:0:|(?:^|[\r\n])drwx[r-][wx-][xst-][r-][w-][xst-][.+@]? +[0-9]+ [a-z]")
+_COMMANDS = re.compile(
+    rb"(?:id|whoami|hostname|pwd|uname(?: -[a-z]+)?|ls(?: -[a-zA-Z]+)?(?: [/~.][^\r\n]*)?|dir(?: [A-Za-z]:\\.*)?|cd(?: .*)?|w|exit|env|set|ps(?: -?[a-z]+)?"
+    rb"|cat (?:/|\.|~)[^\r\n]*|ipconfig(?: /all)?|ifconfig(?: -a)?|ip (?:a|addr|r|route)\b.*|netstat(?: -[a-z]+)?|systeminfo|tasklist(?: /.*)?"
+    rb"|net (?:user|localgroup|view|start|group|accounts)\b.*|whoami /(?:all|priv|groups)|ver|type [A-Za-z]:\\.*|arp -a|route print|query user"
+    rb"|nltest /.*|wget https?://.*|curl (?:-[a-zA-Z]+ )*https?://.*|chmod [0-7+x]+ .*|/bin/(?:ba)?sh(?: -i)?|python[23]? -c .*"
+    rb"|/bin/busybox [A-Z]+|enable|system|shell|sh|busybox(?: .*)?|crontab -l|sudo -l|find / .*|history|last|df(?: -h)?|free(?: -m)?|mount)"
+    rb"(?:\s*[|;&>].*)?\s*", re.DOTALL)
+_KINDS = ((_WINDOWS_SHELL, "cmd-shell-output"), (_POWERSHELL, "powershell-output"), (_UNIX_SHELL, "unix-shell-output"))
+_COMMAND_LINES = 3
+"""Lines of one side that must all be shell commands before they speak for themselves."""
+
+
+def _output(data: bytes) -> tuple[str, int] | None:
+    """Evidence code and position of what a shell printed, the most particular first."""
+    for pattern, code in (_KINDS[1], _KINDS[0], _KINDS[2]):
+        match = pattern.search(data, 0, _SEARCHED_BYTES)
+        if match:
+            return code, match.start() + (match[0][:1] in b"\r\n" and len(match[0]) > 1)
+    return None
+
+
+def _commands(data: bytes) -> int:
+    """How many of the first lines are shell commands, up to the first that is not."""
+    count = 0
+    for line in data[:1_024].split(b"\n")[:8]:
+        if not _COMMANDS.fullmatch(line):
+            break
+        count += bool(line.strip())
+    return count
+
+
+def _look_shell(opening: Opening) -> Answer:
+    """Output of a shell from one side; the operator's commands from the other raise the confidence."""
+    window = settled(opening)
+    if window is None:
+        return NEED_MORE, None
+    sides = (("client", window.client), ("server", window.server))
+    for at, (side, data) in enumerate(sides):
+        printed = _output(data) if data else None
+        if printed is None:
+            continue
+        code, offset = printed
+        operator, orders = sides[1 - at]
+        commands = _commands(orders)
+        evidence = [Evidence(code=code, side=side, packet=0, offset=offset,
+                             text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")))]
+        if commands:
+            evidence.append(_ordered(operator, orders))
+        confidence = "high" if commands else "medium"
+        return YES, Finding(shape="interactive-shell", confidence=confidence, evidence=evidence, by_client_only=not opening.server)
+    for side, data in sides:
+        if _commands(data) >= _COMMAND_LINES:
+            other = window.server if side == "client" else window.client
+            return YES, Finding(shape="interactive-shell", confidence="medium" if other else "low", evidence=[_ordered(side, data)],
+                                by_client_only=not opening.server)
+    return NO, None
+
+
+def _ordered(side: str, data: bytes) -> Evidence:
+    return Evidence(code="shell-commands", side=side, packet=0, offset=0, text=safe_text(data[:SHOWN_BYTES]))
+
+
+PROBES: tuple[Probe, ...] = (Probe("interactive-shell", _look_shell, anything, anything),)
