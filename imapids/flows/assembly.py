@@ -58,11 +58,11 @@ def _starts(rows: I32) -> Bool:
 class Assembler:
     """Turns the segments of selected flows into chunks, gaps and conflicts."""
 
-    def __init__(self, limits: FlowLimits, columns: FlowColumns, open_flow: Callable[[int], Flow]) -> None:
+    def __init__(self, limits: FlowLimits, columns: FlowColumns, open_flows: Callable[[I32], list[Flow]]) -> None:
         self.limits = limits
         self.columns = columns
-        self.open_flow = open_flow
-        """Makes the record of a row's flow, when its first payload comes."""
+        self.open_flows = open_flows
+        """Makes the records of flows when their first payload comes."""
         self.streams: dict[int, Stream] = {}
         self.budget = PendingBudget(limits.pending_bytes_all)
 
@@ -153,11 +153,16 @@ class Assembler:
         other = (seq[syn] + np.uint32(1)) != columns.next_seq[rows, ends]
         columns.slow[rows[other & (columns.delivered[rows, ends] == 0)]] = True
 
-    def _stream(self, row: int) -> Stream:
-        stream = self.streams.get(row)
-        if stream is None:
-            stream = self.streams[row] = Stream(self.open_flow(row))
-        return stream
+    def _streams_of(self, rows: I32) -> list[Stream]:
+        """The streams of rows, made where they are new."""
+        streams = self.streams
+        numbers = rows.tolist()
+        found = [streams.get(row) for row in numbers]
+        if None in found:
+            new = [row for row, stream in zip(numbers, found, strict=True) if stream is None]
+            for row, flow in zip(new, self.open_flows(np.array(new, np.int32)), strict=True):
+                streams[row] = Stream(flow)
+        return [streams[row] for row in numbers]
 
     def _by_slices(self, batch: SegmentBatch, part: _Sorted, plain: I64, offsets: I64,
                    updates: list[FlowUpdate]) -> None:
@@ -179,8 +184,8 @@ class Assembler:
         side, offset = sides[first].tolist(), offsets[first].tolist()
         bounds = [*first.tolist(), len(plain)]
         view = batch.buffer.data
-        for index, row in enumerate(rows[flow_first].tolist()):
-            stream = self._stream(row)
+        owners = rows[flow_first]
+        for index, (row, stream) in enumerate(zip(owners.tolist(), self._streams_of(owners), strict=True)):
             pieces: list[Piece] = []
             for run in range(flow_at[index], flow_at[index + 1]):
                 start, stop = bounds[run], bounds[run + 1]
@@ -208,9 +213,9 @@ class Assembler:
         fields = [getattr(batch, name)[at].tolist()
                   for name in ("seq", "ack", "flags", "payload", "captured", "length", "number", "time_ns")]
         view = batch.buffer.data
-        for start, stop in pairwise(bounds):
+        owners = self._streams_of(rows[bounds[:-1]])
+        for (start, stop), stream in zip(pairwise(bounds), owners, strict=True):
             row = row_list[start]
-            stream = self._stream(row)
             pieces: list[Piece] = []
             if not tcp[start]:  # a datagram that the snaplen cut
                 self._datagrams(row, sides[start:stop], [field[start:stop] for field in fields], view, pieces)
@@ -228,7 +233,7 @@ class Assembler:
     def _datagrams(self, row: int, sides: list[int], fields: list[list[int]], view: memoryview,
                    pieces: list[Piece]) -> None:
         columns = self.columns
-        stream = self._stream(row)
+        stream = self.streams[row]
         _, _, _, payload, captured, lengths, numbers, times = fields
         columns_of = (sides, payload, captured, lengths, numbers, times)
         for side, low, size, length, number, time_ns in zip(*columns_of, strict=True):
@@ -255,9 +260,9 @@ class Assembler:
             half.offset = int(columns.delivered[row, end])
             if columns.known[row, end]:
                 half.start(int(columns.next_seq[row, end]))
-            if columns.packets[row, end]:
+            if columns.heard[row, end]:
                 reassembly.seen_sides |= 1 << side
-            if columns.flags[row, end] & FIN and half.fin is None:
+            if columns.finished[row, end] and half.fin is None:
                 half.fin = half.offset
         for piece in stream.recent:
             if type(piece) is StreamChunk:

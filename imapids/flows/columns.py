@@ -40,6 +40,9 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("known", np.bool_, 2),        # next_seq is known, by end
     ("next_seq", np.uint32, 2),    # the byte expected next, by end
     ("delivered", np.int64, 2),    # stream bytes delivered or declared missing, by end
+    ("heard", np.bool_, 2),        # packets came before this batch, by end
+    ("finished", np.bool_, 2),     # a FIN came before this batch, by end
+    ("began", np.bool_, 0),        # the first packet was of the handshake (always so for UDP)
     ("slow", np.bool_, 0),         # the per-segment reassembler owns the flow
     ("unreachable", np.bool_, 0),  # an ICMP error was about this flow
 )
@@ -71,6 +74,9 @@ class FlowColumns:
     known: Bool
     next_seq: U32
     delivered: I64
+    heard: Bool
+    finished: Bool
+    began: Bool
     slow: Bool
     unreachable: Bool
 

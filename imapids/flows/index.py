@@ -23,23 +23,33 @@ def canonical_keys(batch: SegmentBatch) -> tuple[Keys, Bool]:
     Keys are packed words, never tuples of ints: those can be made to collide in a Python dict.
     """
     src_hi, src_lo, dst_hi, dst_lo = batch.src_hi, batch.src_lo, batch.dst_hi, batch.dst_lo
-    src_port, dst_port = batch.src_port, batch.dst_port
+    src_port, dst_port = batch.src_port.astype(np.uint64), batch.dst_port.astype(np.uint64)
     swapped: Bool = src_lo > dst_lo
     ties = src_lo == dst_lo
     if ties.any():
         swapped |= ties & (src_port > dst_port)
+    keys = np.empty((len(batch), KEY_WORDS), np.uint64)
     if src_hi.any() or dst_hi.any():  # some IPv6: the high half decides first
         higher = src_hi != dst_hi
-        swapped = np.where(higher, src_hi > dst_hi, swapped)
-    keys = np.empty((len(batch), KEY_WORDS), np.uint64)
-    keys[:, 0] = np.where(swapped, dst_hi, src_hi)
-    keys[:, 1] = np.where(swapped, dst_lo, src_lo)
-    keys[:, 2] = np.where(swapped, src_hi, dst_hi)
-    keys[:, 3] = np.where(swapped, src_lo, dst_lo)
-    first = np.where(swapped, dst_port, src_port).astype(np.uint64)
-    second = np.where(swapped, src_port, dst_port).astype(np.uint64)
-    rest = (batch.tunnel.astype(np.uint64) << np.uint64(8)) | batch.protocol
-    keys[:, 4] = (first << np.uint64(48)) | (second << np.uint64(32)) | rest
+        np.copyto(swapped, src_hi > dst_hi, where=higher)
+        mask = np.negative(swapped.astype(np.uint64))
+        turn = (src_hi ^ dst_hi) & mask
+        np.bitwise_xor(src_hi, turn, out=keys[:, 0])
+        np.bitwise_xor(dst_hi, turn, out=keys[:, 2])
+    else:
+        mask = np.negative(swapped.astype(np.uint64))
+        keys[:, 0] = keys[:, 2] = 0
+    turn = (src_lo ^ dst_lo) & mask  # exchanging by exclusive-or is eight times as fast as np.where
+    np.bitwise_xor(src_lo, turn, out=keys[:, 1])
+    np.bitwise_xor(dst_lo, turn, out=keys[:, 3])
+    turn = (src_port ^ dst_port) & mask
+    src_port ^= turn
+    dst_port ^= turn
+    src_port <<= np.uint64(48)
+    dst_port <<= np.uint64(32)
+    src_port |= dst_port
+    src_port |= batch.tunnel.astype(np.uint64) << np.uint64(8)
+    np.bitwise_or(src_port, batch.protocol, out=keys[:, 4])
     return keys, swapped
 
 
@@ -52,9 +62,10 @@ class FlowIndex:
 
     def __init__(self, slots: int = 1 << 13) -> None:
         self._mix = np.array([secrets.randbits(64) | 1 for _ in range(KEY_WORDS + 1)], np.uint64)
-        self._reset(slots)
+        self.clear(slots)
 
-    def _reset(self, slots: int) -> None:
+    def clear(self, slots: int) -> None:
+        """Forgets everything; `slots` is a power of two."""
         self.slots: I32 = np.full(slots, -1, np.int32)
         self._claim: I32 = np.empty(slots, np.int32)
         self._shift = np.uint64(64 - (slots.bit_length() - 1))
@@ -80,27 +91,40 @@ class FlowIndex:
             stored: the keys of all entries, shape (entries, 5).
         """
         slot = self._home(keys)
-        entry = self.slots[slot]
-        missed = self._differs(entry, keys, stored)
-        pending = np.flatnonzero(missed & (entry >= 0))
+        entry = self.slots.take(slot)
+        pending = self._missed(entry, keys, stored)
         while pending.size:
             slot[pending] = (slot[pending] + 1) & self._mask
-            at = self.slots[slot[pending]]
+            at = self.slots.take(slot[pending])
             entry[pending] = at
-            again = self._differs(at, keys[pending], stored) & (at >= 0)
-            pending = pending[again]
+            pending = pending[self._missed(at, keys[pending], stored)]
         return entry, slot
 
     @staticmethod
-    def _differs(entry: I32, keys: Keys, stored: Keys) -> Bool:
-        held = stored[entry]  # -1 takes the last row: harmless, such entries are empty anyway
-        odd = held[:, 1] ^ keys[:, 1]
-        odd |= held[:, 3] ^ keys[:, 3]
-        odd |= held[:, 4] ^ keys[:, 4]
-        odd |= held[:, 0] ^ keys[:, 0]
-        odd |= held[:, 2] ^ keys[:, 2]
-        different: Bool = odd != 0
-        return different
+    def _missed(entry: I32, keys: Keys, stored: Keys) -> I64:
+        """Positions whose entry holds another key."""
+        held = stored.take(entry, axis=0, mode="clip")  # take is four times as fast as indexing with rows
+        held ^= keys
+        if not held.any():
+            return np.empty(0, np.int64)
+        odd = held[:, 0] | held[:, 1]
+        for word in range(2, KEY_WORDS):
+            odd |= held[:, word]
+        return np.flatnonzero((odd != 0) & (entry >= 0))
+
+    def add(self, keys: Keys, rows: I32, stored: Keys) -> I32:
+        """Adds rows under their keys; returns for each the row that holds its key first (itself where it is new)."""
+        entry, slot = self.find(keys, stored)
+        missing = np.flatnonzero(entry < 0)
+        while missing.size:
+            winners, losers, at = self.claim(missing, slot)
+            stored[rows[winners]] = keys[winners]
+            self.store(at, rows[winners])
+            entry[winners] = rows[winners]
+            if losers.size:
+                entry[losers], slot[losers] = self.find(keys[losers], stored)
+            missing = losers[entry[losers] < 0]
+        return entry
 
     def claim(self, positions: I64, slot: I64) -> tuple[I64, I64, I64]:
         """Groups segments whose keys are new: who comes first of each new key, and who follows whom.
@@ -124,7 +148,7 @@ class FlowIndex:
 
     def rebuild(self, entries: I32, stored: Keys, slots: int) -> None:
         """Makes the index anew for the live entries: the only way in which entries leave it."""
-        self._reset(slots)
+        self.clear(slots)
         pending = entries.astype(np.int64)
         slot = self._home(stored[pending])
         while pending.size:

@@ -13,8 +13,9 @@ from imapids.flows.columns import FlowColumns
 from imapids.records.packets import I32, I64, U8, U16
 from imapids.records.segments import FIN, RST, SYN, TCP, SegmentBatch
 
-_SECOND = 10**9
-_SILENT_REUSE_NS = 30 * _SECOND
+TICK_NS = 8 * 10**9
+"""Flows end at whole ticks of the clock: the table looks for them once a tick, and the result is the same."""
+_SILENT_REUSE_NS = 30 * 10**9
 """A new SYN on a flow that was never seen to close counts as reuse after this pause; a nearer one may be forged."""
 
 Cut = tuple[int, I64, str, int]
@@ -22,14 +23,14 @@ Cut = tuple[int, I64, str, int]
 
 
 def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
-    """When flows are over if nothing more comes: whole seconds of the clock, so that it can be looked up seldom."""
+    """When flows are over if nothing more comes, on the clock of the table."""
     flags, packets = columns.flags[rows], columns.packets[rows]
     closed = (((flags[:, 0] | flags[:, 1]) & RST) != 0) | ((flags[:, 0] & flags[:, 1] & FIN) != 0)
     lonely = (packets[:, 0] == 0) | (packets[:, 1] == 0)
     half_open = lonely & (((flags[:, 0] | flags[:, 1]) & SYN) != 0) & ~columns.spoke[rows].any(axis=1)
     timeout = np.where(columns.protocol[rows] != TCP, limits.udp_idle_ns, np.where(
         closed, limits.tcp_closed_ns, np.where(half_open, limits.tcp_half_open_ns, limits.tcp_idle_ns)))
-    due: I64 = -(-(columns.last_clock[rows] + timeout) // _SECOND) * _SECOND
+    due: I64 = -(-(columns.last_clock[rows] + timeout) // TICK_NS) * TICK_NS
     return due
 
 
@@ -66,7 +67,9 @@ class ReuseSplitter:
         doubtful = ~columns.live[touched]
         first = np.empty(len(touched), np.int64)
         first[local[::-1]] = np.arange(len(rows) - 1, -1, -1)  # the earliest position is written last
-        doubtful |= clock[first] >= deadlines(self.limits, columns, touched)
+        idle = np.flatnonzero(clock[first] - columns.last_clock[touched] >= self.shortest_ns)
+        if idle.size:
+            doubtful[idle] |= clock[first[idle]] >= deadlines(self.limits, columns, touched[idle])
         if int(clock[-1]) - int(clock[0]) >= self.shortest_ns:  # pauses inside the batch
             order = np.argsort(local, kind="stable")
             pause = np.diff(clock[order], prepend=clock[order[:1]])
@@ -132,6 +135,6 @@ class ReuseSplitter:
             timeout = limits.tcp_half_open_ns
         else:
             timeout = limits.tcp_idle_ns
-        return -(-(last + timeout) // _SECOND) * _SECOND
+        return -(-(last + timeout) // TICK_NS) * TICK_NS
 
 

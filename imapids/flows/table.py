@@ -6,7 +6,7 @@ it works on whole columns; Python looks at single flows only where they are odd,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,14 +15,11 @@ from imapids.flows.assembly import Assembler
 from imapids.flows.columns import COUNTED, FOUND, ROLES, WATCHED, FlowColumns
 from imapids.flows.index import FlowIndex, Keys, canonical_keys
 from imapids.flows.joining import VlanJoiner
-from imapids.flows.reuse import Cut, ReuseSplitter, deadlines
-from imapids.protocols.addresses import address_bytes, address_text
-from imapids.protocols.identifiers import flow_hash
+from imapids.flows.naming import Direction, FlowNamer
+from imapids.flows.reuse import TICK_NS, Cut, ReuseSplitter, deadlines
 from imapids.records.packets import I32, I64, U8, U16, Bool
-from imapids.records.segments import ACK, FIN, RST, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
-from imapids.records.streams import Flow, FlowAccount, FlowUpdate, Piece, StreamEnd
-
-_SECOND = 10**9
+from imapids.records.segments import ACK, FIN, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
+from imapids.records.streams import Flow, FlowAccount, FlowUpdate, StreamEnd
 
 
 class FlowTable:
@@ -30,7 +27,7 @@ class FlowTable:
 
     def __init__(self, limits: FlowLimits, encapsulations: EncapsulationTable, *, watch_tcp: Sequence[int] = (143,),
                  watch_udp: Sequence[int] = (143,), watch_all: bool = False,
-                 direction: Callable[[int, int, int, int], str] | None = None) -> None:
+                 direction: Direction | None = None) -> None:
         """
         Args:
             watch_tcp: server ports whose flows are selected; `watch_all` selects every flow.
@@ -40,19 +37,19 @@ class FlowTable:
         self.account = FlowAccount(limits={})
         self.columns = FlowColumns()
         self.clock_ns = -(1 << 62)
-        self._encapsulations = encapsulations
-        self._direction = direction
         self._watch = np.zeros((2, 65_536), bool)
         self._watch[0, list(watch_tcp)] = True
         self._watch[1, list(watch_udp)] = True
         self._watch |= watch_all
         self._index = FlowIndex()
-        self._assembler = Assembler(limits, self.columns, self._open)
+        self._sources: list[str] = []
+        self._namer = FlowNamer(self.columns, encapsulations, self._sources, direction)
+        self._assembler = Assembler(limits, self.columns, self._namer.open)
         self._splitter = ReuseSplitter(limits, self.columns)
         self._joiner = VlanJoiner(self.columns, encapsulations)
         self._local = np.zeros(self.columns.capacity, np.uint16)
-        self._sources: list[str] = []
-        self._swept_s = -(1 << 62)
+        self._swept = -(1 << 62)
+        self._last_number = 0
         self._dead = 0
         """Rows that are over and not free yet: they leave when the index is made anew."""
         self._evicted: list[FlowUpdate] = []
@@ -68,6 +65,7 @@ class FlowTable:
         while len(self._sources) <= batch.source.index:
             self._sources.append("")
         self._sources[batch.source.index] = batch.source.name
+        self._last_number = int(batch.number[-1])
         clock = self._advance_clock(batch.time_ns)
         keys, swapped = canonical_keys(batch)
         end = swapped.view(np.uint8)
@@ -81,13 +79,16 @@ class FlowTable:
         chosen = self.columns.selected[rows] != COUNTED
         if before_greeting is not None:
             chosen &= ~before_greeting
-        positions = np.flatnonzero(chosen)
-        updates = self._assembler.feed(batch, rows, local, end, positions) if positions.size else []
+        wanted = np.flatnonzero(chosen)
         self._count(batch, touched, local, end, clock, rows)
-        for row, _, reason, over_ns in cuts:
+        updates = self._assembler.feed(batch, rows, local, end, wanted) if wanted.size else []
+        self.columns.heard[touched] = self.columns.packets[touched] > 0
+        self.columns.finished[touched] = (self.columns.flags[touched] & FIN) != 0
+        for row, positions, reason, over_ns in cuts:
             if reason != "over":
-                updates += self._over(np.array([row], np.int32), reason, np.array([over_ns], np.int64))
-        updates += self._expire()
+                updates += self._over(np.array([row], np.int32), reason, np.array([over_ns], np.int64),
+                                      batch.number[positions[:1]])
+        updates += self._expire(batch, clock)
         self._limit_streams()
         if self._evicted:
             updates += self._evicted
@@ -165,6 +166,7 @@ class FlowTable:
             opened, True, np.where(accepted, False, np.where(
                 by_port, to_watched, np.where(lower, src_port > dst_port, True))))
         columns.roles[rows] = np.where(syn, 0, np.where(by_port, 1, np.where(lower, 3, 4)))
+        columns.began[rows] = syn | ~tcp
         columns.client_end[rows] = np.where(sender_is_client, end[first], 1 - end[first])
         watched = np.where(sender_is_client, to_watched, from_watched)
         columns.selected[rows] = np.where(watched, WATCHED, COUNTED)
@@ -239,40 +241,45 @@ class FlowTable:
         """Adds the batch to the columns of the touched rows."""
         columns = self.columns
         count = len(touched)
-        cell = local.astype(np.int64) * 2 + end
-        packets = np.bincount(cell, minlength=2 * count).reshape(count, 2)
+        cell = local.astype(np.int64)
+        cell += cell
+        cell += end
+        columns.packets[touched] += np.bincount(cell, minlength=2 * count).reshape(count, 2)
         sizes = np.bincount(cell, weights=batch.length, minlength=2 * count).reshape(count, 2)
-        columns.packets[touched] += packets
         columns.bytes[touched] += sizes.astype(np.int64)
         columns.spoke[touched] |= sizes > 0
-        syn = np.flatnonzero((batch.flags & SYN) != 0)
+        syn = np.flatnonzero(batch.flags & SYN)
         syn = syn[(columns.flags[rows[syn], end[syn]] & SYN) == 0][::-1]
         columns.isn[rows[syn], end[syn]] = batch.seq[syn]  # backwards: the first SYN of a side stays
         flags = np.zeros(2 * count, np.uint8)
         for bits in np.flatnonzero(np.bincount(batch.flags, minlength=256)).tolist():
-            flags[cell[batch.flags == bits]] |= bits
+            flags[cell.compress(batch.flags == bits)] |= bits
         columns.flags[touched] |= flags.reshape(count, 2)
         last = np.empty(count, np.int64)
         last[local] = np.arange(len(local))
         columns.last_clock[touched] = clock[last]
         columns.last_number[touched] = batch.number[last]
-        stamps = np.full(count, -(1 << 62), np.int64)
-        np.maximum.at(stamps, local, batch.time_ns)
+        stamps = batch.time_ns[last]
+        if clock[-1] != batch.time_ns[-1] or (np.diff(batch.time_ns) < 0).any():  # stamps that go back
+            np.maximum.at(stamps, local, batch.time_ns)
         columns.last_ns[touched] = np.maximum(columns.last_ns[touched], stamps)
 
     # ---- ends ---------------------------------------------------------------------------------------------------
 
-    def _expire(self) -> list[FlowUpdate]:
-        """Ends flows whose time is over; looked at once a second of packet time."""
-        second = self.clock_ns // _SECOND
-        if second <= self._swept_s:
+    def _expire(self, batch: SegmentBatch, clock: I64) -> list[FlowUpdate]:
+        """Ends flows whose time is over; looked at once a tick of packet time."""
+        tick = self.clock_ns // TICK_NS
+        if tick <= self._swept:
             return []
-        self._swept_s = second
-        columns = self.columns
+        self._swept = tick
         rows = self._live_rows()
-        due = deadlines(self.limits, columns, rows)
+        rows = rows[self.columns.last_clock[rows] <= self.clock_ns - self._splitter.shortest_ns]
+        due = deadlines(self.limits, self.columns, rows)
         over = due <= self.clock_ns
-        return self._over(rows[over], "idle", due[over]) if over.any() else []
+        if not over.any():
+            return []
+        known = batch.number[np.searchsorted(clock, due[over]).clip(max=len(clock) - 1)]
+        return self._over(rows[over], "idle", due[over], known)
 
     def _live_rows(self) -> I32:
         """Rows of conversations that are not over (rows that joined another one left out)."""
@@ -318,7 +325,7 @@ class FlowTable:
         order = np.lexsort((columns.last_clock[rows], ~unanswered))
         chosen = np.sort(rows[order[:count]])
         self._count_limit("flow-table", len(chosen))
-        self._evicted += self._over(chosen, "evicted", np.full(len(chosen), self.clock_ns, np.int64))
+        self._evicted += self._over(chosen, "evicted", *self._now(len(chosen)))
 
     def _limit_streams(self) -> None:
         streams = self._assembler.streams
@@ -329,90 +336,61 @@ class FlowTable:
         order = np.lexsort((rows, self.columns.last_clock[rows]))
         chosen = rows[order[: excess + self.limits.streams // 8]]
         self._count_limit("streams", len(chosen))
-        self._evicted += self._over(chosen, "evicted", np.full(len(chosen), self.clock_ns, np.int64))
+        self._evicted += self._over(chosen, "evicted", *self._now(len(chosen)))
 
     def _count_limit(self, name: str, times: int) -> None:
         self.account.limits[name] = self.account.limits.get(name, 0) + times
 
-    def _over(self, rows: I32, reason: str, over_ns: I64) -> list[FlowUpdate]:
-        """Ends flows: takes the rows out of service and hands on the ends of the selected ones."""
+    def _now(self, count: int) -> tuple[I64, I64]:
+        """The clock and the newest packet's number, for `count` flows that end here."""
+        return np.full(count, self.clock_ns, np.int64), np.full(count, self._last_number, np.int64)
+
+    def _over(self, rows: I32, reason: str, over_ns: I64, known: I64) -> list[FlowUpdate]:
+        """Ends flows: takes the rows out of service and hands on the ends of the selected ones, the oldest first.
+
+        Args:
+            over_ns: when they were over; `known`: the number of the packet that showed it.
+        """
         columns = self.columns
         columns.live[rows] = False
         self._dead += len(rows)
         chosen = columns.selected[rows] != COUNTED
-        rows, over = rows[chosen], over_ns[chosen].tolist()
+        rows, over_ns, known = rows[chosen], over_ns[chosen], known[chosen]
+        order = np.lexsort((columns.first_number[rows], over_ns))
+        rows = rows[order]
+        streams = self._assembler.streams
+        numbers = rows.tolist()
+        unopened = np.array([row for row in numbers if row not in streams], np.int32)
+        opened = dict(zip(unopened.tolist(), self._namer.open(unopened), strict=True))
+        flows = [streams[row].flow if row in streams else opened[row] for row in numbers]
+        last_packets = columns.last_number[rows].tolist()
+        columns_of = (over_ns[order].tolist(), known[order].tolist(), last_packets)
+        pieces_of = [self._assembler.finish(row, packet, when) if row in streams else []
+                     for row, when, _, packet in zip(numbers, *columns_of, strict=True)]
+        self._namer.complete(rows, flows, reason)
         updates = []
-        for row, when, packet in zip(rows.tolist(), over, columns.last_number[rows].tolist(), strict=True):
-            stream = self._assembler.streams.get(row)
-            flow = self._open(row) if stream is None else stream.flow
-            pieces: list[Piece] = self._assembler.finish(row, packet, when)
-            self._complete(row, flow, reason)
-            pieces.append(StreamEnd(when, packet, flow.end_reason))
+        for row, flow, pieces, when, shown, packet in zip(numbers, flows, pieces_of, *columns_of, strict=True):
+            self._add_to_account(flow)
+            pieces.append(StreamEnd(when, packet, flow.end_reason, shown))
             updates.append(FlowUpdate(flow, pieces, row))
         return updates
+
+    def _add_to_account(self, flow: Flow) -> None:
+        account = self.account
+        account.midstream += flow.midstream
+        if flow.bytes_client or flow.bytes_server:
+            account.one_sided += not (flow.packets_client and flow.packets_server)
+            if flow.protocol == "TCP":
+                missing = flow.missing_client + flow.missing_server
+                account.payload_bytes += flow.bytes_client + flow.bytes_server + missing
+                account.missing_bytes += missing
+        for name in flow.limits:
+            self._count_limit(name, 1)
 
     def finish(self) -> list[FlowUpdate]:
         """The capture is over: all flows end."""
         rows = self._live_rows()
-        return self._over(rows, "end-of-capture", np.full(len(rows), self.clock_ns, np.int64))
-
-    # ---- records of single flows --------------------------------------------------------------------------------
-
-    def _open(self, row: int) -> Flow:
-        """The record of a selected flow."""
-        columns = self.columns
-        a_hi, a_lo, b_hi, b_lo, rest = columns.keys[row].tolist()
-        first, second = (a_hi, a_lo, rest >> 48), (b_hi, b_lo, rest >> 32 & 0xFFFF)
-        client, server = (second, first) if columns.client_end[row] else (first, second)
-        path = self._encapsulations.paths[int(columns.path[row])]
-        start = int(columns.first_ns[row])
-        identity = b"".join((
-            address_bytes(*first[:2]), address_bytes(*second[:2]), rest.to_bytes(8, "big")[:4], bytes((rest & 0xFF,)),
-            repr((path.vlan, path.tunnels)).encode(), start.to_bytes(8, "big", signed=True),
-            int(columns.first_seq[row]).to_bytes(4, "big")))
-        return Flow(
-            protocol="TCP" if rest & 0xFF == TCP else "UDP",
-            client=address_text(client[0], client[1]), client_port=client[2],
-            server=address_text(server[0], server[1]), server_port=server[2],
-            vlan=path.vlan, tunnels=path.tunnels, source=self._sources[int(columns.source[row])],
-            flow_id=flow_hash(identity), watched=int(columns.selected[row]) == WATCHED,
-            direction=self._direction(client[0], client[1], server[0], server[1]) if self._direction else "unknown",
-            roles_by=ROLES[int(columns.roles[row])], first_packet=int(columns.first_number[row]), start_ns=start,
-            anomalies={}, limits=[],
-        )
-
-    def _complete(self, row: int, flow: Flow, reason: str) -> None:
-        """Fills in what is known when a flow is over."""
-        columns = self.columns
-        client = int(columns.client_end[row])
-        server = 1 - client
-        packets, sizes, flags = columns.packets[row].tolist(), columns.bytes[row].tolist(), columns.flags[row].tolist()
-        flow.end_ns = int(columns.last_ns[row])
-        flow.last_packet = int(columns.last_number[row])
-        flow.packets_client, flow.packets_server = packets[client], packets[server]
-        flow.bytes_client, flow.bytes_server = sizes[client], sizes[server]
-        flow.flags_client, flow.flags_server = flags[client], flags[server]
-        either = flags[0] | flags[1]
-        tcp = flow.protocol == "TCP"
-        flow.midstream = tcp and not either & SYN
-        refused = tcp and flags[server] & RST and not flags[server] & SYN and not sizes[server]
-        if (refused and flags[client] & SYN) or (columns.unreachable[row] and not packets[server]):
-            flow.state = "rejected"
-        elif not packets[server] and not sizes[client]:
-            flow.state = "silent"
-        else:
-            flow.state = "closed" if either & (FIN | RST) else "open"
-        if reason in ("idle", "end-of-capture") and either & (FIN | RST):
-            reason = "rst" if either & RST else "fin"
-        flow.end_reason = reason
-        account = self.account
-        account.midstream += flow.midstream
-        account.one_sided += bool(sizes[0] or sizes[1]) and not (packets[0] and packets[1])
-        if tcp:
-            account.payload_bytes += sizes[0] + sizes[1] + flow.missing_client + flow.missing_server
-            account.missing_bytes += flow.missing_client + flow.missing_server
-        for name in flow.limits:
-            self._count_limit(name, 1)
+        return self._over(rows, "end-of-capture", *self._now(len(rows)))
 
     def _note_icmp(self, errors: Sequence[IcmpError]) -> None:
         """Marks the flows that ICMP errors are about (RFC 792: the packet's first bytes come back with the error)."""
@@ -424,3 +402,4 @@ class FlowTable:
             entry, _ = self._index.find(np.array([words], np.uint64), columns.keys)
             if entry[0] >= 0:
                 columns.unreachable[columns.target[entry[0]]] = True
+

@@ -1,5 +1,7 @@
 """Stream and candidate -> facts and events of a dialogue: sans-io machines, one for each protocol that is followed."""
 
+from imapids.parse.deflate import Inflater
 from imapids.parse.imap import ImapDialogue
+from imapids.parse.tls import TlsStream
 
-__all__ = ["ImapDialogue"]
+__all__ = ["ImapDialogue", "Inflater", "TlsStream"]

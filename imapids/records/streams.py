@@ -154,7 +154,10 @@ class StreamEnd(msgspec.Struct):
     time_ns: int
     """When that became known, in packet time (a timeout counts from the last packet)."""
     packet: int
+    """The flow's last packet."""
     reason: str
+    known: int = 0
+    """Frame number of the packet whose time showed it (of any flow): the order of output."""
 
 
 Piece = StreamChunk | StreamGap | StreamConflict | StreamEnd

@@ -1,0 +1,167 @@
+"""The order of the stages: decode > flows > sniff > parse > judge > events; upgraded bytes go round to sniff again.
+
+Only this package knows all stages between the capture and the rules. Time is packet time, and the result does not
+depend on how the packets were cut into batches: events come in the order in which packets made them known.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from imapids.config import HOME_NETS, Limits
+from imapids.decode import Decoder
+from imapids.flows import FlowTable
+from imapids.judge import judge
+from imapids.pipeline.conversation import Conversation
+from imapids.pipeline.session import flow_body, session_body
+from imapids.protocols.addresses import Networks
+from imapids.protocols.secrets import SecretHasher
+from imapids.records.events import EVENT_TYPES, Event
+from imapids.records.packets import PacketBatch
+from imapids.records.segments import EncapsulationTable, SegmentBatch
+from imapids.records.streams import FlowUpdate, StreamEnd
+
+_DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
+               (False, False): "external"}
+_HOME_MEMO = 65_536
+
+
+class Pipeline:
+    """Packets in, events out."""
+
+    def __init__(self, limits: Limits, *, kinds: Collection[str], home_nets: Sequence[str] = HOME_NETS,
+                 watch_tcp: Sequence[int] = (143,), watch_udp: Sequence[int] = (143,), hosts: Sequence[str] = (),
+                 since_ns: int | None = None, until_ns: int | None = None, hash_key: bytes | None = None) -> None:
+        """
+        Args:
+            kinds: event types to make; the others cost nothing.
+            hosts: if any, only packets from or to these addresses or networks are looked at.
+            since_ns, until_ns: only packets of this time (the end is not included).
+            hash_key: key of the hash of secrets; None makes one that ends with the run.
+        """
+        self.limits = limits
+        self.kinds = frozenset(kinds)
+        self.encapsulations = EncapsulationTable()
+        self.decoder = Decoder(limits.decode, self.encapsulations)
+        self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
+                               direction=self._direction)
+        self.skipped: dict[str, int] = {}
+        """Packets that options left out, by reason."""
+        self.sessions: dict[str, int] = {}
+        """Sessions by verdict."""
+        self._hosts = Networks(hosts) if hosts else None
+        self._span = (since_ns, until_ns)
+        self._home = Networks(home_nets)
+        self._home_memo: dict[tuple[int, int], bool] = {}
+        self._hasher = SecretHasher(hash_key or secrets.token_bytes(32))
+        self._conversations: dict[int, Conversation] = {}
+        self._events: list[Event] = []
+        self._order: list[int] = []
+
+    def feed(self, batch: PacketBatch) -> list[Event]:
+        """The events that a batch of packets made known, in order."""
+        batch = self._in_time(batch)
+        decoded = self.decoder.feed(batch)
+        segments = decoded.segments
+        if self._hosts is not None:
+            segments = self._of_hosts(segments)
+        self._take(self.table.feed(segments, decoded.icmp_errors))
+        return self._drain()
+
+    def finish(self) -> list[Event]:
+        """The packets are over: all conversations end."""
+        self.decoder.finish()
+        self._take(self.table.finish())
+        return self._drain()
+
+    # ---- packets that options leave out -------------------------------------------------------------------------
+
+    def _in_time(self, batch: PacketBatch) -> PacketBatch:
+        since, until = self._span
+        if since is None and until is None:
+            return batch
+        keep = np.ones(len(batch), bool)
+        if since is not None:
+            keep &= batch.time_ns >= since
+        if until is not None:
+            keep &= batch.time_ns < until
+        return batch if keep.all() else batch.select(self._left_out(keep, "outside-time-range"))
+
+    def _of_hosts(self, segments: SegmentBatch) -> SegmentBatch:
+        assert self._hosts is not None
+        keep = self._hosts.contains_columns(segments.src_hi, segments.src_lo)
+        keep |= self._hosts.contains_columns(segments.dst_hi, segments.dst_lo)
+        return segments if keep.all() else segments.select(self._left_out(keep, "other-host"))
+
+    def _left_out(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]], reason: str) -> np.ndarray[
+            tuple[int], np.dtype[np.bool_]]:
+        self.skipped[reason] = self.skipped.get(reason, 0) + int(len(keep) - np.count_nonzero(keep))
+        return keep
+
+    # ---- flows to events ----------------------------------------------------------------------------------------
+
+    def _direction(self, client_hi: int, client_lo: int, server_hi: int, server_lo: int) -> str:
+        return _DIRECTIONS[self._is_home(client_hi, client_lo), self._is_home(server_hi, server_lo)]
+
+    def _is_home(self, hi: int, lo: int) -> bool:
+        known = self._home_memo.get((hi, lo))
+        if known is None:
+            if len(self._home_memo) >= _HOME_MEMO:
+                self._home_memo.clear()
+            known = self._home_memo[hi, lo] = self._home.contains(hi, lo)
+        return known
+
+    def _take(self, updates: list[FlowUpdate]) -> None:
+        conversations = self._conversations
+        dialogue_limits = self.limits.dialogue
+        for update in updates:
+            pieces = update.pieces
+            key = update.key
+            conversation = conversations.get(key)
+            if conversation is None:
+                conversation = conversations[key] = Conversation(update.flow, dialogue_limits, self._hasher)
+            conversation.feed(pieces)
+            last = pieces[-1]
+            if conversation.events:
+                self._tell(conversation, last.known if type(last) is StreamEnd else last.packet)
+            if type(last) is StreamEnd:
+                del conversations[key]
+                self._close(conversation, last)
+
+    def _tell(self, conversation: Conversation, known: int) -> None:
+        """Makes events of what a conversation told."""
+        kinds, flow = self.kinds, conversation.flow
+        for time_ns, packet, body in conversation.events:
+            kind = EVENT_TYPES[type(body)]
+            if kind in kinds:
+                if hasattr(body, "direction"):
+                    body.direction = flow.direction
+                self._events.append(Event(kind, time_ns, body, flow, packet, time_ns))
+                self._order.append(known)
+        conversation.events.clear()
+
+    def _close(self, conversation: Conversation, end: StreamEnd) -> None:
+        """A flow is over: its verdict, and its session record."""
+        flow = conversation.flow
+        facts = conversation.facts()
+        verdict = judge(facts)
+        if flow.watched or verdict.verdict in ("genuine", "mimic") or (facts.imap is not None and facts.imap.greeting):
+            self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
+            if "session" in self.kinds:
+                body = session_body(facts, verdict)
+                self._events.append(Event("session", flow.start_ns, body, flow, flow.first_packet, end.time_ns))
+                self._order.append(end.known)
+        if "flow" in self.kinds:
+            self._events.append(Event("flow", flow.start_ns, flow_body(facts), flow, flow.first_packet, end.time_ns))
+            self._order.append(end.known)
+
+    def _drain(self) -> list[Event]:
+        """Events so far, in the order of the packets that made them known."""
+        events, order = self._events, self._order
+        if not events:
+            return []
+        self._events, self._order = [], []
+        return [events[i] for i in np.argsort(np.array(order), kind="stable").tolist()]

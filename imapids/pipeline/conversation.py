@@ -1,0 +1,271 @@
+"""One conversation on its way through sniff, parse and judge; upgraded bytes go round to be sniffed again."""
+
+from __future__ import annotations
+
+from imapids.config import DialogueLimits
+from imapids.parse import ImapDialogue, Inflater, TlsStream
+from imapids.pipeline.prefix import Prefix
+from imapids.protocols.secrets import SecretHasher
+from imapids.records.candidates import Candidate, Evidence, Opening
+from imapids.records.dialogue import OpaqueFacts, SessionFacts, TlsFacts
+from imapids.records.events import Anomaly, EventBody
+from imapids.records.streams import (
+    CLIENT,
+    SERVER,
+    Flow,
+    Piece,
+    StreamChunk,
+    StreamConflict,
+    StreamEnd,
+    StreamGap,
+)
+from imapids.sniff import sniff
+
+Fact = tuple[int, int, EventBody]
+"""(time, frame number, body) of an event."""
+
+_RESNIFF_GROWTH = 1.25
+"""Ask the sniffer again after this growth: its answer does not depend on when it is asked, only the cost does."""
+
+
+class Conversation:
+    """Routes the pieces of one flow and keeps what the judge wants to know."""
+
+    __slots__ = (
+        "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_inflaters", "_limits", "_prefix", "candidate",
+        "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "seen", "tls", "upgrade_prefix",
+    )
+
+    def __init__(self, flow: Flow, limits: DialogueLimits, hasher: SecretHasher | None) -> None:
+        self.flow = flow
+        self._limits = limits
+        self._hasher = hasher
+        self.events: list[Fact] = []
+        """What this conversation told since the pipeline last looked."""
+        self.candidate: Candidate | None = None
+        self.dialogue: ImapDialogue | None = None
+        self.tls: TlsStream | None = None
+        self.upgrade_prefix: Prefix | None = None
+        """First bytes after STARTTLS or COMPRESS."""
+        self.layer = ""
+        """Empty, starttls or compress: what the dialogue was upgraded to."""
+        self.seen = [0, 0]
+        self.gaps = [0, 0]
+        self.first_side: int | None = None
+        self.first_packet = [0, 0]
+        self._held: list[Piece] = []
+        """Pieces that wait for the sniffer's decision."""
+        self._prefix: Prefix | None = None
+        self._asked_at = 0
+        self._dropped = [0, 0]
+        self._inflaters: tuple[Inflater, Inflater] | None = None
+        self._anomalies: dict[str, int] = {}
+
+    # ---- pieces in ----------------------------------------------------------------------------------------------
+
+    def feed(self, pieces: list[Piece]) -> None:
+        """Takes the pieces of one batch, in order."""
+        dialogue = self.dialogue
+        for index, piece in enumerate(pieces):
+            if type(piece) is StreamChunk:
+                side = piece.side
+                if not self.first_packet[side]:
+                    self.first_packet[side] = piece.packet
+                    if self.first_side is None:
+                        self.first_side = side
+                self.seen[side] += len(piece.data)
+                if dialogue is not None and not self.layer:
+                    rest = dialogue.feed(piece)
+                    if dialogue.upgraded is not None:
+                        self._upgrade(rest)
+                    continue
+            elif type(piece) is StreamGap:
+                self.gaps[piece.side] += 1
+            elif type(piece) is StreamConflict:
+                self._tell_conflict(piece)
+                continue
+            elif type(piece) is StreamEnd:
+                self._end(piece)
+                break
+            if self.candidate is None:
+                self._hold(piece, last=index == len(pieces) - 1)
+                dialogue = self.dialogue
+            else:
+                self._route(piece)
+        dialogue = self.dialogue
+        if dialogue is not None and dialogue.events:
+            self.events += dialogue.events
+            dialogue.events.clear()
+        if self.tls is not None and self.tls.events:
+            self.events += self.tls.events
+            self.tls.events.clear()
+
+    def _hold(self, piece: Piece, *, last: bool) -> None:
+        """Keeps a piece until the sniffer decides, then hands all of them to the parser that it chose."""
+        prefix = self._prefix
+        if prefix is None:
+            prefix = self._prefix = Prefix(self._limits)
+        if type(piece) is StreamChunk:
+            prefix.add(piece.side, piece.data, datagram=self.flow.protocol == "UDP")
+            full = prefix.ended[piece.side] and self._held_bytes() > 4 * self._limits.sniff_bytes
+            if full or self._dropped[piece.side]:  # the sniffer has enough of this side and waits for the other
+                self._dropped[piece.side] += len(piece.data)
+                return
+        elif type(piece) is StreamGap:
+            prefix.ended[piece.side] = True
+        self._held.append(piece)
+        total = self.seen[0] + self.seen[1]
+        first = len(self._held) == 1 and type(piece) is StreamChunk and piece.side == SERVER
+        if first or (last and total >= self._asked_at * _RESNIFF_GROWTH) or all(prefix.ended):
+            self._asked_at = total
+            candidate = sniff(prefix.opening(self.flow))
+            if candidate.final:
+                self._decide(candidate)
+
+    def _held_bytes(self) -> int:
+        return sum(len(piece.data) for piece in self._held if type(piece) is StreamChunk)
+
+    def _decide(self, candidate: Candidate) -> None:
+        """The sniffer decided: the held pieces go to the parser."""
+        self.candidate = candidate
+        if candidate.finding is not None:
+            candidate.finding.evidence = [self._placed(each) for each in candidate.finding.evidence]
+        held, self._held = self._held, []
+        if candidate.kind == "imap":
+            self.dialogue = ImapDialogue(self._limits, midstream=self.flow.midstream, hash_secret=self._hasher)
+        elif candidate.kind == "tls":
+            self.tls = TlsStream(self._limits, midstream=self.flow.midstream)
+        for piece in held:
+            self._route(piece)
+        for side in (CLIENT, SERVER):
+            if self._dropped[side]:
+                at = self.seen[side] - self._dropped[side]
+                self._route(StreamGap(side, at, self._dropped[side], 0, 0, "limit"))
+        self._prefix = None
+
+    def _placed(self, evidence: Evidence) -> Evidence:
+        """Evidence with the number of the packet that holds its offset."""
+        side = 1 if evidence.side == "server" else 0
+        for piece in self._held:
+            if type(piece) is StreamChunk and piece.side == side and piece.offset <= evidence.offset < (
+                    piece.offset + len(piece.data)):
+                packet, _ = piece.locate(evidence.offset - piece.offset)
+                return Evidence(evidence.code, evidence.side, packet, evidence.offset, evidence.text)
+        return Evidence(evidence.code, evidence.side, self.first_packet[side], evidence.offset, evidence.text)
+
+    # ---- pieces on ----------------------------------------------------------------------------------------------
+
+    def _route(self, piece: Piece) -> None:
+        """Hands a piece to the parser in charge."""
+        if self.layer == "compress":
+            self._inflate(piece)
+        elif self.tls is not None:
+            if type(piece) is StreamChunk:
+                self.tls.feed(piece)
+                if self.upgrade_prefix is not None:
+                    self.upgrade_prefix.add(piece.side, piece.data)
+            elif type(piece) is StreamGap:
+                self.tls.gap(piece)
+                if self.upgrade_prefix is not None:
+                    self.upgrade_prefix.ended[piece.side] = True
+        elif self.dialogue is not None:
+            if type(piece) is StreamChunk:
+                rest = self.dialogue.feed(piece)
+                if self.dialogue.upgraded is not None:
+                    self._upgrade(rest)
+            elif type(piece) is StreamGap:
+                self.dialogue.gap(piece)
+
+    def _upgrade(self, rest: StreamChunk | None) -> None:
+        """STARTTLS or COMPRESS was accepted: the bytes that follow are another layer's."""
+        dialogue = self.dialogue
+        assert dialogue is not None
+        assert dialogue.upgraded is not None
+        if dialogue.upgraded.to == "tls":
+            self.layer = "starttls"
+            self.tls = TlsStream(self._limits, after_starttls=True)
+            self.upgrade_prefix = Prefix(self._limits)
+        else:
+            self.layer = "compress"
+            self._inflaters = (Inflater(self._limits), Inflater(self._limits))
+            self.upgrade_prefix = Prefix(self._limits)
+            dialogue.resume("deflate")
+        carried, dialogue.carry = dialogue.carry, []
+        for chunk in carried:
+            self._route(chunk)
+        if rest is not None:
+            self._route(rest)
+
+    def _inflate(self, piece: Piece) -> None:
+        """Inflates both directions of a dialogue after COMPRESS (RFC 4978)."""
+        dialogue, inflaters = self.dialogue, self._inflaters
+        assert dialogue is not None
+        assert inflaters is not None
+        if type(piece) is StreamGap:
+            dialogue.gap(piece)
+            inflaters[piece.side].failed = True  # what follows a hole cannot be inflated
+            return
+        if type(piece) is not StreamChunk:
+            return
+        if self.upgrade_prefix is not None:
+            self.upgrade_prefix.add(piece.side, piece.data)
+        inflater = inflaters[piece.side]
+        if inflater.dead:
+            return
+        for inner in inflater.chunks(piece):
+            dialogue.feed(inner)
+        if inflater.failed:
+            dialogue.broken_upgrade("deflate", piece.packet, piece.offset, piece.side)
+        elif inflater.bomb:
+            self._limit("deflate-bomb", piece.time_ns, piece.packet)
+
+    # ---- ends and oddities --------------------------------------------------------------------------------------
+
+    def _end(self, end: StreamEnd) -> None:
+        if self.candidate is None and self._prefix is not None:
+            candidate = sniff(self._prefix.opening(self.flow, sides_seen=self.flow.sides_seen, over=True))
+            self._decide(candidate)
+        if self.dialogue is not None:
+            self.dialogue.sides_seen = self.flow.sides_seen
+            self.dialogue.end(end)
+        if self.tls is not None:
+            self.tls.end(end)
+
+    def _limit(self, name: str, time_ns: int, packet: int) -> None:
+        if name not in self.flow.limits:
+            self.flow.limits = [*self.flow.limits, name]
+        self._anomaly(name, "applayer", time_ns, packet)
+
+    def _tell_conflict(self, conflict: StreamConflict) -> None:
+        self._anomaly("overlap-conflict", "stream", conflict.time_ns, conflict.packet)
+
+    def _anomaly(self, name: str, kind: str, time_ns: int, packet: int) -> None:
+        """Tells an oddity, the first ones of each name."""
+        count = self._anomalies.get(name, 0) + 1
+        self._anomalies[name] = count
+        if count <= self._limits.anomalies:
+            self.events.append((time_ns, packet, Anomaly(type=kind, event=name)))
+
+    # ---- what the judge wants to know ---------------------------------------------------------------------------
+
+    def facts(self) -> SessionFacts:
+        """All that is known of the conversation now."""
+        imap = self.dialogue.facts if self.dialogue is not None else None
+        tls: TlsFacts | None = self.tls.facts if self.tls is not None else None
+        foreign = after = None
+        flow = self.flow
+        if self.layer == "starttls" and self.upgrade_prefix is not None and (tls is None or not tls.server_hello):
+            after = sniff(self.upgrade_prefix.opening(flow, sides_seen=flow.sides_seen, over=True, after="starttls"))
+        elif imap is not None and imap.compress_broken and self.upgrade_prefix is not None:
+            foreign = sniff(self.upgrade_prefix.opening(flow, sides_seen=flow.sides_seen, over=True, after="compress"))
+        if foreign is None and self.dialogue is not None:
+            opening: Opening | None = self.dialogue.foreign
+            if opening is not None:
+                foreign = sniff(opening)
+        return SessionFacts(
+            flow=flow, first_side=self.first_side, seen_client=self.seen[CLIENT], seen_server=self.seen[SERVER],
+            gaps_client=self.gaps[CLIENT], gaps_server=self.gaps[SERVER], candidate=self.candidate, imap=imap, tls=tls,
+            foreign=foreign, after_starttls=after,
+            opaque=OpaqueFacts(bytes_client=self.seen[CLIENT], bytes_server=self.seen[SERVER]),
+            first_packet_client=self.first_packet[CLIENT], first_packet_server=self.first_packet[SERVER],
+        )

@@ -1,0 +1,46 @@
+"""The first bytes of both sides of a conversation, kept for the sniffer."""
+
+from __future__ import annotations
+
+from imapids.config import DialogueLimits
+from imapids.records.candidates import Opening
+from imapids.records.streams import CLIENT, SERVER, Flow
+
+
+class Prefix:
+    """The first bytes of both sides, for the sniffer."""
+
+    __slots__ = ("_limit", "_turn_limit", "data", "datagrams", "ended", "first_side", "turns")
+
+    def __init__(self, limits: DialogueLimits) -> None:
+        self._limit = limits.sniff_bytes
+        self._turn_limit = limits.sniff_turns
+        self.data = (bytearray(), bytearray())
+        self.ended = [False, False]
+        self.turns: list[tuple[int, int]] = []
+        self.datagrams: list[tuple[int, bytes]] = []
+        self.first_side: int | None = None
+
+    def add(self, side: int, data: bytes, *, datagram: bool = False) -> None:
+        """Adds bytes of a side, as far as there is room and no gap came before."""
+        if self.first_side is None:
+            self.first_side = side
+        if self.turns and self.turns[-1][0] == side:
+            self.turns[-1] = (side, self.turns[-1][1] + len(data))
+        elif len(self.turns) < self._turn_limit:
+            self.turns.append((side, len(data)))
+        if datagram and len(self.datagrams) < self._turn_limit:
+            self.datagrams.append((side, data))
+        if not self.ended[side]:
+            kept = self.data[side]
+            kept += data[: self._limit - len(kept)]
+            self.ended[side] = len(kept) >= self._limit
+
+    def opening(self, flow: Flow, *, sides_seen: str = "both", over: bool = False, after: str = "") -> Opening:
+        """What the sniffer may look at; `over`: nothing more will come."""
+        return Opening(
+            transport=flow.protocol, client=bytes(self.data[CLIENT]), server=bytes(self.data[SERVER]),
+            first_side=self.first_side, turns=self.turns, datagrams=self.datagrams,
+            midstream=flow.midstream and not after, client_ended=over or self.ended[CLIENT],
+            server_ended=over or self.ended[SERVER], sides_seen=sides_seen, after_upgrade=after,
+        )

@@ -1,0 +1,153 @@
+"""One process, from the captures to the sink: the plain way to drive the pipeline."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from imapids.capture import CaptureReader, open_captures
+from imapids.detect import Detector, RuleSet, load_rules
+from imapids.errors import ExitCode
+from imapids.pipeline import Pipeline
+from imapids.records.alerts import LEVELS, Alert
+from imapids.records.events import Capture, Event
+from imapids.records.packets import SourceAccount
+from imapids.run.account import capture_event
+from imapids.run.options import RunOptions
+
+_GC_THRESHOLD = 200_000
+"""Conversations are short-lived objects in great number: collecting at every 700 of them costs a fifth of a run."""
+
+
+class Sink(Protocol):
+    """Where results go."""
+
+    def write(self, items: Sequence[Event | Alert]) -> None:
+        """Takes results, in order."""
+
+    def close(self) -> None:
+        """No more will come."""
+
+
+class RunResult(msgspec.Struct, kw_only=True):
+    """What a run found and what it could not see."""
+
+    capture: Event
+    """The account of packets."""
+    accounts: list[SourceAccount]
+    alerts_by_level: dict[str, int] = {}
+    sessions: dict[str, int] = {}
+    """Sessions by verdict."""
+    interrupted: bool = False
+
+    def exit_code(self, fail_on: str | None = None) -> ExitCode:
+        """The exit code of the command line: the first that applies (DESIGN section 9)."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        if fail_on is not None and any(self.alerts_by_level.get(level) for level in LEVELS[LEVELS.index(fail_on):]):
+            return ExitCode.ALERTS
+        if any(account.status != "ok" for account in self.accounts) or self._undecoded():
+            return ExitCode.INCOMPLETE
+        return ExitCode.COMPLETE
+
+    def _undecoded(self) -> bool:
+        """Whole inputs that nobody could decode: never silence with exit code 0."""
+        body = self.capture.body
+        assert isinstance(body, Capture)
+        foreign = sum(count for reason, count in body.skipped.items() if reason.startswith("unknown-link-type"))
+        return bool(foreign) and foreign == body.packets
+
+
+def analyze(paths: Sequence[str], options: RunOptions, sink: Sink, *,
+            progress: Callable[[int, int | None, int], None] | None = None,
+            stop: Callable[[], bool] | None = None) -> RunResult:
+    """Reads captures to their end, and hands events and alerts to the sink as they become known.
+
+    Args:
+        paths: files, folders, globs, or "-" for standard input.
+        progress: called for each batch with bytes done, bytes in all (None for pipes) and packets read.
+        stop: asked for each batch; true ends the run, with the results so far.
+
+    Raises:
+        InputError: no input could be read.
+        RuleError: a rule or indicator file is wrong.
+    """
+    rules = load_rules([Path(path) for path in options.rule_paths], defaults=options.default_rules,
+                       allow=[Path(path) for path in options.allow_paths])
+    reader = open_captures(paths, limits=options.limits.capture, follow=options.follow, stop=stop)
+    with reader, _many_small_objects():
+        return _Run(options, rules, sink).all_of(reader, progress, stop)
+
+
+@contextmanager
+def _many_small_objects() -> Iterator[None]:
+    """Lets the garbage collector look seldom while a run makes and drops records."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, before[1], before[2])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, options: RunOptions, rules: RuleSet, sink: Sink) -> None:
+        self.options = options
+        self.sink = sink
+        self.detector = Detector(rules)
+        self.pipeline = Pipeline(
+            options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
+            watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
+            since_ns=options.since_ns, until_ns=options.until_ns, hash_key=options.hash_key)
+        self.counts: dict[str, int] = {}
+        self.alerts_by_level: dict[str, int] = {}
+
+    def all_of(self, reader: CaptureReader, progress: Callable[[int, int | None, int], None] | None,
+               stop: Callable[[], bool] | None) -> RunResult:
+        """Reads everything, then tells the account."""
+        packets = 0
+        interrupted = False
+        for batch in reader:
+            packets += len(batch)
+            self._handle(self.pipeline.feed(batch))
+            if progress is not None:
+                progress(reader.bytes_done, reader.bytes_total, packets)
+            if stop is not None and stop():
+                interrupted = True
+                break
+        reader.close()
+        self._handle(self.pipeline.finish())
+        self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
+        account = capture_event(self.pipeline, reader.accounts, self.counts, interrupted)
+        if "capture" in self.options.events:
+            self.sink.write([account])
+        return RunResult(capture=account, accounts=reader.accounts, alerts_by_level=self.alerts_by_level,
+                         sessions=self.pipeline.sessions, interrupted=interrupted)
+
+    def _handle(self, events: list[Event]) -> None:
+        if not events:
+            return
+        wanted = self.options.events
+        shown = [event for event in events if event.kind in wanted]
+        for event in shown:
+            self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
+        if shown:
+            self.sink.write(shown)
+        self._alerts(self.detector.feed(events))
+
+    def _alerts(self, alerts: list[Alert]) -> None:
+        for alert in alerts:
+            if alert.state == "new":
+                self.alerts_by_level[alert.rule.level] = self.alerts_by_level.get(alert.rule.level, 0) + 1
+        if alerts and "alert" in self.options.events:
+            self.counts["alert"] = self.counts.get("alert", 0) + len(alerts)
+            self.sink.write(alerts)
