@@ -34,7 +34,7 @@ class ImapDialogue:
     """One IMAP connection. `feed` the chunks of both sides in order; read `events`, `facts`, `upgraded`, `foreign`."""
 
     __slots__ = (
-        "_carry_held", "_carry_size", "_evidence_counts", "_junk", "_junk_turns", "_layer", "_layer_start", "_readers", "anomalies", "building",
+        "_carry_held", "_carry_size", "_evidence_counts", "_junk", "_junk_from", "_junk_turns", "_layer", "_layer_start", "_readers", "anomalies", "building",
         "carry", "certain_client", "certain_server", "certain_state", "done_tags", "events", "exchange", "facts_",
         "greeted", "hash_secret", "idling", "injecting", "last_client_line", "limits", "logins", "mailbox", "overflowed", "pending", "reader_client", "reader_server",
         "sides_seen", "starttls_pending", "state", "strange_words", "tally", "upgraded",
@@ -62,6 +62,7 @@ class ImapDialogue:
         self._evidence_counts: dict[str, int] = {}
         self._junk: tuple[bytearray, bytearray] | None = None
         self._junk_turns: list[tuple[int, int]] = []
+        self._junk_from = [0, 0]
         self.facts_ = ImapFacts(midstream=midstream)
         self.state = int(UNKNOWN_STATE if midstream else State.NOT_AUTHENTICATED)
         self.greeted = midstream
@@ -110,12 +111,10 @@ class ImapDialogue:
         reader = self._readers[side]
         if side == CLIENT and self.starttls_pending is not None and not reader.skip:
             return self._hold_for_upgrade(chunk)
-        if self._junk is not None:
-            self._keep_junk(side, chunk.data)
         stopped = reader.feed(chunk, self)
-        if stopped < 0:
-            return None
-        return self._stopped(chunk, stopped)
+        if self._junk is not None:
+            self._collect(chunk, stopped)
+        return None if stopped < 0 else self._stopped(chunk, stopped)
 
     def gap(self, gap: StreamGap) -> None:
         """Bytes of one side are missing: lines are recognised again by their form, within two lines."""
@@ -265,10 +264,11 @@ class ImapDialogue:
         if self._junk is not None:
             return
         self._junk = (bytearray(), bytearray())
-        self._keep_junk(side, line + b"\r\n")
+        self._keep(side, line + b"\r\n")
+        self._junk_from[side] = self._readers[side].line_end
         other = self._readers[1 - side]
-        if other.held_size:
-            self._keep_junk(1 - side, bytes(other.held[:FOREIGN_BYTES]))
+        self._keep(1 - side, bytes(other.held[:FOREIGN_BYTES]))
+        self._junk_from[1 - side] = other.offset
 
     def upgrade(self, layer: str, packet: int, time_ns: int) -> None:
         """The next byte of either side belongs to the new layer."""
@@ -278,15 +278,20 @@ class ImapDialogue:
 
     # ---------------------------------------------------------------- inside
 
-    def _keep_junk(self, side: int, data: bytes) -> None:
+    def _collect(self, chunk: StreamChunk, stopped: int) -> None:
+        """Keeps what a chunk holds of the foreign bytes."""
+        side = chunk.side
+        start = max(0, self._junk_from[side] - chunk.offset)
+        end = len(chunk.data) if stopped < 0 else stopped
+        self._keep(side, chunk.data[start : min(end, start + FOREIGN_BYTES)])
+
+    def _keep(self, side: int, data: bytes) -> None:
         assert self._junk is not None
-        kept = self._junk[side]
-        room = FOREIGN_BYTES - len(kept)
-        if room <= 0:
+        kept, turns = self._junk[side], self._junk_turns
+        taken = min(FOREIGN_BYTES - len(kept), len(data))
+        if taken <= 0:
             return
-        kept += data[:room]
-        turns = self._junk_turns
-        taken = min(room, len(data))
+        kept += data[:taken]
         if turns and turns[-1][0] == side:
             turns[-1] = (side, turns[-1][1] + taken)
         elif len(turns) < self.limits.sniff_turns:
@@ -334,9 +339,9 @@ class ImapDialogue:
         held, self._carry_held, self._carry_size = self._carry_held, [], 0
         self.injecting, self.starttls_pending = self.starttls_pending, None
         for chunk in held:
-            if self._junk is not None:
-                self._keep_junk(CLIENT, chunk.data)
             self._readers[CLIENT].feed(chunk, self)
+            if self._junk is not None:
+                self._collect(chunk, -1)
         self.injecting = None
 
     def _may_go_on(self) -> bool:

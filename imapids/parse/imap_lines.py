@@ -31,7 +31,7 @@ class LineReader:
     """The bytes of one side. `skip` is set by the listener when a line announced a literal."""
 
     __slots__ = ("capture", "cut", "frame_head", "framed", "frames", "held", "held_offset", "held_packet", "held_size", "held_time_ns",
-                 "layer", "limit", "lines", "lost", "offset", "on_line", "side", "skip",
+                 "layer", "limit", "line_end", "lines", "lost", "offset", "on_line", "side", "skip",
                  "stop", "wanted")
 
     def __init__(self, side: int, on_line: LineHandler, limit: int) -> None:
@@ -59,6 +59,8 @@ class LineReader:
         self.stop = False
         """Set by the listener: the rest of the bytes is not for lines."""
         self.lines = 0
+        self.line_end = 0
+        """Position after the line that is being told."""
         self.offset = 0
         """Position after the last byte read."""
 
@@ -80,6 +82,7 @@ class LineReader:
                 self._hold(data, position, size, chunk)
                 break
             self.lines += 1
+            self.line_end = base + end + 1
             if self.held_size:
                 self._join(data, position, end, listener)
             else:
@@ -118,6 +121,7 @@ class LineReader:
         """Tells the unfinished line as a cut one."""
         if self.held_size:
             line = bytes(self.held[: self.limit])
+            self.line_end = self.held_offset + self.held_size
             self.held, self.held_size = bytearray(), 0
             self.cut = True
             self.on_line(listener, line, self.held_packet, self.held_time_ns, self.held_offset)
