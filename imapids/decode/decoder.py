@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from imapids.config import DecodeLimits
-from imapids.decode import ip_tunnels, links, network, shims, udp_tunnels
+from imapids.decode import ip_tunnels, link_types, links, network, shims, udp_tunnels
 from imapids.decode.columns import Rows
 from imapids.decode.fragments import Reassembler
 from imapids.decode.paths import Paths
@@ -99,11 +99,7 @@ class Decoder:
         kinds = [int(first)] if np.all(batch.link_type == first) else np.unique(batch.link_type).tolist()
         for kind in kinds:
             rows = everything if len(kinds) == 1 else everything.select(batch.link_type == kind)
-            decode = links.LINK_TYPES.get(kind)
-            if decode is None:
-                work.skip(f"unknown-link-type:{kind}", rows)
-            else:
-                decode(work, rows)
+            link_types.by_link_type(work, rows, kind)
 
     def _count(self, packets: int, segments: int) -> None:
         self.account.packets += packets

@@ -1,12 +1,10 @@
-"""Link layers: from the first byte of a frame to its EtherType or IP header."""
+"""What an EtherType, an LLC or a PPP header says of the header that follows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from imapids.decode.columns import Rows, u8, u16, u24, u32
+from imapids.decode.columns import Rows, u8, u16, u24
 from imapids.decode.work import Header, Work
 from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8, Bool
@@ -74,6 +72,12 @@ def _strip_tags(work: Work, rows: Rows, types: I64) -> None:
     work.skip("too-many-tags", rows)
 
 
+def is_ip_type(types: I64) -> Bool:
+    """Which numbers are EtherTypes of IP."""
+    result: Bool = (types == link.ETHERTYPE_IPV4) | (types == link.ETHERTYPE_IPV6)
+    return result
+
+
 def looks_like_ethernet(data: U8, rows: Rows) -> Bool:
     """Whether an Ethernet frame with a known type may start here."""
     room = rows.end - rows.at >= 14
@@ -96,10 +100,11 @@ def decode_llc(work: Work, rows: Rows) -> None:
     work.push(Header.IP, rows.select(iso).moved(4))
     work.skip("llc", rows.select(~(snap | direct | iso)))
     if snap.any():
-        _decode_snap(work, rows.select(snap))
+        decode_snap(work, rows.select(snap))
 
 
-def _decode_snap(work: Work, rows: Rows) -> None:
+def decode_snap(work: Work, rows: Rows) -> None:
+    """SNAP behind an LLC header at `at`: an EtherType or a bridged Ethernet frame; eight bytes are there."""
     oui, types = u24(work.data, rows.at + 3), u16(work.data, rows.at + 6)
     ethertype = np.isin(oui, link.SNAP_ETHERTYPE_OUIS) & (types > link.LENGTH_MAX)
     bridged = (oui == link.SNAP_BRIDGED_OUI) & ((types == 1) | (types == 7))
@@ -133,220 +138,3 @@ def decode_ppp(work: Work, rows: Rows) -> None:
     control = rest & (protocols >= 0x4000)
     work.skip("ppp-control", rows.select(control))
     work.skip_each("ppp", protocols[rest & ~control], link.PPP_NAMES, rows.select(rest & ~control), "#06x")
-
-
-def _skip_bytes(length: int, header: Header) -> Callable[[Work, Rows], None]:
-    def decode(work: Work, rows: Rows) -> None:
-        work.push(header, work.need(rows, length).moved(length))
-
-    return decode
-
-
-def _typed(type_at: int, length: int) -> Callable[[Work, Rows], None]:
-    """A header of fixed length with an EtherType in it."""
-    def decode(work: Work, rows: Rows) -> None:
-        rows = work.need(rows, length)
-        by_ethertype(work, rows.moved(length), u16(work.data, rows.at + type_at))
-
-    return decode
-
-
-def _decode_null(work: Work, rows: Rows) -> None:
-    """BSD loopback: an address family in the byte order of the writer; IP tells its version itself."""
-    rows = work.need(rows, 4)
-    family = u32(work.data, rows.at)
-    family = np.where(family >= 1 << 16, family >> 24 | family >> 8 & 0xFF00, family)
-    internet = np.isin(family, (2, 10, 24, 28, 30))  # AF_INET, and AF_INET6 of Linux, NetBSD, FreeBSD, Darwin
-    typed = _NEXT[np.minimum(family, 65_535)] == Header.IP  # some writers put an EtherType there
-    work.push(Header.IP, rows.select(internet | typed).moved(4))
-    rest = ~(internet | typed)
-    work.skip_each("address-family", family[rest], {}, rows.select(rest))
-
-
-def _cooked(work: Work, rows: Rows, protocols: I64, hardware: I64, length: int) -> None:
-    """Linux cooked captures: an EtherType, or a small number for frames without one (ARPHRD_ in if_arp.h)."""
-    rows = rows.moved(length)
-    llc = protocols == link.SLL_802_2
-    wlan, radiotap = hardware == link.ARPHRD_WLAN, hardware == link.ARPHRD_RADIOTAP
-    typed = (protocols > link.LENGTH_MAX) & ~(wlan | radiotap) & (hardware != link.ARPHRD_NETLINK)
-    by_ethertype(work, rows.select(typed), protocols[typed])
-    work.push(Header.LLC, rows.select(llc))
-    work.push(Header.WLAN, rows.select(wlan & ~llc))
-    work.push(Header.RADIOTAP, rows.select(radiotap & ~llc))
-    rest = ~(typed | llc | wlan | radiotap)
-    work.skip_each("cooked-protocol", protocols[rest], {}, rows.select(rest))
-
-
-def _decode_sll(work: Work, rows: Rows) -> None:
-    rows = work.need(rows, 16)
-    _cooked(work, rows, u16(work.data, rows.at + 14), u16(work.data, rows.at + 2), 16)
-
-
-def _decode_sll2(work: Work, rows: Rows) -> None:
-    rows = work.need(rows, 20)
-    _cooked(work, rows, u16(work.data, rows.at), u16(work.data, rows.at + 8), 20)
-
-
-def _decode_ppp_hdlc(work: Work, rows: Rows) -> None:
-    """LINKTYPE_PPP_HDLC: PPP, or Cisco HDLC where the first byte is 0x0F or 0x8F (RFC 1547 section 4.3.1)."""
-    rows = work.need(rows, 4)
-    cisco = np.isin(u8(work.data, rows.at), (0x0F, 0x8F))
-    work.push(Header.PPP, rows.select(~cisco))
-    _decode_c_hdlc(work, rows.select(cisco))
-
-
-def _decode_c_hdlc(work: Work, rows: Rows) -> None:
-    """Cisco HDLC: address, control, EtherType; 0x8035 is its keep-alive there."""
-    rows = work.need(rows, 4)
-    by_ethertype(work, rows.moved(4), u16(work.data, rows.at + 2))
-
-
-def _decode_token_ring(work: Work, rows: Rows) -> None:
-    """IEEE 802.5: access and frame control, addresses, source routing where the source says so, then LLC."""
-    rows = work.need(rows, 14)
-    routed = u8(work.data, rows.at + 8) >= 0x80
-    route = work.need(rows.select(routed), 16)
-    work.push(Header.LLC, rows.select(~routed).moved(14))
-    route = route.moved(route.at + 14 + (u8(work.data, route.at + 14) & 0x1F))
-    work.push(Header.LLC, work.need(route, 0))
-
-
-def _decode_fddi(work: Work, rows: Rows) -> None:
-    """FDDI: frame control, two addresses, LLC in asynchronous frames (RFC 1188)."""
-    rows = work.need(rows, 13)
-    llc = u8(work.data, rows.at) & 0x50 == 0x50
-    work.push(Header.LLC, rows.select(llc).moved(13))
-    work.skip("fddi-management", rows.select(~llc))
-
-
-def _arcnet(addresses: int) -> Callable[[Work, Rows], None]:
-    def decode(work: Work, rows: Rows) -> None:
-        """ARCNET: protocol 212 with a split header, 240 without one (RFC 1201, RFC 1051)."""
-        rows = work.need(rows, addresses + 1)
-        protocol = u8(work.data, rows.at + addresses)
-        new, old = protocol == 212, protocol == 240
-        work.push(Header.IP, rows.select(old).moved(addresses + 1))
-        rest = ~(new | old)
-        work.skip_each("arcnet", protocol[rest], {213: "arp", 241: "arp", 214: "rarp"}, rows.select(rest))
-        rows = work.need(rows.select(new), addresses + 4)
-        whole = u8(work.data, rows.at + addresses + 1) == 0
-        work.skip("arcnet-fragment", rows.select(~whole))
-        work.push(Header.IP, rows.select(whole).moved(addresses + 4))
-
-    return decode
-
-
-def _decode_nflog(work: Work, rows: Rows) -> None:
-    """NFLOG: family, version, resource, then type-length-values in the writer's byte order (LINKTYPE_NFLOG)."""
-    rows = work.need(rows, 4)
-    rows = rows.moved(4)
-    for _ in range(32):
-        rows = work.need(rows, 4, "nflog-no-payload")
-        if not len(rows):
-            return
-        length, kind = u16(work.data, rows.at), u16(work.data, rows.at + 2)
-        little = kind >= 256  # attribute types are small numbers: this one is in the other byte order
-        length = np.where(little, length >> 8 | (length & 0xFF) << 8, length)
-        kind = np.where(little, kind >> 8, kind) & 0x7FFF
-        found = kind == link.NFLOG_PAYLOAD
-        work.push(Header.IP, rows.select(found).within(length[found]).moved(4))
-        good = length >= 4
-        work.skip("nflog-bad-length", rows.select(~found & ~good))
-        go_on = ~found & good
-        rows = rows.select(go_on).moved(rows.at[go_on] + (length[go_on] + 3 & ~3))
-    work.skip("nflog-no-payload", rows)
-
-
-def _decode_pflog(work: Work, rows: Rows) -> None:
-    """OpenBSD's packet filter log: the first byte is its length, padded to four."""
-    rows = work.need(rows, 1)
-    work.push(Header.IP, _jump(work, rows, u8(work.data, rows.at) + 3 & ~3, 4))
-
-
-def _decode_ppi(work: Work, rows: Rows) -> None:
-    """Per-Packet Information: length and link type of what follows, both little-endian."""
-    rows = work.need(rows, 8)
-    length = u8(work.data, rows.at + 2) | u8(work.data, rows.at + 3) << 8
-    kind = u8(work.data, rows.at + 4) | u8(work.data, rows.at + 5) << 8
-    followers = {link.WLAN: Header.WLAN, link.ETHERNET: Header.ETHERNET, link.RADIOTAP: Header.RADIOTAP}
-    for number, header in followers.items():
-        same = kind == number
-        work.push(header, _jump(work, rows.select(same), length[same], 8))
-    rest = ~np.isin(kind, list(followers))
-    work.skip_each("unknown-link-type", kind[rest], {}, rows.select(rest))
-
-
-def _jump(work: Work, rows: Rows, length: I64, least: int) -> Rows:
-    """Go on behind a header that tells its own length."""
-    good = length >= least
-    rows, length = work.keep(rows, good, "bad-link-header"), length[good]
-    whole = rows.end - rows.at >= length
-    return work.keep(rows, whole, "cut-header").moved(rows.at[whole] + length[whole])
-
-
-def _decode_prism(work: Work, rows: Rows) -> None:
-    """Prism and AVS headers before 802.11: AVS is big-endian with its length at 4, Prism tells its own at 4."""
-    rows = work.need(rows, 8)
-    avs = u32(work.data, rows.at) & 0xFFFF_F000 == 0x8021_1000
-    big = u32(work.data, rows.at + 4)
-    little = big >> 24 | big >> 8 & 0xFF00 | (big & 0xFF00) << 8 | (big & 0xFF) << 24
-    work.push(Header.WLAN, _jump(work, rows, np.where(avs | (big < little), big, little), 8))
-
-
-def _decode_juniper_ether(work: Work, rows: Rows) -> None:
-    """Juniper's header: magic 4D4743, flags (0x80: extensions follow, 0x02: no link layer), then Ethernet."""
-    rows = work.need(rows, 6)
-    good = u24(work.data, rows.at) == 0x4D4743
-    rows = work.keep(rows, good, "bad-link-header")
-    flags = u8(work.data, rows.at + 3)
-    length = np.where(flags & 0x80, u16(work.data, rows.at + 4) + 6, 4)
-    bare = flags & 0x02 != 0
-    work.push(Header.IP, _jump(work, rows.select(bare), length[bare] + 4, 4))
-    work.push(Header.ETHERNET, _jump(work, rows.select(~bare), length[~bare], 4))
-
-
-def _decode_ipfc(work: Work, rows: Rows) -> None:
-    """IP over Fibre Channel: two addresses of eight bytes, then LLC (RFC 4338)."""
-    work.push(Header.LLC, work.need(rows, 16).moved(16))
-
-
-def _pass(header: Header) -> Callable[[Work, Rows], None]:
-    def decode(work: Work, rows: Rows) -> None:
-        work.push(header, rows)
-
-    return decode
-
-
-LINK_TYPES: dict[int, Callable[[Work, Rows], None]] = {
-    link.NULL: _decode_null,
-    link.LOOP: _decode_null,
-    link.ETHERNET: _pass(Header.ETHERNET),
-    link.TOKEN_RING: _decode_token_ring,
-    link.ARCNET: _arcnet(2),
-    link.ARCNET_LINUX: _arcnet(4),
-    link.PPP: _pass(Header.PPP),
-    link.PPP_PPPD: _pass(Header.PPP),
-    link.PPP_WITH_DIRECTION: _skip_bytes(1, Header.PPP),
-    link.PPP_HDLC: _decode_ppp_hdlc,
-    link.PPP_ETHER: _pass(Header.PPPOE),
-    link.FDDI: _decode_fddi,
-    link.ATM_RFC1483: _pass(Header.LLC),
-    **dict.fromkeys(link.RAW_NUMBERS, _pass(Header.IP)),
-    link.C_HDLC: _decode_c_hdlc,
-    link.WLAN: _pass(Header.WLAN),
-    link.RADIOTAP: _pass(Header.RADIOTAP),
-    link.PRISM: _decode_prism,
-    link.WLAN_AVS: _decode_prism,
-    link.PPI: _decode_ppi,
-    link.ENC: _skip_bytes(12, Header.IP),
-    link.SLL: _decode_sll,
-    link.SLL2: _decode_sll2,
-    link.PFLOG: _decode_pflog,
-    link.IPFC: _decode_ipfc,
-    link.APPLE_1394: _typed(16, 18),
-    link.NFLOG: _decode_nflog,
-    link.IPOIB: _typed(40, 44),
-    link.MPACKET: _skip_bytes(8, Header.ETHERNET),
-    link.JUNIPER_ETHER: _decode_juniper_ether,
-}
-"""What to do with the frames of a LINKTYPE_ number; the others are counted as `unknown-link-type:N`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imapids.decode.columns import Rows, u8, u16, u24
+from imapids.decode.columns import Rows, u8, u16, u24, u32
 from imapids.decode.links import by_ethertype, looks_like_ethernet
 from imapids.decode.work import Header, Work
 from imapids.protocols import encapsulations as tun
@@ -26,6 +26,8 @@ for _port, _service in _SERVICES.items():
     _BY_PORT[_port] = _service
 TUNNEL_PORTS = _BY_PORT != 0
 """Ports for which `enter_udp_tunnel` wants to see a datagram, shape (65536,)."""
+_TEREDO_PREFIX = 0x2001_0000
+"""First 32 bits of the addresses of Teredo clients (RFC 4380 section 2.6)."""
 
 
 def enter_udp_tunnel(work: Work, rows: Rows, ports: I64) -> Bool:
@@ -38,6 +40,8 @@ def enter_udp_tunnel(work: Work, rows: Rows, ports: I64) -> Bool:
     other = _BY_PORT[ports >> 16]
     service = np.where((service == 0) & np.isin(other, _EITHER_PORT), other, service)
     entered = np.zeros(len(rows), np.bool_)
+    peers = np.flatnonzero(service == Header.UNKNOWN)
+    service[peers[_is_teredo_peer(work.data, rows.select(peers))]] = Header.TEREDO
     for number in np.flatnonzero(np.bincount(service)).tolist():
         if number == Header.UNKNOWN:
             continue
@@ -109,6 +113,14 @@ def _is_teredo(data: U8, rows: Rows) -> Bool:
     room, inner = _first(inner, 40)
     fits = u16(data, inner.at + 4) + 40 <= inner.wire - inner.at
     return _where(room, (u8(data, inner.at) >> 4 == 6) & fits)
+
+
+def _is_teredo_peer(data: U8, rows: Rows) -> Bool:
+    """IPv6 alone, from or to a Teredo address: peers talk on ports of their own (RFC 4380 section 5.2.9)."""
+    room, rows = _first(rows, 40)
+    alone = (u8(data, rows.at) >> 4 == 6) & (u16(data, rows.at + 4) + 40 == rows.wire - rows.at)
+    source, destination = u32(data, rows.at + 8), u32(data, rows.at + 24)
+    return _where(room, alone & ((source == _TEREDO_PREFIX) | (destination == _TEREDO_PREFIX)))
 
 
 def _is_l2tp(data: U8, rows: Rows) -> Bool:
