@@ -95,6 +95,8 @@ class DialogueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Pieces of evidence kept in one session record."""
     text_bytes: int = 200
     """Bytes of the wire shown in one field, before escaping."""
+    tls_handshake_bytes: int = 16_384
+    """Bytes of one hello or certificate that are gathered: hellos have up to 2 KiB, chains are read to the first."""
     anomalies: int = 25
     """Anomaly lines of one kind for each flow; the rest is counted in the session record."""
 

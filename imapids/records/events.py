@@ -170,6 +170,10 @@ class Tls(Body):
     notafter: str = ""
     client_alpns: list[str] = []
     server_alpns: list[str] = []
+    subjectaltname: list[str] = []
+    session_resumed: bool = False
+    from_proto: str = ""
+    """The protocol that handed the connection over (STARTTLS): imap."""
 
 
 class Anomaly(Body):
