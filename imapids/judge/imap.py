@@ -105,8 +105,7 @@ def _mimic(facts: SessionFacts, imap: ImapFacts, signs: list[Evidence]) -> Verdi
         shape, extra = finding.shape, list(finding.evidence)
     elif codes & {"opaque-response-text", "opaque-argument"}:
         shape = "base64-lines"
-    grammar_holds = not (imap.server_nonsense or imap.literal_lies or imap.server_pending or imap.compress_broken)
-    protocol = "imap" if grammar_holds and finding is None else finding.protocol if finding is not None else None
+    protocol = finding.protocol if finding is not None and finding.protocol else "imap"  # what it is, or plays
     return Verdict(verdict="mimic", confidence=confidence, protocol=protocol, shape=shape, evidence=signs + extra)
 
 
@@ -115,25 +114,23 @@ def _mimic(facts: SessionFacts, imap: ImapFacts, signs: list[Evidence]) -> Verdi
 
 def _after_starttls(facts: SessionFacts, imap: ImapFacts, tls: TlsFacts | None) -> Verdict | None:
     """After STARTTLS the handshake decides, and nothing behind it can be seen: at most medium."""
-    after = facts.after_starttls.finding if facts.after_starttls is not None else None
-    if tls is not None and tls.client_hello and (tls.server_hello or not tls.broken):
+    if tls is None:
+        return None
+    if tls.client_hello and tls.server_hello and not tls.fake:
         text = " ".join(part for part in (tls.version, tls.sni) if part)
-        known = Evidence("tls-after-starttls", "both", 0, 0, text)
-        complete = tls.server_hello and imap.greeting == "ok"
-        return Verdict(verdict="genuine", confidence="medium" if complete else "low", protocol="imap+starttls",
+        known = Evidence("tls-after-starttls", "both", tls.hello_packet, tls.hello_offset, text)
+        return Verdict(verdict="genuine", confidence="medium" if imap.greeting == "ok" else "low", protocol="imap+starttls",
                        evidence=_support(facts, imap, [known]))
-    if tls is not None and (tls.fake or tls.broken or (after is not None)) and not imap.gaps_client + imap.gaps_server:
-        if tls.alert and not tls.application_data:
-            return None  # the server refused a broken hello: the client's conduct
-        code = "fake-tls-after-starttls" if tls.valid_records and (tls.fake or tls.application_data) else "no-tls-after-starttls"
-        server_spoke = facts.seen_server > imap.bytes_server or tls.fake or tls.application_data
-        if not server_spoke and not tls.broken:
-            return None
-        return Verdict(verdict="mimic", confidence="high", protocol="imap" if code.startswith("fake") else None,
-                       shape=after.shape if after is not None else None,
-                       evidence=[*(tls.evidence or [Evidence(code, "both", 0, 0, "")]),
-                                 *(after.evidence if after is not None else [])])
-    return None
+    if not tls.broken or tls.gaps or imap.gaps_client or imap.gaps_server or facts.flow.sides_seen != "both":
+        return None
+    if facts.seen_server <= imap.bytes_server or (tls.alert_side == "server" and not tls.application_bytes_server):
+        return None  # a broken hello that the server refuses, or does not answer: the client's conduct
+    if tls.records_server and not tls.application_bytes_server and all(each.side != "server" for each in tls.evidence):
+        return None  # its part of a handshake is sound as far as it goes
+    finding = facts.after_starttls.finding if facts.after_starttls is not None else None
+    evidence = list(tls.evidence) or [Evidence("no-tls-after-starttls", "server", 0, 0, "")]
+    return Verdict(verdict="mimic", confidence="high", protocol="imap", shape=finding.shape if finding is not None else None,
+                   evidence=evidence + (list(finding.evidence) if finding is not None else []))
 
 
 # ---------------------------------------------------------------- genuine
@@ -150,13 +147,14 @@ def _genuine(facts: SessionFacts, imap: ImapFacts) -> Verdict | None:
         support.append(Evidence("imap-inside-deflate", "both", 0, 0, ""))
     if imap.sasl_layer:
         support.append(Evidence("sasl-layer", "both", 0, 0, f"{imap.sasl_frames} frames"))
-    answered = imap.answers_to_nonsense + imap.refusals + imap.prompts
+    answered = imap.answers_to_nonsense + imap.refusals + (0 if imap.auth_rounds else imap.prompts)
     if not imap.completed and answered:
         support.append(Evidence("answers-nonsense-correctly", "server", 0, 0, f"{answered} lines"))
     greeted = imap.greeting in ("ok", "preauth")
     protocol = protocol_name(imap, facts.tls)
     if greeted and not one_sided and (imap.completed or answered and facts.seen_client):
         sure = imap.completed_ok >= 2 and imap.completed_legal >= 2 and not gaps
+        sure = sure and imap.starttls != "accepted" and not imap.sasl_layer  # what came then cannot be seen
         confidence = "high" if sure else "medium" if imap.completed else "low"
         return Verdict(verdict="genuine", confidence=confidence, protocol=protocol, evidence=_support(facts, imap, support))
     if one_sided:

@@ -102,12 +102,12 @@ class ImapDialogue:
         facts = self.facts_
         if chunk.reading:
             return None  # another copy of bytes that were read already: the flow's anomalies tell of it
+        if self.upgraded is not None:
+            return chunk
         if side == SERVER:
             facts.bytes_server += len(chunk.data)
         else:
             facts.bytes_client += len(chunk.data)
-        if self.upgraded is not None:
-            return chunk
         reader = self._readers[side]
         if side == CLIENT and self.starttls_pending is not None and not reader.skip:
             return self._hold_for_upgrade(chunk)
@@ -143,7 +143,8 @@ class ImapDialogue:
 
     def end(self, end: StreamEnd) -> None:
         """No more bytes will come: unfinished lines are read as cut ones, commands without answer are told as such."""
-        if self._carry_held:
+        held = self._carry_held
+        if held and not (held[0].data[:1] == b"\x16" and not self.facts_.bytes_server):  # a hello after an unseen answer
             self._release_held()
         if self.upgraded is None:
             for reader in self._readers:
@@ -300,18 +301,21 @@ class ImapDialogue:
     def _stopped(self, chunk: StreamChunk, position: int) -> StreamChunk | None:
         """The reader stopped inside the chunk: an upgrade began, or the client must wait for one."""
         rest = chunk.tail(position) if position < len(chunk.data) else None
-        if self.upgraded is None:  # STARTTLS or COMPRESS was asked with more bytes behind it
+        if self.upgraded is None:  # STARTTLS or COMPRESS was asked: what stands behind it waits for the answer
             self._readers[chunk.side].stop = False
-            if rest is not None:
-                return self._hold_for_upgrade(rest)
-            return None
+            return None if rest is None else self._hold_for_upgrade(rest)
+        if rest is not None:
+            if chunk.side == SERVER:
+                self.facts_.bytes_server -= len(rest.data)
+            else:
+                self.facts_.bytes_client -= len(rest.data)
         return rest
 
     def _hold_for_upgrade(self, chunk: StreamChunk) -> StreamChunk | None:
         """Client bytes after STARTTLS or COMPRESS, before the answer: an early hello, or commands injected."""
         self._carry_held.append(chunk)
         self._carry_size += len(chunk.data)
-        if self.sides_seen == "client" and chunk.data[:1] == b"\x16" and self.starttls_pending is not None:
+        if self.sides_seen == "client" and len(self._carry_held) == 1 and chunk.data[:1] == b"\x16":
             self.answer_upgrade(True, chunk.packet, chunk.time_ns)  # the answer is not in the capture, the hello is
         elif self._carry_size >= FOREIGN_BYTES:
             self._release_held()
@@ -333,6 +337,7 @@ class ImapDialogue:
         self.starttls_pending = None
         if accepted:
             self.carry, self._carry_held = held, []
+            self.facts_.bytes_client -= sum(len(chunk.data) for chunk in held)
             self.upgrade(layer, packet, time_ns)
 
     def _release_held(self) -> None:
@@ -341,7 +346,8 @@ class ImapDialogue:
         for chunk in held:
             self._readers[CLIENT].feed(chunk, self)
             if self._junk is not None:
-                self._collect(chunk, -1)
+                kept = self._junk[CLIENT]
+                kept += chunk.data[: FOREIGN_BYTES - len(kept)]  # without a turn: they came earlier than they are read
         self.injecting = None
 
     def _may_go_on(self) -> bool:
