@@ -1,0 +1,164 @@
+"""Tables of indicators: CSV whose header stands in a comment or in the first line, and JSON lists of records.
+
+Column names differ from feed to feed, their meaning does not: one table of names serves them all.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from imapids.intel.indicators import FOREVER, IndicatorSet
+from imapids.intel.values import Value, address, certificate, classify, domain, endpoint, ja3, ja4, url, user
+from imapids.protocols.text import safe_str
+
+COLUMNS = 64
+"""Columns of a table that are looked at."""
+
+MEANINGS = {
+    "address": ("ip", "ip_address", "ipaddress", "dst_ip", "dest_ip", "dstip", "src_ip", "srcip", "ipv4", "ipv6",
+                "address", "network", "cidr", "netblock", "subnet", "ip_range"),
+    "port": ("port", "dst_port", "dest_port", "dstport"),
+    "domain": ("domain", "host", "hostname", "fqdn", "domain_name", "sni"),
+    "url": ("url",),
+    "value": ("ioc", "ioc_value", "indicator", "indicator_value", "value", "observable"),
+    "type": ("type", "ioc_type", "indicator_type"),
+    "ja3": ("ja3", "ja3_md5", "ja3_hash", "ja3_fingerprint"),
+    "ja4": ("ja4", "ja4_fingerprint"),
+    "certificate": ("sha1", "certificate", "cert_sha1", "sha1_fingerprint", "certificate_sha1", "fingerprint",
+                    "ssl_sha1", "cert_sha256", "certificate_sha256", "sha256_fingerprint"),
+    "user": ("user", "username", "user_name", "login", "account", "email"),
+    "name": ("malware_printable", "malware", "malware_family", "threat", "listingreason", "listing_reason", "name",
+             "signature", "family", "description", "tags", "comment", "reason"),
+    "from": ("valid_from",),
+    "until": ("valid_until", "valid_to", "expires", "expiration", "expiry"),
+}
+"""Column names by meaning. First-seen dates are no start of validity: a trojan is active before it is listed."""
+
+_MEANING = {column: meaning for meaning, columns in MEANINGS.items() for column in columns}
+_SINGLE = {"address": address, "domain": domain, "url": url, "ja3": ja3, "ja4": ja4, "certificate": certificate,
+           "user": user}
+_TYPES = {"ip": address, "ipv4": address, "ipv6": address, "ip-dst": address, "ip-src": address, "ip:port": classify,
+          "domain": domain, "hostname": domain, "fqdn": domain, "url": url, "ja3": ja3, "ja3_md5": ja3,
+          "ja3-fingerprint-md5": ja3, "ja4": ja4, "sha1_cert": certificate, "cert": certificate,
+          "x509-fingerprint-sha1": certificate, "x509-fingerprint-sha256": certificate, "user": user, "username": user,
+          "email": user, "email-src": user, "email-dst": user}
+_HASH_TYPE = re.compile(r"(md5|sha-?1|sha-?256|sha-?512|imphash|tlsh|ssdeep)(_hash)?")
+_MIXED = re.compile(r"[^a-z0-9]+")
+
+
+def parse_time(text: str) -> int | None:
+    """Nanoseconds since 1970 of an ISO 8601 time (UTC where it names no offset) or of seconds since 1970."""
+    text = text.strip()
+    try:
+        if text.isascii() and text.isdigit() and len(text) <= 11:
+            return int(text) * 10**9
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
+
+
+def validity(start: object, end: object) -> tuple[int, int] | None:
+    """(from, until) in nanoseconds; what is not given is without end; None where a date cannot be read."""
+    from_ns = parse_time(str(start)) if start not in (None, "") else -FOREVER
+    until_ns = parse_time(str(end)) if end not in (None, "") else FOREVER
+    return None if from_ns is None or until_ns is None else (from_ns, until_ns)
+
+
+def header_of(cells: Sequence[str]) -> dict[str, int] | None:
+    """Column by meaning, where the cells are a header: at least one value column and two cells that are known."""
+    found: dict[str, int] = {}
+    known = 0
+    for index, cell in enumerate(cells[:COLUMNS]):
+        plain = _MIXED.sub("_", cell.strip().strip("\"'").lower()).strip("_").removesuffix("_utc")
+        meaning = _MEANING.get(plain)
+        known += meaning is not None or plain.endswith(("date", "seen", "status", "time", "online"))
+        if meaning and meaning not in found:
+            found[meaning] = index
+    values = found.keys() & {"value", *_SINGLE}
+    return found if values and (known >= 2 or len(cells) == 1) else None
+
+
+def read_table(lines: Sequence[str], start: int, delimiter: str, columns: dict[str, int], into: IndicatorSet,
+               source: str, place: str) -> None:
+    """Indicators of the CSV lines from `start` on (0 is the file's first line)."""
+    body = (line if not line.startswith("#") else "\n" for line in lines[start:])
+    reader = csv.reader(_bounded(body), delimiter=delimiter)
+    for cells in _cells(reader, into, place):
+        if cells:
+            record = {meaning: cells[index].strip() for meaning, index in columns.items() if index < len(cells)}
+            read_record(record, into, source, f"{place}:{start + reader.line_num}")
+
+
+def read_records(records: Iterable[Any], into: IndicatorSet, source: str, place: str) -> None:
+    """Indicators of JSON objects whose keys are column names."""
+    for record in records:
+        if not isinstance(record, dict):
+            into.skip("not-a-record", f"{place}:1", str(record)[:100])
+            continue
+        keys = list(record)[:COLUMNS]
+        columns = header_of([str(key) for key in keys])
+        if columns is None:
+            into.skip("no-known-column", f"{place}:1", ", ".join(str(key)[:20] for key in keys[:5]))
+            continue
+        row = {meaning: str(record[keys[index]]) for meaning, index in columns.items()
+               if isinstance(record[keys[index]], (str, int)) and record[keys[index]] != ""}
+        read_record(row, into, source, f"{place}:1")
+
+
+def read_record(record: dict[str, str], into: IndicatorSet, source: str, place: str) -> None:
+    """The indicators of one row: column values by meaning."""
+    times = validity(record.get("from"), record.get("until"))
+    if times is None:
+        into.skip("bad-date", place, f"{record.get('from', '')} {record.get('until', '')}")
+        return
+    name = safe_str(record.get("name", ""), 120)
+    for value in _values(record):
+        if isinstance(value, Value):
+            into.add(value, source, name, *times)
+        else:
+            into.skip(value, place, next(iter(record.values()), ""))
+
+
+def _values(record: dict[str, str]) -> Iterator[Value | str]:
+    """What the cells of a row say: values, or reasons."""
+    if record.get("value"):
+        yield _typed(record["value"], record.get("type", "").strip().lower())
+    for meaning, read in _SINGLE.items():
+        text = record.get(meaning)
+        if not text:
+            continue
+        port = record.get("port", "")
+        yield endpoint(text, port) if meaning == "address" and port not in ("", "0") else read(text)
+
+
+def _typed(text: str, kind: str) -> Value | str:
+    read = _TYPES.get(kind)
+    if read is not None:
+        return read(text)
+    if kind and _HASH_TYPE.fullmatch(kind):
+        return "file-hash"
+    return classify(text)
+
+
+def _bounded(lines: Iterable[str]) -> Iterator[str]:
+    """Lines without NUL, which the csv module refuses, and not longer than a row may be."""
+    for line in lines:
+        yield line[:16_384].replace("\0", "")
+
+
+def _cells(reader: Iterator[list[str]], into: IndicatorSet, place: str) -> Iterator[list[str]]:
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            into.skip("bad-row", f"{place}:1")
