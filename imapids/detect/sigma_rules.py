@@ -214,6 +214,7 @@ def _info(document: Document, parsed: Any) -> RuleInfo:
         tactics=[tag.replace("_", "-") for tag in attack if tag.upper() not in techniques],
         references=[safe_str(str(item), 300) for item in parsed.references],
         falsepositives=[safe_str(str(item), 300) for item in parsed.falsepositives],
+        created=safe_str(str(parsed.date or ""), 10), modified=safe_str(str(parsed.modified or ""), 10),
     )
 
 
