@@ -73,6 +73,8 @@ def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
         evidence = [Evidence("tls-from-first-byte", "both", facts.first_packet_client, 0, text), *tls.evidence]
         if "imap" in tls.client_alpns or "imap" in tls.server_alpns:
             evidence.append(Evidence("tls-alpn-imap", "both", 0, 0, "imap"))
+        if facts.flow.midstream:  # what came before may have been STARTTLS
+            return Verdict(verdict="undecided", confidence="low", protocol="tls", reason="mid-stream", evidence=evidence)
         if not tls.server_hello and not facts.seen_server:
             return Verdict(verdict="undecided", confidence="low", reason="server-silent", evidence=evidence)
         return Verdict(verdict="not-imap", confidence="high" if tls.server_hello else "medium", protocol="tls",
@@ -81,6 +83,9 @@ def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
     evidence = list(tls.evidence) or [Evidence("tls-without-handshake", "both", 0, 0, "")]
     if not facts.seen_server:
         return Verdict(verdict="undecided", confidence="low", reason="server-silent", evidence=evidence)
+    if facts.flow.midstream and not tls.fake:
+        return Verdict(verdict="undecided", confidence="low", protocol="tls", reason="mid-stream", evidence=[
+            Evidence("mid-stream", "both", 0, 0, ""), *tls.evidence])
     shape = finding.shape if finding is not None and finding.shape else "fake-tls" if tls.fake else None
     protocol = None if tls.fake else finding.protocol if finding is not None else None
     return Verdict(verdict="not-imap", confidence="medium", protocol=protocol, shape=shape, evidence=evidence)
