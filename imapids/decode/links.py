@@ -79,11 +79,14 @@ def is_ip_type(types: I64) -> Bool:
 
 
 def looks_like_ethernet(data: U8, rows: Rows) -> Bool:
-    """Whether an Ethernet frame with a known type may start here."""
-    room = rows.end - rows.at >= 14
-    types = u16(data, np.where(room, rows.at + 12, 0)) if len(data) > 1 else np.zeros(len(rows), np.int64)
-    names = np.isin(types, (0x0806, 0x88CC, 0x8863, 0x888E))
-    known: Bool = room & ((_NEXT[types] != Header.UNKNOWN) | (_TAG[types] != 0) | names)
+    """Whether an Ethernet frame with a known type, or with a length and known LLC addresses, may start here."""
+    room = np.flatnonzero(rows.end - rows.at >= 16)
+    types = u16(data, rows.at[room] + 12)
+    saps = u16(data, rows.at[room] + 14)
+    typed = (_NEXT[types] != Header.UNKNOWN) | (_TAG[types] != 0) | np.isin(types, list(link.ETHERTYPE_NAMES))
+    sized = types <= link.LENGTH_MAX
+    known = np.zeros(len(rows), np.bool_)
+    known[room] = np.where(sized, np.isin(saps, link.SAPS) & (types <= rows.wire[room] - rows.at[room] - 14), typed)
     return known
 
 

@@ -39,7 +39,11 @@ def _below_labels(work: Work, rows: Rows) -> None:
     rows, first = rows.select(~channel), first[~channel]
     worded = (first >> 4 == 0) & (rows.end - rows.at >= 4)
     behind = rows.select(worded)
-    worded[worded] = looks_like_ethernet(work.data, behind.moved(4)) | ~looks_like_ethernet(work.data, behind)
+    # RFC 4385 section 3: flags and length are zero in a long frame. A MAC address may look like that too, so a known
+    # type at either place decides first.
+    zero = (u16(work.data, behind.at) & 0xFFC0) == 0
+    shifted, straight = looks_like_ethernet(work.data, behind.moved(4)), looks_like_ethernet(work.data, behind)
+    worded[worded] = np.where(shifted == straight, zero, shifted)
     frames = rows.moved(rows.at + np.where(worded, 4, 0))
     work.push(Header.ETHERNET, frames.moved(0, work.paths.tunnel(frames, "pseudowire")))
 

@@ -52,6 +52,8 @@ ETHERTYPE_NAMES = {
 SAP_SNAP = 0xAAAA
 SAP_IP = 0x0606
 SAP_ISO = 0xFEFE
+SAPS = (SAP_SNAP, SAP_IP, SAP_ISO, 0x4242, 0xE0E0, 0xF0F0, 0xFFFF)
+"""Pairs of service access points in use: SNAP, IP, ISO, spanning tree, IPX, NetBIOS, Novell's raw frames."""
 NLPID_IPV4, NLPID_IPV6, NLPID_SNAP = 0xCC, 0x8E, 0x80
 SNAP_ETHERTYPE_OUIS = (0x000000, 0x0000F8)
 """RFC 1042 and IEEE 802.1H: an EtherType follows the OUI."""
