@@ -51,6 +51,7 @@ class RawStream:
         self.fault = self.fault_reason = ""
         self.raw = self
         status = os.fstat(descriptor)
+        self.identity = (status.st_dev, status.st_ino)
         self.is_file = stat.S_ISREG(status.st_mode)
         self.size = status.st_size if self.is_file else None
         self.position = 0

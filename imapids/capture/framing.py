@@ -128,8 +128,8 @@ class RecordFraming:
             length = least + unpack(memory, at + captured_at)[0] if simple else length_at(at)
             if not least <= length <= most or at + length > self.stop:
                 return found, at, True
-            if length == least and not any(memory[at : at + 16]):
-                return found, at, True  # zeros: a preallocated or lost part of the file, no packet
+            if length == least and formats.is_no_record(bytes(memory[at : at + 16])):
+                return found, at, True
             found.append(at)
             at += length
         return found, at, at < until and at + least > self.stop

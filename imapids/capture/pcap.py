@@ -9,6 +9,8 @@ from imapids.capture.recordreader import ROOM_BYTES, SECONDS_A_DAY, Fault, Recor
 from imapids.protocols import capture_formats as formats
 from imapids.records.packets import I64, PacketBatch
 
+NO_RECORD = np.array([0, *formats.PCAP_MAGIC_WORDS], np.uint32)
+"""What stands in place of the seconds where no record starts."""
 PACE_RECORDS = 64
 """Records at the front of a window that tell how fast its time passes."""
 
@@ -29,16 +31,20 @@ class PcapReader(RecordReader):
             if not self.feed.stopped:
                 self.ledger.refuse("unreadable" if cut else "unsupported", header)
             return False
+        self.ledger.source.interfaces.append("")
+        self._start(header)
+        return True
+
+    def _start(self, header: formats.FileHeader) -> None:
+        """Read records as this file header says."""
         self.header = header
         self.window.start += header.header_bytes
         announced = header.snaplen or formats.SNAPLEN_CEILING
         limit = min(self.limits.packet_bytes, max(announced, formats.SNAPLEN_CEILING))
         self.framing = RecordFraming(header.layout, limit, self.limits.packet_bytes + ROOM_BYTES)
-        self.ledger.source.interfaces.append("")
         if header.fcs_bytes:
             self.ledger.note("frame-check-sequence")
         self._snaplen = header.snaplen
-        return True
 
     def prepare(self) -> None:
         """Tell the framing where in time records may be expected."""
@@ -58,16 +64,16 @@ class PcapReader(RecordReader):
         return (account.last_ns - account.first_ns) // 10**9
 
     def batch(self, offsets: I64) -> tuple[PacketBatch | None, int]:
-        """The packets of these records as columns; a header that is all zeros ends them."""
+        """The packets of these records as columns; zeros or a file header in place of a record end them."""
         layout = self.framing.layout
         words = self.framing.headers(offsets)
         captured = words[:, layout.captured // 4].astype(np.int64)
         original = words[:, layout.original // 4].astype(np.int64)
         if not original.all():
-            empty = np.flatnonzero(~words[:, :4].any(axis=1))
-            if len(empty):
-                good = int(empty[0])
-                return (self.batch(offsets[:good])[0] if good else None), good
+            for index in np.flatnonzero((original == 0) & (captured == 0) & np.isin(words[:, 0], NO_RECORD)).tolist():
+                at = int(offsets[index])
+                if formats.is_no_record(self.window.buffer[at : at + 16].tobytes()):
+                    return (self.batch(offsets[:index])[0] if index else None), index
         if layout.swapped == "maybe":
             captured, original = np.minimum(captured, original), np.maximum(captured, original)
         if layout.record_bytes is not None:
@@ -98,13 +104,19 @@ class PcapReader(RecordReader):
         return np.minimum(captured, room)
 
     def enter(self, at: int) -> bool:
-        """Nothing but records follows the file header."""
+        """Nothing but records follows the file header, unless somebody joined files."""
         framing = self.framing
-        if at + framing.header_bytes > framing.stop:
+        if at + formats.PCAP_HEADER_BYTES > framing.stop:
             return False
+        head = self.window.head(formats.PCAP_HEADER_BYTES)
+        if formats.is_no_record(head[:16]):
+            header = formats.parse_pcap_header(head) if any(head[:4]) else ""
+            if isinstance(header, str):
+                raise Fault("foreign-bytes", header or "zeros where a record must start")
+            self.ledger.note("joined-file")
+            self._start(header)
+            return True
         length = framing.length_at(at)
-        if not any(self.window.head(16)):
-            raise Fault("foreign-bytes", "zeros where a record must start")
         if not framing.header_bytes <= length <= framing.header_bytes + framing.limit:
             raise Fault("bad-record", f"a record announces {length} bytes")
         return False

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import glob
+import stat
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from imapids.capture.bytestreams import ByteStream, InflatedStream, RawStream
+from imapids.capture.bytestreams import RawStream
 from imapids.capture.follow import POLL_SECONDS, Follower
 from imapids.capture.inputs import Input, expand
 from imapids.capture.ledger import Ledger
-from imapids.capture.pcap import PcapReader
-from imapids.capture.pcapng import SECTION_BYTES_MAX, PcapngReader
-from imapids.capture.recordreader import ROOM_BYTES, Feed, RecordReader
+from imapids.capture.opening import first_packet_time, reader_for, window_for
+from imapids.capture.recordreader import RecordReader
 from imapids.capture.window import Window
 from imapids.config import CaptureLimits
 from imapids.errors import InputError, UnsupportedInput
-from imapids.protocols import capture_formats as formats
 from imapids.records.packets import CaptureSource, PacketBatch, SourceAccount
-
-PEEK_BYTES = 64 << 10
-"""Bytes read of a file to learn the time of its first packet."""
 
 
 class CaptureReader:
@@ -69,7 +65,7 @@ class CaptureReader:
             status = item.status()
             if status is None and not item.is_standard_input:
                 continue
-            if status is None or not _is_regular(status.st_mode):
+            if status is None or not stat.S_ISREG(status.st_mode):
                 return None
             total += status.st_size
         return total
@@ -103,35 +99,48 @@ class CaptureReader:
         while waiting:
             item = waiting.pop(0)
             last = not waiting
-            replaced = yield from self._read_one(item, self._follow and last)
+            if self._follow and last:
+                yield from self._follow_one(item)
+                waiting = [] if self._stopped() else self._newcomers()
+            else:
+                yield from self._read_one(item)
             if self._stopped():
                 break
-            if self._follow and last:
-                waiting = [item] if replaced else []
-                waiting += self._newcomers()
         self._account_for_empty_folders()
         self._raise_if_nothing_was_read()
 
-    def _read_one(self, item: Input, follow: bool) -> Generator[PacketBatch, None, bool]:
-        """All batches of one input. The generator's value: whether the path holds another file now."""
-        source = CaptureSource(item.path if not item.is_standard_input else "-", len(self.accounts))
-        ledger = Ledger(source)
-        follower: Follower | None = None
+    def _follow_one(self, item: Input) -> Iterator[PacketBatch]:
+        """All batches of what stands at one path, file after file."""
+        follower = Follower(item, self._seen, self._stop, lambda: bool(self._newcomers()))
+        descriptor: int | None = None
+        try:
+            while True:
+                yield from self._read_one(item, follower, descriptor)
+                descriptor = None if self._stopped() else follower.next_file()
+                if descriptor is None:
+                    return
+        finally:
+            follower.close()
+
+    def _read_one(
+        self, item: Input, follower: Follower | None = None, descriptor: int | None = None
+    ) -> Iterator[PacketBatch]:
+        """All batches of one file, opened here or before."""
+        ledger = Ledger(CaptureSource(item.path, len(self.accounts)))
         reader: RecordReader | None = None
         try:
-            raw = self._raw = RawStream(item.open(), self._stop)
+            raw = self._raw = RawStream(item.open() if descriptor is None else descriptor, self._stop)
         except OSError as error:
             ledger.refuse("unreadable", error.strerror or "cannot be opened")
             self.accounts.append(ledger.account)
-            return False
+            return
         try:
-            if raw.is_file:
-                self._remember(item)
-            if follow:
-                follower = Follower(item, raw, self._stop, lambda: bool(self._newcomers()))
-            reader = self._reader_for(raw, ledger, self._limits, follower)
+            self._seen.add(raw.identity)
+            if follower is not None:
+                follower.attach(raw)
+            reader = reader_for(raw, ledger, self._limits, self._window_for(), follower, self._stop)
             if reader is None and item.folder and ledger.account.status == "unreadable":
-                return False  # no capture: a folder may hold other files
+                return  # no capture: a folder may hold other files
             self._folders_with_captures.add(item.folder)
             self.accounts.append(ledger.account)
             if reader is not None:
@@ -139,43 +148,10 @@ class CaptureReader:
         finally:
             ledger.close(reader.window.position if reader is not None else 0)
             self._close_raw()
-        return follower is not None and follower.replaced
-
-    def _reader_for(
-        self, raw: RawStream, ledger: Ledger, limits: CaptureLimits, follower: Follower | None = None
-    ) -> RecordReader | None:
-        """The reader that the first bytes ask for; None (and a reason in the ledger) when there is none."""
-        wait = follower.wait if follower is not None else None
-        head = raw.peek(formats.MAGIC_BYTES)
-        while len(head) < formats.MAGIC_BYTES and wait is not None and wait():
-            head = raw.peek(formats.MAGIC_BYTES)
-        container = formats.container_of(head)
-        stream: ByteStream = raw
-        if container:
-            try:
-                stream = InflatedStream(raw, container, limits.inflate_ratio, limits.batch_bytes)
-            except UnsupportedInput as error:
-                ledger.refuse("unsupported", str(error))
-                return None
-        feed = Feed(self._window_for(), stream, wait, self._stop)
-        feed.want(formats.MAGIC_BYTES)
-        head = feed.window.head(formats.MAGIC_BYTES)
-        kind = formats.kind_of(head)
-        ledger.source.format = ".".join(filter(None, (kind, container)))
-        if kind:
-            return (PcapngReader if kind == "pcapng" else PcapReader)(feed, ledger, limits)
-        named = formats.unsupported_name(head)
-        if named:
-            ledger.refuse("unsupported", f"a {named} file is not read: convert it to pcapng first")
-        elif not head and not feed.stopped:
-            ledger.refuse("unreadable", stream.fault or ("the file is empty" if not container else "no data inside"))
-        elif not feed.stopped:
-            ledger.refuse("unreadable", stream.fault or "this is not a capture file")
-        return None
 
     def _window_for(self) -> Window:
         if self._window is None:
-            self._window = Window(self._limits.batch_bytes, _ceiling(self._limits))
+            self._window = window_for(self._limits)
         self._window.reset()
         return self._window
 
@@ -211,11 +187,6 @@ class CaptureReader:
 
     # ---- order and newcomers -----------------------------------------------------------------------------------------
 
-    def _remember(self, item: Input) -> None:
-        status = item.status()
-        if status is not None:
-            self._seen.add((status.st_dev, status.st_ino))
-
     def _newcomers(self) -> list[Input]:
         """Files of followed folders and globs that were not read yet, in time order; empty ones are not there yet."""
         fresh = []
@@ -229,38 +200,9 @@ class CaptureReader:
         """Regular files by their first packet; then those without one, pipes and the unreadable, in the order given."""
         if len(items) < 2:
             return items
-        early = [(self._first_time(item), index) for index, item in enumerate(items)]
-        order = sorted(range(len(items)), key=lambda i: (early[i][0] is None, early[i][0] or 0, i))
+        early = [first_packet_time(item) for item in items]
+        order = sorted(range(len(items)), key=lambda i: (early[i] is None, early[i] or 0, i))
         return [items[i] for i in order]
-
-    def _first_time(self, item: Input) -> int | None:
-        """Time of the first packet, from the first PEEK_BYTES of a regular file."""
-        status = item.status()
-        if status is None or not _is_regular(status.st_mode):
-            return None
-        limits = CaptureLimits(batch_bytes=PEEK_BYTES, packet_bytes=PEEK_BYTES * 8, resync_bytes=PEEK_BYTES)
-        window, self._window = self._window, Window(PEEK_BYTES, _ceiling(limits))
-        try:
-            raw = RawStream(item.open())
-        except OSError:
-            self._window = window
-            return None
-        try:
-            reader = self._reader_for(raw, Ledger(CaptureSource(item.path, 0)), limits)
-            batch = next(reader.batches(), None) if reader is not None else None
-            return int(batch.time_ns[0]) if batch is not None else None
-        finally:
-            raw.close()
-            self._window = window
-
-
-def _ceiling(limits: CaptureLimits) -> int:
-    """Most bytes of a window: the longest packet or section header, and its surroundings."""
-    return max(limits.packet_bytes, SECTION_BYTES_MAX) + 2 * ROOM_BYTES
-
-
-def _is_regular(mode: int) -> bool:
-    return mode & 0o170000 == 0o100000
 
 
 def open_captures(

@@ -21,7 +21,7 @@ CONTAINERS = {
 """Magic of the compressed containers that are read; the word is the suffix of `CaptureSource.format`."""
 
 SKIPPABLE_FRAME = bytes(range(0x50, 0x60)), b"\x2a\x4d\x18"
-"""First byte and the three after it of a skippable frame, which may stand before a zstd or lz4 frame (RFC 8878 3.1.2)."""
+"""First byte, and the next three, of a skippable frame, which may stand before a zstd or lz4 frame (RFC 8878 3.1.2)."""
 
 KNOWN_UNSUPPORTED = {
     b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7-Zip",
@@ -110,6 +110,11 @@ PCAP_MAGICS = {
 }
 """Byte order, nanoseconds of a time unit and bytes of a record header, by magic."""
 
+PCAP_MAGIC_WORDS = frozenset(
+    struct.unpack(order + "I", magic)[0] for order in "<>" for magic in PCAP_MAGICS
+)
+"""The magics as a reader of either byte order sees them in place of a record's seconds."""
+
 SNAPLEN_CEILING = 262_144
 """libpcap's MAXIMUM_SNAPLEN: what a record may hold when the header announces less, or nothing."""
 
@@ -129,6 +134,11 @@ def parse_pcap_header(head: bytes) -> FileHeader | str:
     fcs = (network >> 28) * 2 if network & 0x0400_0000 else 0
     layout = RecordLayout(order, record_header, 0, 4, first, second, fraction_ns, swapped=swapped)
     return FileHeader(layout, network & 0xFFFF, snaplen, PCAP_HEADER_BYTES, fcs)
+
+
+def is_no_record(head: bytes) -> bool:
+    """Whether these 16 bytes, where a record must start, are zeros (a lost part) or the header of a joined file."""
+    return not any(head) or (head[:4] in PCAP_MAGICS and not any(head[8:16]))
 
 
 SNOOP_MAGIC = b"snoop\x00\x00\x00"
@@ -214,7 +224,7 @@ def parse_options(body: bytes, order: str) -> tuple[dict[int, bytes], bool]:
 
 @dataclass(frozen=True, slots=True)
 class TimeUnit:
-    """How ticks become nanoseconds: whole seconds are ticks // a_second, and the rest r is r // before * times // after."""
+    """How ticks become nanoseconds: seconds are ticks // a_second, the rest r gives r // before * times // after."""
 
     a_second: int
     before: int

@@ -1,0 +1,167 @@
+"""The lockstep walk gives what a serial walk gives, whatever the records look like."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.captures import START_S, Packet, enhanced, interface, pcap, pcap_header, pcap_record, read, section, simple
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imapids.capture import framing, lanes
+from imapids.protocols.capture_formats import RecordLayout
+
+LAYOUT = RecordLayout("<", 16, 0, 4, 8, 12, 1000)
+
+
+def walk_serially(data: bytes, start: int, limit: int) -> list[int]:
+    """The oracle: whole pcap records from `start`, one after the other."""
+    found, at = [], start
+    while at + 16 <= len(data):
+        captured = struct.unpack_from("<I", data, at + 8)[0]
+        if captured > limit or at + 16 + captured > len(data):
+            break
+        found.append(at)
+        at += 16 + captured
+    return found
+
+
+def find(data: bytes, start: int, limit: int = 262_144) -> tuple[lanes.Chain, framing.RecordFraming]:
+    buffer = np.frombuffer(data + b"\0" * 65_536, np.uint8).copy()
+    walker = framing.RecordFraming(LAYOUT, limit, 1 << 24)
+    walker.reference = START_S
+    walker.bind(buffer, len(data))
+    return lanes.RecordFinder(1 << 20).find(walker, start), walker
+
+
+@pytest.fixture
+def few_records_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes from the start: small data would be walked serially."""
+    monkeypatch.setattr(lanes, "PREFIX_RECORDS", 2)
+    monkeypatch.setattr(lanes, "SERIAL_RECORDS", 4)
+    monkeypatch.setattr(lanes, "SPAN_MIN_BYTES", 64)
+
+
+def record(size: int, seconds: int, filling: bytes) -> bytes:
+    data = (filling * (size // max(1, len(filling)) + 1))[:size]
+    return pcap_record(Packet(data, seconds * 10**9, max(size, 1)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 700), min_size=1, max_size=400),
+    filling=st.sampled_from([
+        b"\0", b"\xff\x01", b"text in lines\r\n", pcap_record(Packet(b"inner", START_S * 10**9)),
+        struct.pack("<IIII", START_S, 5, 20, 20) + b"x" * 20,
+    ]),
+    cut=st.integers(0, 40), damaged=st.none() | st.integers(0, 399), seed=st.integers(0, 99),
+)
+def test_lanes_agree_with_a_serial_walk(
+    sizes: list[int], filling: bytes, cut: int, damaged: int | None, seed: int
+) -> None:
+    patch = pytest.MonkeyPatch()
+    with patch.context() as small:
+        small.setattr(lanes, "PREFIX_RECORDS", 2)
+        small.setattr(lanes, "SERIAL_RECORDS", 4)
+        small.setattr(lanes, "SPAN_MIN_BYTES", 64)
+        rng = random.Random(seed)
+        records = [record(size, START_S + rng.randrange(100), filling) for size in sizes]
+        if damaged is not None and damaged < len(records):
+            spoilt = records[damaged]
+            records[damaged] = spoilt[:8] + b"\xff\xff\xff\xff" + spoilt[12:]
+        data = b"junk" + b"".join(records)
+        data = data[: len(data) - cut]
+        chain, _ = find(data, 4)
+        assert chain.offsets.tolist() == walk_serially(data, 4, 262_144)
+
+
+@pytest.mark.parametrize(("step_s", "count"), [
+    pytest.param(60, 40_000, id="a month of one packet a minute"),
+    pytest.param(86_400 * 30, 400, id="decades of one packet a month"),
+    pytest.param(0, 40_000, id="one moment"),
+    pytest.param(-10, 40_000, id="time runs backwards"),
+])
+def test_captures_of_any_pace(tmp_path: Path, step_s: int, count: int) -> None:
+    path = tmp_path / "long.pcap"
+    path.write_bytes(pcap_header() + b"".join(
+        pcap_record(Packet(bytes(i % 90), (START_S + i * step_s) * 10**9, 100)) for i in range(count)))
+    result = read(path)
+    assert result.times == [(START_S + i * step_s) * 10**9 for i in range(count)]
+    assert [len(d) for d in result.data] == [i % 90 for i in range(count)]
+
+
+@pytest.mark.parametrize("same_time", [pytest.param(True, id="recorded at the same time"),
+                                       pytest.param(False, id="recorded a year before")])
+def test_a_capture_carried_inside_packets(tmp_path: Path, same_time: bool) -> None:
+    shift = 0 if same_time else 86_400 * 365
+    inner = pcap(Packet(bytes([i % 256]) * 70, (START_S - shift + i // 100) * 10**9) for i in range(60_000))
+    pieces = [inner[at : at + 1_448] for at in range(0, len(inner), 1_448)]
+    outer = [Packet(b"\x02" * 54 + piece, (START_S + i // 100) * 10**9) for i, piece in enumerate(pieces)]
+    path = tmp_path / "nested.pcap"
+    path.write_bytes(pcap(outer))
+    result = read(path)
+    assert result.data == [p.data for p in outer]
+    assert result.account.status == "ok"
+
+
+def test_blocks_of_many_kinds_and_sections(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    expected: list[bytes] = []
+    out = io.BytesIO()
+    for number in range(40):
+        order = "<>"[number % 2]
+        out.write(section(order) + interface(order))
+        for _ in range(rng.choice((0, 1, 3_000))):
+            data = rng.randbytes(rng.randrange(120))
+            expected.append(data)
+            packet = Packet(data, START_S * 10**9)
+            out.write(simple(packet, order) if rng.random() < 0.1 else enhanced(packet, order))
+    path = tmp_path / "a.pcapng"
+    path.write_bytes(out.getvalue())
+    result = read(path)
+    assert result.data == expected
+    assert result.numbers == list(range(1, len(expected) + 1))
+    assert result.account.status == "ok"
+
+
+@pytest.mark.parametrize("size", [pytest.param(60_000, id="frames longer than a lane"),
+                                  pytest.param(0, id="empty packets")])
+def test_records_of_extreme_size(tmp_path: Path, size: int) -> None:
+    count = 300 if size else 30_000
+    path = tmp_path / "a.pcap"
+    path.write_bytes(pcap(Packet(bytes([i % 256]) * size, original=size + 1) for i in range(count)))
+    result = read(path)
+    assert [len(d) for d in result.data] == [size] * count
+    assert result.numbers[-1] == count
+
+
+def test_damage_costs_in_proportion_to_the_data(few_records_are_enough: None) -> None:
+    """Lanes behind damage are lost work: the finder must try shorter spans, and recover."""
+    finder = lanes.RecordFinder(1 << 20)
+    good = b"".join(record(100, START_S, b"ab") for _ in range(300))
+    spoilt = (good + b"D" * 16) * 30
+    buffer = np.frombuffer(spoilt + b"\0" * 65_536, np.uint8).copy()
+    walker = framing.RecordFraming(LAYOUT, 262_144, 1 << 24)
+    walker.bind(buffer, len(spoilt))
+    looked_at = 0
+    plain = walker.step
+
+    def counting(at: np.ndarray[tuple[int], np.dtype[np.int64]]) -> object:
+        nonlocal looked_at
+        looked_at += len(at)
+        return plain(at)
+
+    walker.step = counting  # type: ignore[method-assign,assignment]
+    at = found = 0
+    while at < len(spoilt):
+        chain = finder.find(walker, at)
+        found += len(chain.offsets)
+        assert chain.stuck or chain.end == len(spoilt)
+        at = chain.end + 16
+    assert found == 9_000
+    assert looked_at < 6 * 9_000
