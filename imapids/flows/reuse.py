@@ -42,10 +42,12 @@ class ReuseSplitter:
         self.columns = columns
         self.shortest_ns = min(limits.tcp_closed_ns, limits.tcp_half_open_ns, limits.tcp_idle_ns, limits.udp_idle_ns)
 
-    def cuts(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, touched: I32, local: U16) -> list[Cut]:
+    def cuts(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, alive: I64, touched: I32,
+             local: U16) -> list[Cut]:
         """Cuts of a batch, those of one row in order.
 
         Args:
+            clock: the table's clock at each segment; `alive`: until when the segment keeps its flow alive, at least.
             rows: row of each segment; `touched`: those rows, ascending; `local`: index into `touched`.
         """
         suspects = self._suspects(batch, rows, end, clock, touched, local)
@@ -58,7 +60,7 @@ class ReuseSplitter:
         at = at[np.argsort(local[at], kind="stable")]
         bounds = np.flatnonzero(np.diff(local[at], prepend=-1, append=1 << 17))
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._replay(batch, rows, end, clock, at[start:stop], found)
+            self._replay(batch, rows, end, clock, alive, at[start:stop], found)
         return found
 
     def _suspects(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, touched: I32, local: U16) -> I64:
@@ -86,7 +88,8 @@ class ReuseSplitter:
             doubtful[local[syn[batch.seq[syn] != known]]] = True
         return np.flatnonzero(doubtful)
 
-    def _replay(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, mine: I64, found: list[Cut]) -> None:
+    def _replay(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, alive_until: I64, mine: I64,
+                found: list[Cut]) -> None:
         """Walks the segments of one row as if they came alone, and notes where a new conversation begins."""
         columns = self.columns
         row = int(rows[mine[0]])
@@ -98,9 +101,9 @@ class ReuseSplitter:
         isn = [int(columns.isn[row, 0]), int(columns.isn[row, 1])]
         last = int(columns.last_clock[row])
         current = row
-        steps = zip(mine.tolist(), end[mine].tolist(), clock[mine].tolist(), batch.flags[mine].tolist(),
+        steps = zip(end[mine].tolist(), clock[mine].tolist(), alive_until[mine].tolist(), batch.flags[mine].tolist(),
                     batch.seq[mine].tolist(), batch.length[mine].tolist(), strict=True)
-        for number, (_, side, now, bits, seq, length) in enumerate(steps):
+        for number, (side, now, until, bits, seq, length) in enumerate(steps):
             reason = ""
             if not alive:
                 reason = "over"
@@ -122,7 +125,7 @@ class ReuseSplitter:
             flags[side] |= bits
             packets[side] += 1
             spoke |= length > 0
-            last = now
+            last = until
 
     def _deadline(self, last: int, flags: list[int], packets: list[int], spoke: bool, tcp: bool) -> int:
         """The scalar twin of `deadlines`."""

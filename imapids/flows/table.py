@@ -17,9 +17,13 @@ from imapids.flows.index import FlowIndex, Keys, canonical_keys
 from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import Direction, FlowNamer
 from imapids.flows.reuse import TICK_NS, Cut, ReuseSplitter, deadlines
+from imapids.protocols.imap_opening import who_speaks
 from imapids.records.packets import I32, I64, U8, U16, Bool
 from imapids.records.segments import ACK, FIN, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
-from imapids.records.streams import Flow, FlowAccount, FlowUpdate, StreamEnd
+from imapids.records.streams import CLIENT, Flow, FlowAccount, FlowUpdate, StreamEnd
+
+_HEAD_BYTES = 128
+"""First bytes of a segment that show whether it holds a line of IMAP."""
 
 
 class FlowTable:
@@ -49,6 +53,8 @@ class FlowTable:
         self._joiner = VlanJoiner(self.columns, encapsulations)
         self._local = np.zeros(self.columns.capacity, np.uint16)
         self._swept = -(1 << 62)
+        self._doubted_ns: int | None = None
+        """A stamp far in the future that no other packet has confirmed yet."""
         self._last_number = 0
         self._dead = 0
         """Rows that are over and not free yet: they leave when the index is made anew."""
@@ -66,21 +72,21 @@ class FlowTable:
             self._sources.append("")
         self._sources[batch.source.index] = batch.source.name
         self._last_number = int(batch.number[-1])
-        clock = self._advance_clock(batch.time_ns)
+        clock, alive = self._advance_clock(batch.time_ns)
         keys, swapped = canonical_keys(batch)
         end = swapped.view(np.uint8)
-        rows = self._rows(batch, keys, end, clock)
+        rows = self._rows(batch, keys, end, alive)
         touched, local = self._number(rows)
-        cuts = self._splitter.cuts(batch, rows, end, clock, touched, local)
+        cuts = self._splitter.cuts(batch, rows, end, clock, alive, touched, local)
         if cuts:
-            rows = self._split(batch, rows, end, clock, keys, cuts)
+            rows = self._split(batch, rows, end, alive, keys, cuts)
             touched, local = self._number(rows)
-        before_greeting = self._find_greetings(batch, rows, end)
+        before_greeting = self._find_dialogues(batch, rows, end)
         chosen = self.columns.selected[rows] != COUNTED
         if before_greeting is not None:
             chosen &= ~before_greeting
         wanted = np.flatnonzero(chosen)
-        self._count(batch, touched, local, end, clock, rows)
+        self._count(batch, touched, local, end, alive, rows)
         updates = self._assembler.feed(batch, rows, local, end, wanted) if wanted.size else []
         self.columns.heard[touched] = self.columns.packets[touched] > 0
         self.columns.finished[touched] = (self.columns.flags[touched] & FIN) != 0
@@ -95,22 +101,32 @@ class FlowTable:
             self._evicted = []
         return updates
 
-    def _advance_clock(self, time_ns: I64) -> I64:
-        """The monotonous clock of each packet: never back, never forward by more than `forward_jump_ns` at once."""
+    def _advance_clock(self, time_ns: I64) -> tuple[I64, I64]:
+        """The monotonous clock of each packet, and until when it keeps its flow alive.
+
+        One stamp far in the future does not move the clock: the next one has to confirm it. Such a packet keeps its
+        own flow alive from its own time on, so that a flow behind a real pause is not torn apart.
+        """
         jump = self.limits.forward_jump_ns
         if self.clock_ns < -(1 << 61):
             self.clock_ns = int(time_ns[0])
         clock: I64 = np.maximum.accumulate(np.maximum(time_ns, self.clock_ns))
         if int(clock[0]) - self.clock_ns > jump or (len(clock) > 1 and int(np.diff(clock).max()) > jump):
-            now, ticks = self.clock_ns, []
+            now, doubted, ticks = self.clock_ns, self._doubted_ns, []
             for stamp in time_ns.tolist():  # rare: a capture with a pause, or an absurd stamp
-                now = max(now, min(stamp, now + jump))
+                if stamp <= now + jump:
+                    now = max(now, stamp)
+                elif doubted is not None and abs(stamp - doubted) <= jump:
+                    now, doubted = stamp, None
+                else:
+                    doubted = stamp
                 ticks.append(now)
             clock = np.array(ticks, np.int64)
+            self._doubted_ns = doubted
         self.clock_ns = int(clock[-1])
-        return clock
+        return clock, np.maximum(clock, time_ns)
 
-    def _rows(self, batch: SegmentBatch, keys: Keys, end: U8, clock: I64) -> I32:
+    def _rows(self, batch: SegmentBatch, keys: Keys, end: U8, alive: I64) -> I32:
         """The row of each segment; rows of new conversations are made."""
         columns, index = self.columns, self._index
         entry, slot = index.find(keys, columns.keys)
@@ -133,7 +149,7 @@ class FlowTable:
                 entry[losers], slot[losers] = index.find(keys[losers], columns.keys)
             missing = losers[entry[losers] < 0]
         new, first = np.concatenate(made_rows), np.concatenate(made_at)
-        self._begin(batch, first, new, end, clock)
+        self._begin(batch, first, new, end, alive)
         self.account.flows += len(new)
         if self._joiner.active():
             order = np.argsort(first)
@@ -141,14 +157,14 @@ class FlowTable:
             return columns.target[entry]
         return entry
 
-    def _begin(self, batch: SegmentBatch, first: I64, rows: I32, end: U8, clock: I64) -> None:
+    def _begin(self, batch: SegmentBatch, first: I64, rows: I32, end: U8, alive: I64) -> None:
         """First facts of new rows: identity, roles, selection."""
         columns = self.columns
         columns.protocol[rows] = batch.protocol[first]
         columns.path[rows] = batch.tunnel[first]
         columns.source[rows] = batch.source.index
         columns.first_ns[rows] = columns.last_ns[rows] = batch.time_ns[first]
-        columns.last_clock[rows] = clock[first]
+        columns.last_clock[rows] = alive[first]
         columns.first_number[rows] = batch.number[first]
         columns.first_seq[rows] = batch.seq[first]
         flags, tcp = batch.flags[first], batch.protocol[first] == TCP
@@ -182,7 +198,7 @@ class FlowTable:
         self._local[touched] = np.arange(len(touched), dtype=np.uint16)
         return touched, self._local[rows]
 
-    def _split(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, keys: Keys,
+    def _split(self, batch: SegmentBatch, rows: I32, end: U8, alive: I64, keys: Keys,
                cuts: list[Cut]) -> I32:
         """Gives conversations that begin on a known 5-tuple rows of their own; fills in the old rows of the cuts."""
         columns = self.columns
@@ -192,7 +208,7 @@ class FlowTable:
         first = np.array([positions[0] for _, positions, _, _ in cuts], np.int64)
         made = columns.take(len(cuts))
         columns.keys[made] = keys[first]
-        self._begin(batch, first, made, end, clock)
+        self._begin(batch, first, made, end, alive)
         self.account.flows += len(cuts)
         for number, ((old, positions, reason, over_ns), new) in enumerate(zip(cuts, made.tolist(), strict=True)):
             if old < 0:  # a cut of the row that the cut before made
@@ -201,34 +217,37 @@ class FlowTable:
             self._index.replace(columns.keys[new : new + 1], columns.keys, new)
         return rows
 
-    def _find_greetings(self, batch: SegmentBatch, rows: I32, end: U8) -> Bool | None:
-        """Selects flows on any port whose first server bytes look like an IMAP greeting (RFC 9051 section 7.1).
+    def _find_dialogues(self, batch: SegmentBatch, rows: I32, end: U8) -> Bool | None:
+        """Selects flows on any port whose first bytes are those of IMAP.
 
-        Returns a mask of the segments that came before the greeting of a flow selected now.
+        That is a greeting from the server (RFC 9051 section 7.1); where the start was not captured, any line of a
+        dialogue. Returns a mask of the segments that came before the first such bytes of a flow selected now.
         """
         columns = self.columns
-        first_words = (batch.captured >= 5) & (batch.protocol == TCP)
-        first_words &= (columns.selected[rows] == COUNTED) & ~columns.spoke[rows, end]
-        at = np.flatnonzero(first_words)
+        fresh = (batch.captured >= 5) & (batch.protocol == TCP)
+        fresh &= (columns.selected[rows] == COUNTED) & ~columns.spoke[rows, end]
+        at = np.flatnonzero(fresh)
         if not at.size:
             return None
         group = rows[at].astype(np.int64) * 2 + end[at]
         _, once = np.unique(group, return_index=True)  # the first segment with payload of each side
         at = at[once]
         begin = batch.payload[at]
-        at, begin = at[batch.buffer[begin] == 0x2A], begin[batch.buffer[begin] == 0x2A]
-        at, begin = at[batch.buffer[begin + 1] == 0x20], begin[batch.buffer[begin + 1] == 0x20]
+        greets = (batch.buffer[begin] == 0x2A) & (batch.buffer[begin + 1] == 0x20)
+        likely = np.flatnonzero(greets | (~columns.began[rows[at]] & _may_start_line(batch.buffer[begin])))
         view = batch.buffer.data
         before: Bool | None = None
-        for position, low in zip(at.tolist(), begin.tolist(), strict=True):
-            word = bytes(view[low + 2 : low + 5]).upper()
-            if word not in (b"OK ", b"PRE", b"BYE", b"OK\r"):
-                continue
+        for position, low in zip(at[likely].tolist(), begin[likely].tolist(), strict=True):
             row = int(rows[position])
-            if int(end[position]) == int(columns.client_end[row]):
+            head = bytes(view[low : low + min(_HEAD_BYTES, int(batch.captured[position]))])
+            speaker = who_speaks(head, midstream=not columns.began[row])
+            if speaker is None:
+                continue
+            client_end = int(end[position]) if speaker == CLIENT else 1 - int(end[position])
+            if client_end != int(columns.client_end[row]):
                 if ROLES[int(columns.roles[row])] == "syn":
-                    continue  # the side that opened the flow says it: no server
-                columns.client_end[row] ^= 1
+                    continue  # the side that opened the flow says what only a server says
+                columns.client_end[row] = client_end
                 columns.roles[row] = ROLES.index("content")
             columns.selected[row] = FOUND
             self.account.selected += 1
@@ -237,7 +256,7 @@ class FlowTable:
             before = mine if before is None else before | mine
         return before
 
-    def _count(self, batch: SegmentBatch, touched: I32, local: U16, end: U8, clock: I64, rows: I32) -> None:
+    def _count(self, batch: SegmentBatch, touched: I32, local: U16, end: U8, alive: I64, rows: I32) -> None:
         """Adds the batch to the columns of the touched rows."""
         columns = self.columns
         count = len(touched)
@@ -257,10 +276,10 @@ class FlowTable:
         columns.flags[touched] |= flags.reshape(count, 2)
         last = np.empty(count, np.int64)
         last[local] = np.arange(len(local))
-        columns.last_clock[touched] = clock[last]
+        columns.last_clock[touched] = alive[last]
         columns.last_number[touched] = batch.number[last]
         stamps = batch.time_ns[last]
-        if clock[-1] != batch.time_ns[-1] or (np.diff(batch.time_ns) < 0).any():  # stamps that go back
+        if (np.diff(batch.time_ns) < 0).any():  # stamps that go back
             np.maximum.at(stamps, local, batch.time_ns)
         columns.last_ns[touched] = np.maximum(columns.last_ns[touched], stamps)
 
@@ -403,3 +422,9 @@ class FlowTable:
             if entry[0] >= 0:
                 columns.unreachable[columns.target[entry[0]]] = True
 
+
+def _may_start_line(first: U8) -> Bool:
+    """Whether a byte may start a tag (RFC 9051 section 9): a letter, a digit, a full stop, or `*`."""
+    letter = ((first | 0x20) >= 0x61) & ((first | 0x20) <= 0x7A)
+    may: Bool = letter | ((first >= 0x30) & (first <= 0x39)) | (first == 0x2E) | (first == 0x2A)
+    return may

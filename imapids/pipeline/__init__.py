@@ -19,10 +19,12 @@ from imapids.pipeline.conversation import Conversation
 from imapids.pipeline.session import flow_body, session_body
 from imapids.protocols.addresses import Networks
 from imapids.protocols.secrets import SecretHasher
+from imapids.records.dialogue import SessionFacts
 from imapids.records.events import EVENT_TYPES, Event
 from imapids.records.packets import PacketBatch
 from imapids.records.segments import EncapsulationTable, SegmentBatch
 from imapids.records.streams import FlowUpdate, StreamEnd
+from imapids.records.verdicts import Verdict
 
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
                (False, False): "external"}
@@ -148,7 +150,7 @@ class Pipeline:
         flow = conversation.flow
         facts = conversation.facts()
         verdict = judge(facts)
-        if flow.watched or verdict.verdict in ("genuine", "mimic") or (facts.imap is not None and facts.imap.greeting):
+        if flow.watched or _is_imap(facts, verdict):
             self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
             if "session" in self.kinds:
                 body = session_body(facts, verdict)
@@ -165,3 +167,10 @@ class Pipeline:
             return []
         self._events, self._order = [], []
         return [events[i] for i in np.argsort(np.array(order), kind="stable").tolist()]
+
+
+def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
+    """Whether a flow that only its first bytes selected turned out to hold IMAP, or something that imitates it."""
+    imap = facts.imap
+    return verdict.verdict in ("genuine", "mimic") or (
+        imap is not None and bool(imap.greeting or imap.completed or imap.tagged or imap.untagged))

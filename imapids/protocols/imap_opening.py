@@ -9,6 +9,7 @@ import re
 
 from imapids.protocols.probing import NEED_MORE, NO, YES
 from imapids.records.candidates import Look, Opening
+from imapids.records.streams import CLIENT, SERVER
 
 # RFC 9051 9: greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF. A text after the word is demanded by the
 # grammar; some servers end the line at once.
@@ -158,3 +159,19 @@ def _is_text(data: bytes) -> bool:
 
 
 _CONTROLS = bytes(code for code in range(32) if code not in b"\t\r\n") + b"\x7f"
+
+
+def who_speaks(head: bytes, *, midstream: bool) -> int | None:
+    """Which side of an IMAP dialogue sends a segment that begins so; None where it is none of IMAP.
+
+    A server that greets says it at the start of a flow. Where the start was not captured (`midstream`), a whole line
+    of a dialogue says it too: an untagged or tagged response, a command, or the DONE that ends IDLE.
+    """
+    if look_for_greeting(head) is YES:
+        return SERVER
+    if not midstream:
+        return None
+    line = head.partition(b"\n")[0].removesuffix(b"\r")
+    if _UNTAGGED.fullmatch(line) or _TAGGED.fullmatch(line):
+        return SERVER
+    return CLIENT if _CLIENT_LINE.fullmatch(line) else None
