@@ -29,7 +29,7 @@ from imapids.run.options import DEFAULT_EVENTS, RunOptions
 if TYPE_CHECKING:
     from imapids.run.local import RunResult
 
-TABLE_EVENTS = frozenset({"session", "login", "alert", "capture"})
+TABLE_EVENTS = frozenset({"session", "alert", "capture"})
 """What the report for people is made of."""
 
 

@@ -21,8 +21,10 @@ from imapids.records.alerts import Alert
 from imapids.records.events import Event
 
 STANDARD_OUTPUT = "-"
-REPORT_WIDTH = 100
+REPORT_WIDTH = 80
 """Columns of a table that goes to a file or a pipe."""
+WIDEST = 120
+"""Columns of a table on a wide terminal: longer lines are hard to read."""
 _MODE = 0o600
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -170,7 +172,7 @@ def _table(target: str | None, kinds: frozenset[str], color: bool | None) -> Ite
 
     on_terminal = target is None and sys.stdout.isatty()
     colored = on_terminal and not os.environ.get("NO_COLOR") if color is None else color
-    width = shutil.get_terminal_size((REPORT_WIDTH, 24)).columns if on_terminal else REPORT_WIDTH
+    width = min(shutil.get_terminal_size((REPORT_WIDTH, 24)).columns, WIDEST) if on_terminal else REPORT_WIDTH
     report = TableReport(width=width, color=colored)
     yield report
     report.close()

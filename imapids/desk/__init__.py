@@ -1,1 +1,6 @@
-"""TODO"""
+"""What analysts hold: explanations of single sessions."""
+
+from imapids.desk.explain import Explanation, explain
+from imapids.desk.transcript import Line, Transcript
+
+__all__ = ["Explanation", "Line", "Transcript", "explain"]
