@@ -43,7 +43,7 @@ def _mysql_server(data: bytes, ended: bool) -> Look:
     if data[4] == 0xFF:
         if len(data) < 12:
             return NO if ended else NEED_MORE
-        return YES if 1_000 <= le16(data, 5) < 5_000 and data[7:12].isascii() and data[8:12].isalnum() else NO
+        return YES if 1_000 <= le16(data, 5) < 5_000 and all(0x20 <= byte < 0x7F for byte in data[7:12]) else NO
     return NO
 
 
@@ -62,7 +62,8 @@ def _pg_startup(data: bytes) -> bool:
     length, code = be32(data), be32(data, 4)
     if code == 80877102:
         return 16 <= length <= 280
-    return code in _PG_STARTUPS and 8 <= length <= 10_000 and (length == 8) == (code in (80877103, 80877104))
+    return code in _PG_STARTUPS and 8 <= length <= 10_000 and (length == 8) == (code in (80877103, 80877104)) and (
+        code != 0x00020000 or length == 296)
 
 
 def _pg_answer(data: bytes, ended: bool) -> Look:
@@ -203,7 +204,7 @@ PROBES: tuple[Probe, ...] = (
     dialogue("postgresql", server=frames(5, _pg_frame(_PG_SERVER_TYPES), _PG_SERVER_TYPES, wanted=3),
              client=frames(5, _pg_frame(_PG_CLIENT_TYPES), _PG_CLIENT_TYPES), both=True, server_alone=False,
              client_alone=False),
-    dialogue("postgresql", server=fixed(9, _pg_first, b"R")),
+    dialogue("postgresql", server=either(fixed(9, _pg_first, b"R"), fixed(12, lambda data: data[5:12] in (b"SFATAL\x00", b"SERROR\x00"), b"E"))),
     dialogue("mssql", server=frames(8, _tds_header(_TDS_SERVER), _TDS_SERVER),
              client=frames(8, _tds_header(_TDS_CLIENT), _TDS_CLIENT), both=True),
     dialogue("oracle", server=frames(8, _tns_header(range(2, 15))), client=_tns_connect, both=True, server_alone=False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from imapids.protocols.datagrams import dtls_record, exchange, firsts
 from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, anything, be16, be32, found, le32, speaks
 from imapids.records.candidates import Opening
@@ -12,7 +14,11 @@ def _quic_long(data: bytes) -> bool:
     if len(data) < 20 or not data[0] & 0x80:
         return False
     version = be32(data, 1)
-    known = (version in (0, 1, 0x6B3343CF, 0x709A50C4) or version & 0xFFFFFF00 == 0xFF000000 or version & 0x0F0F0F0F == 0x0A0A0A0A
+    if version == 0:  # version negotiation (section 17.2.1): two connection ids, then versions
+        ids = 7 + data[5] + (data[6 + data[5]] if 6 + data[5] < len(data) else 255)
+        return data[5] <= 20 and ids + 4 <= len(data) and (len(data) - ids) % 4 == 0 and all(
+            be32(data, at) > 0 for at in range(ids, len(data), 4))
+    known = (version in (1, 0x6B3343CF, 0x709A50C4) or version & 0xFFFFFF00 == 0xFF000000 or version & 0x0F0F0F0F == 0x0A0A0A0A
              or (data[1:2] in (b"Q", b"T") and data[2:5].isdigit()) or version & 0xFFFFF000 == 0xFACEB000)
     size = data[5]
     if known and data[1:2] == b"Q" and not data[0] & 0x40:
@@ -124,7 +130,7 @@ def _pfcp(data: bytes) -> bool:
     if len(data) < 12 or data[0] >> 5 != 1 or data[0] & 0x18:
         return False
     known = data[1] in (*range(1, 16), *range(50, 58))
-    return known and be16(data, 2) + 4 == len(data) and (data[1] < 50) == (not data[0] & 1)
+    return known and be16(data, 2) + 4 == len(data)
 
 
 def _teredo(data: bytes) -> bool:
@@ -136,7 +142,8 @@ def _teredo(data: bytes) -> bool:
         at += 8
     if at == 0 and data[0] >> 4 != 6:
         return False
-    return len(data) >= at + 40 and data[at] >> 4 == 6 and at + 40 + be16(data, at + 4) == len(data) and data[at + 6] in (0, 6, 17, 44, 58, 59)
+    return len(data) >= at + 40 and data[at] >> 4 == 6 and data[at + 6] in (0, 6, 17, 44, 58, 59) and (
+        at + 40 + be16(data, at + 4) == len(data) or (data[at + 6] in (58, 59) and at + 40 + be16(data, at + 4) < len(data)))
 
 
 def _ayiya(data: bytes) -> bool:
@@ -182,9 +189,12 @@ def _rtp_header(data: bytes) -> bool:
     return len(data) >= 12 and data[0] >> 6 == 2 and not 64 <= data[1] & 0x7F <= 95 and len(data) >= 12 + 4 * (data[0] & 0x0F)
 
 
+_RTP_DATAGRAMS = 6
+
+
 def _look_rtp(opening: Opening) -> Answer:
     """Several datagrams of one source whose sequence numbers follow each other."""
-    client, server = firsts(opening, 4)
+    client, server = firsts(opening, _RTP_DATAGRAMS)
     streams = [stream for stream in (client, server) if stream]
     over = opening.client_ended and opening.server_ended
     if any(not _rtp_header(data) for stream in streams for data in stream[:1]):
@@ -194,14 +204,11 @@ def _look_rtp(opening: Opening) -> Answer:
         rows = [data for data in stream if _rtp_header(data)]
         close = sum(1 for one, two in zip(rows, rows[1:], strict=False)
                     if 0 <= (be16(two, 2) - be16(one, 2)) & 0xFFFF <= 8 and one[8:12] == two[8:12] and one[1] & 0x7F == two[1] & 0x7F)
-        if len(stream) < 3:
-            if over and len(rows) == 2 and close == 1 and len(rows[0]) >= 20:
-                good.append(stream)
-            continue
-        if close < 2:
+        if 2 * close >= len(stream) - 1 > 0 and close >= (1 if over and len(stream) == 2 else 2):
+            good.append(stream)
+        elif len(stream) >= 3:
             return NO, None
-        good.append(stream)
-    if not over and any(len(stream) < 4 for stream in (client, server)):
+    if not over and any(len(stream) < _RTP_DATAGRAMS for stream in (client, server)):
         return NEED_MORE, None
     if not good:
         return NO, None
@@ -262,7 +269,9 @@ def _hsrp(data: bytes) -> bool:
         return len(data) >= 42 and data[3] <= 2 and data[4] <= 6 and data[5] in (4, 6)
     if data[:3] == b"\x02\x04\x00":
         return len(data) == 6
-    return len(data) >= 20 and data[0] == 0 and data[1] <= 3 and data[2] in (0, 1, 2, 4, 8, 16) and 0 < data[3] <= data[4] and data[7] == 0
+    if data[:2] == b"\x00\x03":  # advertisement: type, length, state
+        return len(data) >= 16 and be16(data, 2) in (1, 2) and be16(data, 4) <= 14 and data[6] <= 2
+    return len(data) >= 20 and data[0] == 0 and data[1] <= 2 and data[2] in (0, 1, 2, 4, 8, 16) and 0 < data[3] <= data[4] and data[7] == 0
 
 
 def _babel(data: bytes) -> bool:
@@ -362,10 +371,41 @@ def _someip(data: bytes) -> bool:
     return len(data) >= 16 and be32(data, 4) == len(data) - 8 and data[12] == 1 and data[14] in (0, 1, 2, 0x40, 0x41, 0x42, 0x80, 0x81, 0xC0, 0xC1)
 
 
+# ---- marks ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Mark(NamedTuple):
+    """A protocol whose datagrams carry fixed bytes at a fixed place."""
+
+    name: str
+    offset: int
+    bytes_there: bytes
+    least: int = 0
+
+    def check(self, data: bytes) -> bool:
+        """Are the bytes there, in a datagram that is long enough?"""
+        return data.startswith(self.bytes_there, self.offset) and len(data) >= self.least
+
+
+_MARKS = (
+    _Mark("dropbox", 0, b'{"host_int": '),
+    _Mark("spotify", 0, b"SpotUdp"),
+    _Mark("teamspeak", 0, b"TS3INIT1"),
+    _Mark("syncthing", 0, b"\x2e\xa7\xd9\x0b"),
+    _Mark("tailscale", 0, b"TS\xf0\x9f\x92\xac"),
+    _Mark("telegram", 16, b"\xff" * 12),
+    _Mark("roughtime", 0, b"ROUGHTIM"),
+    _Mark("ethersio", 0, b"ESIO\x00"),
+    _Mark("steam", 0, b"\xff\xff\xff\xff\x21\x4c\x5f\xa0"),
+    _Mark("discord", 0, b"\x00\x01\x00\x46", 74),
+    _Mark("merakicloud", 0, b"\xfe\xf7\x28\x91"),
+)
+
+
 PROBES: tuple[Probe, ...] = (
     exchange("dtls", dtls_record, starts=bytes(range(20, 26))),
     exchange("wireguard", _wireguard, starts=b"\x01\x02\x03\x04"),
-    Probe("openvpn", _look_openvpn, anything, anything),
+    Probe("openvpn", _look_openvpn, anything),
     exchange("quic", _quic_long, _quic_any),
     exchange("quic", _gquic, _quic_any),
     exchange("vxlan", _vxlan),
@@ -378,10 +418,11 @@ PROBES: tuple[Probe, ...] = (
     exchange("babel", _babel, starts=b"*"),
     exchange("caneth", _caneth, starts=b"I"),
     exchange("raknet", _raknet),
-    exchange("knxnet-ip", _knx, starts=b"\x06"),
+    exchange("knxnet_ip", _knx, starts=b"\x06"),
     exchange("bacnet", _bacnet, starts=b"\x81"),
     exchange("rtcp", _rtcp, starts=bytes(range(0x80, 0xC0))),
-    Probe("rtp", _look_rtp, anything, anything),
+    Probe("rtp", _look_rtp, anything),
+    *(exchange(mark.name, mark.check) for mark in _MARKS),  # after media: silence looks like a mark
     exchange("bt-dht", _dht, starts=b"d"),
     exchange("bfd", _bfd),
     exchange("hsrp", _hsrp, starts=b"\x00\x01\x02"),

@@ -17,7 +17,8 @@ from imapids.protocols.industrial import (
     synphasor_header,
     trdp_header,
 )
-from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, anything, be16, be32, found, le16, one_of, speaks
+from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, anything, be16, be32, found, le16, speaks, starts
+from imapids.protocols.probing import starts as first_bytes
 from imapids.protocols.routing import ldp_header
 from imapids.protocols.tunnels import stun_header
 from imapids.records.candidates import Opening
@@ -62,8 +63,7 @@ def exchange(protocol: str, check: Check, reply: Check | None = None, starts: by
         finding.by_client_only = not server
         return look, finding
 
-    may_start = (lambda first: first in starts) if starts else anything
-    return Probe(protocol, look, may_start, may_start)
+    return Probe(protocol, look, first_bytes(starts, starts))
 
 
 # ---- names, addresses, time, management -------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def _ntp(data: bytes) -> bool:
     if not 1 <= mode <= 5 or not 1 <= version <= 4 or len(data) < 48:
         return False
     precision = data[3] - 256 if data[3] > 127 else data[3]
-    return data[1] <= 16 and (data[2] <= 17 or data[2] >= 250) and -32 <= precision <= 1 and (len(data) in (48, 60, 68, 72) or _extended(data))
+    return data[1] <= 16 and (data[2] <= 17 or data[2] >= 250) and -32 <= precision <= (32 if mode == 3 else 1) and (len(data) in (48, 60, 68, 72) or _extended(data))
 
 
 def _extended(data: bytes) -> bool:
@@ -152,7 +152,7 @@ def _syslog(data: bytes) -> bool:
     end = data.find(b">", 1, 5)
     if data[:1] != b"<" or end < 2 or not data[1:end].isdigit() or int(data[1:end]) > 191 or end + 1 >= len(data):
         return False
-    text = data[end + 1 : end + 41]
+    text = data[end + 1 : end + 41].rstrip(b"\x00")
     return sum(0x20 <= byte < 0x7F or byte in b"\t\r\n" or byte >= 0x80 for byte in text) == len(text)
 
 
@@ -316,7 +316,7 @@ def _x_sequence(data: bytes) -> bool:
 
 
 def _stun(data: bytes) -> bool:
-    return len(data) >= 20 and stun_header(data)
+    return len(data) >= 20 and data[0] < 0x40 and data[4:8] == b"\x21\x12\xa4\x42" and (stun_header(data) or be16(data, 2) == len(data) - 20)
 
 
 def dtls_record(data: bytes) -> bool:
@@ -325,8 +325,7 @@ def dtls_record(data: bytes) -> bool:
             and 0 < be16(data, 11) <= max(len(data) - 13, 0) + 64)
 
 
-def _stun_may_start(first: int) -> bool:
-    return first < 0x40
+_STUN_STARTS = bytes(range(0x40))
 
 
 def _look_dtls_after_stun(opening: Opening) -> Answer:
@@ -361,7 +360,7 @@ _RPC = exchange("sunrpc", _sunrpc_call, _sunrpc_reply)
 PROBES: tuple[Probe, ...] = (
     # Marks of four bytes and more, and structures that are checked to their end: they exclude each other.
     exchange("dhcp", _dhcp, starts=b"\x01\x02"),
-    Probe("dtls", _look_dtls_after_stun, _stun_may_start, _stun_may_start),
+    Probe("dtls", _look_dtls_after_stun, first_bytes(_STUN_STARTS, _STUN_STARTS)),
     exchange("stun", _stun),
     exchange("ssdp", _http_like, starts=b"MNH"),
     exchange("sip", _sip),
@@ -377,7 +376,7 @@ PROBES: tuple[Probe, ...] = (
     name_probe("llmnr"),
     name_probe("dns"),
     exchange("radius", _radius),
-    Probe("sunrpc", _look_rpc, anything, anything),
+    Probe("sunrpc", _look_rpc, anything),
     exchange("isakmp", _isakmp),
     exchange("srvloc", _srvloc, starts=b"\x01\x02"),
     exchange("netbios-dgm", _nbdgm, starts=bytes(range(0x10, 0x17))),
@@ -388,10 +387,10 @@ PROBES: tuple[Probe, ...] = (
     exchange("doip", lambda data: len(data) >= 8 and doip_header(data) and be32(data, 4) == len(data) - 8),
     exchange("ethernet-ip", lambda data: len(data) >= 24 and enip_header(data[:24]) == len(data)),
     exchange("ldp", lambda data: len(data) >= 14 and ldp_header(data) > 0 and be16(data, 2) <= len(data) + 64, starts=b"\x00"),
-    exchange("synchrophasor", lambda data: len(data) >= 16 and synphasor_header(data) == len(data), starts=b"\xaa"),
+    exchange("synphasor", lambda data: len(data) >= 16 and synphasor_header(data) == len(data), starts=b"\xaa"),
     exchange("trdp", lambda data: len(data) >= 40 and trdp_header(data)),
     exchange("dlms", lambda data: len(data) >= 9 and dlms_header(data) and be16(data, 6) == len(data) - 8, starts=b"\x00"),
     exchange("coap", _coap, starts=bytes(range(0x40, 0x80))),
     exchange("dhcpv6", _dhcpv6, starts=bytes(range(1, 37))),
-    Probe("tftp", _look_transfer, one_of(b"\x00"), one_of(b"\x00")),
+    Probe("tftp", _look_transfer, starts(b"\x00", b"\x00")),
 )

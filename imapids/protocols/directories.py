@@ -125,7 +125,7 @@ def _dcerpc(types: bytes) -> Callable[[bytes], int]:
     return length_of
 
 
-_DCERPC_CLIENT, _DCERPC_SERVER = b"\x00\x0b\x0e\x10\x12\x13", b"\x02\x03\x0c\x0d\x0f\x11"
+_DCERPC_CLIENT, _DCERPC_SERVER = b"\x00\x0b\x0e\x10\x12\x13\x14", b"\x02\x03\x0c\x0d\x0f\x11\x14"
 
 # ---- ONC RPC over TCP (RFC 5531 sections 9 and 11) ----------------------------------------------------------------------------
 

@@ -15,12 +15,12 @@ from imapids.protocols.probing import (
     be32,
     client_only,
     dialogue,
-    either,
     fixed,
     found,
     frames,
     le16,
     le32,
+    may_start,
     prefix,
     side_look,
     speaks,
@@ -167,9 +167,10 @@ def _ams(header: bytes) -> int:
     return 6 + length if good else -1
 
 
-def _hart(data: bytes) -> bool:
+def _hart(header: bytes) -> int:
     """HART-IP: version 1 or 2, message type, message id, status, sequence, length of the whole."""
-    return data[0] in (1, 2) and data[1] <= 2 and data[2] <= 4 and be16(data, 6) >= 8 and data[3] < 64
+    good = header[0] in (1, 2) and header[1] <= 2 and header[2] <= 4 and be16(header, 6) >= 8 and header[3] < 64
+    return be16(header, 6) if good else -1
 
 
 def trdp_header(data: bytes) -> bool:
@@ -205,26 +206,22 @@ def _look_pairs(name: str, client: Recogniser, server: Recogniser, fields: slice
     return look
 
 
-def _may_start(recogniser: Recogniser) -> Callable[[int], bool]:
-    return lambda first: recogniser(bytes((first,)), False) is not NO
-
-
 PROBES: tuple[Probe, ...] = (
     dialogue("dnp3", server=_DNP3, client=_DNP3),
-    Probe("modbus", _look_pairs("modbus", _MODBUS_CLIENT, _MODBUS_SERVER, slice(0, 2)), _may_start(_MODBUS_SERVER), _may_start(_MODBUS_CLIENT)),
+    Probe("modbus", _look_pairs("modbus", _MODBUS_CLIENT, _MODBUS_SERVER, slice(0, 2)), lambda said, asked: may_start(_MODBUS_SERVER, said) and may_start(_MODBUS_CLIENT, asked)),
     dialogue("iec-104", server=_IEC104, client=_IEC104, both=True),
     dialogue("ethernet-ip", server=_ENIP, client=_ENIP, both=True),
     dialogue("opcua", server=_opcua((b"ACK", b"ERR", b"OPN", b"MSG")), client=_opcua((b"HEL", b"OPN", b"MSG", b"RHE"))),
     dialogue("hislip", server=frames(16, _hislip, b"H"), client=frames(16, _hislip, b"H")),
     dialogue("doip", server=fixed(8, doip_header), client=fixed(8, doip_header), both=True),
-    dialogue("synchrophasor", server=frames(14, synphasor_header, b"\xaa", wanted=1), client=frames(14, synphasor_header, b"\xaa", wanted=1), both=True),
+    dialogue("synphasor", server=frames(14, synphasor_header, b"\xaa", wanted=1), client=frames(14, synphasor_header, b"\xaa", wanted=1), both=True),
     dialogue("c1222", server=fixed(20, _c1222, b"\x60"), client=fixed(20, _c1222, b"\x60"), both=True),
     dialogue("z3950", server=_z3950(0xB5), client=_z3950(0xB4), both=True),
     dialogue("ams", server=frames(38, _ams, b"\x00", wanted=1), client=frames(38, _ams, b"\x00", wanted=1)),
-    dialogue("hart-ip", server=fixed(8, _hart, b"\x01\x02"), client=fixed(8, _hart, b"\x01\x02"), both=True, client_alone=False),
+    dialogue("hart-ip", server=frames(8, _hart, b"\x01\x02", least=2), client=frames(8, _hart, b"\x01\x02"), both=True, client_alone=False),
     dialogue("trdp", server=fixed(8, trdp_header), client=fixed(8, trdp_header), both=True),
     dialogue("dlms", server=fixed(9, dlms_header, b"\x00"), client=fixed(9, dlms_header, b"\x00"), both=True),
     dialogue("fox", server=prefix(b"fox a "), client=prefix(b"fox a ")),
     dialogue("fins", server=prefix(b"FINS\x00\x00"), client=prefix(b"FINS\x00\x00")),
-    dialogue("knxnet-ip", server=either(prefix(b"\x06\x10")), client=prefix(b"\x06\x10"), both=True, client_alone=False, server_alone=False),
+    dialogue("knxnet_ip", server=prefix(b"\x06\x10"), client=prefix(b"\x06\x10"), both=True, client_alone=False, server_alone=False),
 )

@@ -15,15 +15,14 @@ from imapids.protocols.probing import (
     YES,
     Answer,
     Probe,
-    anything,
     client_only,
     dialogue,
     either,
     first_line,
     found,
-    one_of,
     prefix,
     speaks,
+    starts,
 )
 from imapids.records.candidates import Opening
 
@@ -143,8 +142,8 @@ _SIEVE = first_line(rb'(?i:"IMPLEMENTATION" ".*"|"(?:SIEVE|SASL|VERSION|STARTTLS
 _ACAP = prefix(b"* ACAP (")
 
 PROBES: tuple[Probe, ...] = (
-    Probe("reply-codes", _look_reply_codes, one_of(b"123456"), anything),
-    Probe("pop3", _look_pop3, one_of(b"+-"), anything),
+    Probe("reply-codes", _look_reply_codes, starts(b"123456")),
+    Probe("pop3", _look_pop3, starts(b"+-")),
     dialogue("sieve", server=_SIEVE),
     dialogue("acap", server=_ACAP),
     dialogue("irc",

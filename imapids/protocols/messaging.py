@@ -22,10 +22,10 @@ from imapids.protocols.probing import (
     found,
     frames,
     le32,
-    one_of,
     prefix,
     side_look,
     speaks,
+    starts,
 )
 from imapids.records.candidates import Look, Opening
 
@@ -72,7 +72,7 @@ def _mqtt_packets(data: bytes, ended: bool) -> Look:
         if offset + 5 > len(data) and not ended:
             return NEED_MORE
         if offset >= len(data):
-            return YES if seen else NO
+            return YES if seen and offset == len(data) else NO
         kind, flags = data[offset] >> 4, data[offset] & 0x0F
         length, at = _varint(data, offset + 1)
         if length < 0 or kind in (0, 15) or (kind != 3 and flags != (2 if kind in (6, 8, 10) else 0)):
@@ -85,11 +85,18 @@ def _mqtt_packets(data: bytes, ended: bool) -> Look:
     return YES
 
 
+def _mqtt_answers(data: bytes, ended: bool) -> Look:
+    """A CONNACK and what a broker sends after it."""
+    if not data.startswith(b"\x20\x02"[: len(data)]):
+        return NO
+    return _mqtt_packets(data, ended) if len(data) > 4 or not ended else NO
+
+
 def _mqtt_size_fits(kind: int, length: int) -> bool:
     if kind in (12, 13):
         return length == 0
     if kind in (4, 5, 6, 7):
-        return 2 <= length <= 256
+        return 2 <= length <= 40  # a packet id; version 5 adds a reason and properties
     return length <= 1 << 20 and (kind != 14 or length <= 256)
 
 
@@ -239,7 +246,9 @@ PROBES: tuple[Probe, ...] = (
     dialogue("amqp", server=either(_AMQP_PREFIX, _AMQP_START), client=_AMQP_PREFIX),
     dialogue("amqp", server=_AMQP_FRAMES, client=_AMQP_FRAMES, both=True),
     dialogue("mqtt", server=_MQTT_CONNACK, client=fixed(14, _mqtt_connect, b"\x10"), both=True, server_alone=False),
-    Probe("kafka", _look_kafka, one_of(b"\x00"), one_of(b"\x00")),
+    dialogue("mqtt", server=_mqtt_answers),
+    dialogue("mqtt", server=_mqtt_packets, client=_mqtt_packets, both=True, server_alone=False, client_alone=False),
+    Probe("kafka", _look_kafka, starts(b"\x00", b"\x00")),
     dialogue("xmpp", server=_xmpp, client=_xmpp),
     dialogue("xmpp", server=_stanza, client=_stanza, both=True),
     dialogue("stomp", server=_STOMP_SERVER, client=_STOMP_CLIENT, both=True),

@@ -68,8 +68,8 @@ def looks_random(data: bytes) -> bool:
     if not 3.4 <= bits <= 4.6:
         return False
     hidden = data.translate(None, _PRINTABLE)
-    if 2 * (len(data) - len(hidden)) >= len(data) or not data[:6].translate(None, _PRINTABLE):
-        return False
+    if 2 * (len(data) - len(hidden)) >= len(data) or (len(data) < 256 and not data[:6].translate(None, _PRINTABLE)):
+        return False  # six printable bytes at the start mean text only where few bytes are there to judge by
     run = 0
     for byte in data[:512]:
         run = run + 1 if 0x20 <= byte < 0x7F else 0

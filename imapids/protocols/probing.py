@@ -29,27 +29,34 @@ SHOWN_BYTES = 64
 """Bytes of the wire shown as evidence: a banner, or enough of a header to check it by hand."""
 
 
+UNKNOWN, SILENT = -1, -2
+"""Stand for a first byte that has not come yet, and for that of a side that is over and said nothing."""
+
+
 class Probe(NamedTuple):
     """A question that is asked about the opening of a conversation."""
 
     name: str
     """Protocol or shape."""
     look: Callable[[Opening], Answer]
-    server_may_start: Callable[[int], bool]
-    """Can a YES follow this first byte of the server? Lets the sniffer skip most probes unasked."""
-    client_may_start: Callable[[int], bool]
-    """The same for the client's first byte."""
+    may_start: Callable[[int, int], bool]
+    """Can a YES follow these first bytes of the server and of the client (or UNKNOWN, or SILENT)? False only where
+    `look` never says YES: so the sniffer can leave most probes unasked."""
 
 
-def anything(_first: int) -> bool:
+def anything(_server: int, _client: int) -> bool:
     """A probe that no first byte excludes."""
     return True
 
 
-def one_of(first: bytes) -> Callable[[int], bool]:
-    """A probe that needs one of these first bytes."""
-    allowed = frozenset(first)
-    return lambda byte: byte in allowed
+def starts(server: bytes = b"", client: bytes = b"") -> Callable[[int, int], bool]:
+    """A probe that needs one of these first bytes of each side that speaks; empty stands for any."""
+    return lambda said, asked: (said < 0 or not server or said in server) and (asked < 0 or not client or asked in client)
+
+
+def may_start(recogniser: Recogniser, first: int) -> bool:
+    """Can the recogniser say YES to bytes that begin so?"""
+    return first < 0 or recogniser(bytes((first,)), False) is not NO
 
 
 # ---- recognisers ----------------------------------------------------------------------------------------------------
@@ -101,8 +108,9 @@ def fixed(size: int, check: Callable[[bytes], bool], starts: bytes = b"") -> Rec
     return look
 
 
-def frames(header: int, length_of: Callable[[bytes], int], starts: bytes = b"", wanted: int = 2) -> Recogniser:
-    """YES when `wanted` frames follow each other, or all that there are when the side is over.
+def frames(header: int, length_of: Callable[[bytes], int], starts: bytes = b"", wanted: int = 2,
+           least: int = 1) -> Recogniser:
+    """YES when `wanted` frames follow each other, or all that there are (`least` or more) when the side is over.
 
     `length_of` gets the `header` first bytes of a frame and answers the length of the whole frame, or -1 where the
     bytes are no header. `starts` are the first bytes allowed.
@@ -116,7 +124,7 @@ def frames(header: int, length_of: Callable[[bytes], int], starts: bytes = b"", 
             if offset + header > len(data):
                 if not ended:
                     return NEED_MORE
-                return YES if seen else NO
+                return YES if seen >= least else NO
             length = length_of(data[offset : offset + header])
             if length < header:
                 return NO
@@ -227,10 +235,9 @@ def dialogue(protocol: str, *, server: Recogniser = nothing, client: Recogniser 
             return NO, None
         return found(protocol, "medium", evidence)
 
-    def server_may_start(first: int) -> bool:
-        return server(bytes((first,)), False) is not NO
+    def excluded(said: int, asked: int) -> bool:
+        if not may_start(server, said):
+            return True
+        return (both or said == SILENT) and not may_start(client, asked)
 
-    def client_may_start(first: int) -> bool:
-        return not both or client(bytes((first,)), False) is not NO
-
-    return Probe(protocol, look, server_may_start, client_may_start)
+    return Probe(protocol, look, lambda said, asked: not excluded(said, asked))

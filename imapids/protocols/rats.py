@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from imapids.protocols.openings import looks_random, settled
 from imapids.protocols.probing import (
     NEED_MORE,
     NO,
+    SILENT,
     YES,
     Answer,
     Probe,
@@ -26,10 +27,12 @@ from imapids.protocols.probing import (
     fixed,
     found,
     le32,
+    may_start,
     nothing,
     prefix,
     side_look,
     speaks,
+    starts,
 )
 from imapids.records.candidates import Evidence, Look, Opening
 
@@ -37,6 +40,7 @@ from imapids.records.candidates import Evidence, Look, Opening
 
 _INFLATED_BYTES = 1 << 20
 """A check-in inflates to a few hundred bytes; nothing is inflated further than this."""
+_ORDERS: tuple[Literal["little"], Literal["big"]] = ("little", "big")
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 
 
@@ -49,12 +53,12 @@ def gh0st_packet(data: bytes, ended: bool) -> tuple[Look, int]:
     if match is None:
         return (NEED_MORE if len(data) < 26 and not ended else NO), 0
     start = match.start()
-    for order in ("little", "big"):
-        total = int.from_bytes(data[start - 8 : start - 4], order)  # type: ignore[arg-type]  # a literal of the tuple
+    for order in _ORDERS:
+        total = int.from_bytes(data[start - 8 : start - 4], order)
         if not start + 6 <= total <= _INFLATED_BYTES:
             continue
-        for second in ("little", "big"):
-            grown = int.from_bytes(data[start - 4 : start], second)  # type: ignore[arg-type]  # as above
+        for second in _ORDERS:
+            grown = int.from_bytes(data[start - 4 : start], second)
             if not 0 < grown <= _INFLATED_BYTES:
                 continue
             look = _inflates(data[start:total], grown, ended or len(data) >= total, total - start)
@@ -146,7 +150,7 @@ def _look_poison_ivy(opening: Opening) -> Answer:
 def _look_nanocore(opening: Opening) -> Answer:
     """LE32 lengths that are multiples of eight (DES blocks) on both sides, and the same heartbeat in both directions."""
     for data in (opening.client, opening.server):
-        if len(data) >= 4 and (data[1:4].strip(b"\x00") and le32(data) > 1 << 20 or le32(data) % 8 or not le32(data)):
+        if len(data) >= 4 and ((data[1:4].strip(b"\x00") and le32(data) > 1 << 20) or le32(data) % 8 or not le32(data)):
             return NO, None
     window = settled(opening)
     if window is None:
@@ -241,10 +245,11 @@ def _marked(mark: Mark) -> Probe:
                     (("client", opening.client, asked), ("server", opening.server, said)) if answer is YES]
         return found(mark.name, "high" if len(evidence) == 2 else "medium", *evidence)
 
-    def may_start(recogniser: Recogniser) -> Callable[[int], bool]:
-        return lambda first: not mark.both or recogniser(bytes((first,)), False) is not NO
+    def can_start(said: int, asked: int) -> bool:
+        server, client = may_start(mark.server, said) and said != SILENT, may_start(mark.client, asked) and asked != SILENT
+        return server and client if mark.both else server or client
 
-    return Probe(mark.name, look, may_start(mark.server), may_start(mark.client))
+    return Probe(mark.name, look, can_start)
 
 
 def _by_client(opening: Opening, name: str, recogniser: Recogniser) -> Answer:
@@ -256,11 +261,11 @@ def _by_client(opening: Opening, name: str, recogniser: Recogniser) -> Answer:
 
 
 PROBES: tuple[Probe, ...] = (
-    Probe("gh0st", _look_gh0st, anything, anything),
+    Probe("gh0st", _look_gh0st, anything),
     *(_marked(mark) for mark in MARKS),
     dialogue("njrat", server=_njrat, client=_njrat),
-    Probe("njrat", lambda opening: _by_client(opening, "njrat", _njrat), anything, lambda first: first in b"0123456789lia"),
-    Probe("darkcomet", _look_darkcomet, lambda first: first in b"0123456789ABCDEF", anything),
-    Probe("poison-ivy", _look_poison_ivy, anything, anything),
-    Probe("nanocore", _look_nanocore, anything, anything),
+    Probe("njrat", lambda opening: _by_client(opening, "njrat", _njrat), starts(client=b"0123456789lia")),
+    Probe("darkcomet", _look_darkcomet, starts(b"0123456789ABCDEF")),
+    Probe("poison-ivy", _look_poison_ivy, anything),
+    Probe("nanocore", _look_nanocore, anything),
 )

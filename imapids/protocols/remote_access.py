@@ -14,15 +14,23 @@ from imapids.protocols.probing import (
     dialogue,
     fixed,
     found,
-    one_of,
     prefix,
     side_look,
     speaks,
+    starts,
 )
 from imapids.records.candidates import Look, Opening
 
 # RFC 4253 section 4.2: "SSH-protoversion-softwareversion"; 1.99 and 1.5 are the old ones.
 _SSH = prefix(b"SSH-2.0-", b"SSH-1.99-", b"SSH-1.5-", b"SSH-1.3-")
+
+
+def _ssh_later(data: bytes, ended: bool) -> Look:
+    """RFC 4253 section 4.2: the server may send other lines before its version string."""
+    if b"\nSSH-2.0-" in data[:2_048] or b"\nSSH-1." in data[:2_048]:
+        return YES
+    return NO if ended or len(data) >= 2_048 else NEED_MORE
+
 
 # RFC 6143 section 7.1.1: "RFB xxx.yyy\n", 12 bytes, server first, and the client answers in the same form.
 _RFB = fixed(12, lambda data: data[:4] == b"RFB " and data[7:8] == b"." and data[11:12] == b"\n"
@@ -117,10 +125,11 @@ def _look_tpkt(opening: Opening) -> Answer:
 
 PROBES: tuple[Probe, ...] = (
     dialogue("ssh", server=_SSH, client=_SSH),
+    dialogue("ssh", server=_ssh_later, client=_SSH, both=True, server_alone=False, client_alone=False),
     dialogue("rfb", server=_RFB, client=_RFB),
     dialogue("telnet", server=_look_telnet, client=_look_telnet),
     dialogue("x11", server=fixed(8, lambda data: data[0] <= 2 and (data[2:4] in (b"\x0b\x00", b"\x00\x0b")), b"\x00\x01\x02"),
              client=fixed(12, lambda data: data[1] == 0 and data[2:6] in (b"\x0b\x00\x00\x00", b"\x00\x0b\x00\x00"), b"lB"),
              both=True),
-    Probe("tpkt", _look_tpkt, one_of(b"\x03"), one_of(b"\x03")),
+    Probe("tpkt", _look_tpkt, starts(b"\x03", b"\x03")),
 )

@@ -69,7 +69,7 @@ PROBES: tuple[Probe, ...] = (
     dialogue("bgp", server=frames(19, _bgp, b"\xff", wanted=1), client=frames(19, _bgp, b"\xff", wanted=1)),
     dialogue("ldp", server=frames(14, ldp_header, b"\x00"), client=frames(14, ldp_header, b"\x00")),
     dialogue("openflow", server=_OPENFLOW_HELLO, client=_OPENFLOW_HELLO, both=True, server_alone=False, client_alone=False),
-    dialogue("openflow", server=frames(8, _openflow, bytes(range(1, 7)), wanted=3), client=frames(8, _openflow, bytes(range(1, 7)), wanted=3), both=True),
+    dialogue("openflow", server=frames(8, _openflow, bytes(range(1, 7)), wanted=3, least=2), client=frames(8, _openflow, bytes(range(1, 7)), wanted=3, least=2), both=True),
     dialogue("diameter", server=frames(20, _diameter, b"\x01", wanted=1), client=frames(20, _diameter, b"\x01", wanted=1), both=True),
     dialogue("pptp", server=fixed(10, _pptp, b"\x00\x01"), client=fixed(10, _pptp, b"\x00\x01")),
     dialogue("tacacs", server=frames(12, _tacacs, b"\xc0\xc1", wanted=1), client=frames(12, _tacacs, b"\xc0\xc1", wanted=1), both=True),

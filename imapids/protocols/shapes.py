@@ -7,17 +7,26 @@ not depend on how the bytes were cut into segments.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from imapids.protocols.openings import Window, is_text, looks_random, settled
 from imapids.protocols.probing import NEED_MORE, NO, SHOWN_BYTES, YES, Answer, Probe, anything, le32
+from imapids.protocols.shells import look_for_shell
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Finding, Opening
-from imapids.records.streams import SIDES
+from imapids.records.streams import CLIENT, SERVER, SIDES
+
+_CUT_BYTES = 4_096
+"""A prefix as long as this may have been cut by the sniffer's limit (8 KiB a side, or fewer where it is configured so)."""
 
 
-def _shape(opening: Opening, name: str, confidence: str, *evidence: Evidence) -> Answer:
-    return YES, Finding(shape=name, confidence=confidence, evidence=list(evidence), by_client_only=not opening.server)
+def _shape(opening: Opening, name: str, confidence: str, *evidence: Evidence) -> Finding:
+    return Finding(shape=name, confidence=confidence, evidence=list(evidence), by_client_only=not opening.server)
+
+
+def _evidence(code: str, side: str, text: str, offset: int = 0) -> Evidence:
+    return Evidence(code=code, side=side, packet=0, offset=offset, text=text)
 
 
 # ---- executable stages -----------------------------------------------------------------------------------------------
@@ -54,9 +63,9 @@ def _look_stage(opening: Opening) -> Answer:
             if kind and (offset == 0 or 64 <= le32(data) <= 1 << 27 or 64 <= int.from_bytes(data[:4], "big") <= 1 << 27):
                 if waiting:
                     return NEED_MORE, None
-                text = f"{kind} after a length of {le32(data)} bytes" if offset else kind
-                return _shape(opening, "executable-stage", "high" if offset or kind != "PE" else "medium",
-                              Evidence(code="executable-stage", side=SIDES[side], packet=0, offset=offset, text=text))
+                text = f"{kind} after a length of four bytes: {data[:4].hex(' ')}" if offset else kind
+                return YES, _shape(opening, "executable-stage", "high" if offset or kind != "PE" else "medium",
+                                   _evidence("executable-stage", SIDES[side], text, offset))
     return (NEED_MORE if waiting else NO), None
 
 
@@ -64,96 +73,112 @@ def _look_stage(opening: Opening) -> Answer:
 
 
 class _Framing(NamedTuple):
-    """A way to announce lengths: bytes of the field, byte order, what the length leaves out, smallest evidence."""
+    """A way to announce lengths."""
 
     size: int
-    order: str
+    """Bytes of the length field."""
+    order: Literal["little", "big"]
     extra: int
-    frames: int
-    """Frames that must be seen in all."""
-    text: str
+    """Bytes of a frame that its length does not count."""
+    turn_bits: int
+    """What it is worth, in bits, that a turn ends where a frame does: chance does not hit a wide field."""
+    frame_bits: int
+    """What it is worth that one more length inside a turn stays inside the window."""
+
+    def describe(self) -> str:
+        """The framing in words, for evidence."""
+        width = f"{8 * self.size} bits {self.order}-endian" if self.size > 1 else "8 bits"
+        counted = "all of the frame" if self.extra == 0 else "what follows" if self.extra == self.size else (
+            f"what follows {self.extra - self.size} more header bytes")
+        return f"{width}, of {counted}"
 
 
-def _framings() -> tuple[_Framing, ...]:
-    rows = []
-    for size, frames in ((4, 2), (2, 4), (1, 6)):
-        for order in ("little", "big") if size > 1 else ("big",):
-            for extra in (size, 0, size + 1, size + 2, size + 4):
-                what = "itself included" if extra == 0 else "" if extra == size else f"and {extra - size} header bytes"
-                name = f"{8 * size} bits {order}-endian" if size > 1 else "8 bits"
-                rows.append(_Framing(size, order, extra, frames if extra in (0, size) else frames + 2, f"{name} {what}".strip()))
-    return tuple(rows)
-
-
-_FRAMINGS = _framings()
+_WIDTHS: tuple[tuple[int, tuple[Literal["little", "big"], ...], int, int], ...] = (
+    (4, ("little", "big"), 26, 16),
+    (2, ("little", "big"), 12, 3),
+    (1, ("big",), 6, 0),
+)
+_FRAMINGS = tuple(_Framing(size, order, extra, turn_bits, frame_bits)
+                  for size, orders, turn_bits, frame_bits in _WIDTHS for order in orders
+                  for extra in (size, 0, size + 1, size + 2, size + 4))
+_FRAMES = 512
+"""Frames of one side that are walked: bytes of no length must not cost time."""
+_ENOUGH_BITS = 36
+"""25 framings are tried on each conversation: 36 bits are not met by chance. One plain length of 32 bits that fits its
+turn will do: that is the commonest framing there is."""
 
 
 def _walk(data: bytes, framing: _Framing, cut: bool) -> list[int] | None:
     """Ends of the frames that tile a side's bytes exactly, or None; with `cut` the last frame may run on."""
     ends: list[int] = []
-    at = 0
+    at, size, order, extra = 0, framing.size, framing.order, framing.extra
     while at < len(data):
-        if at + framing.size > len(data):
-            return ends if cut and ends else None
-        length = int.from_bytes(data[at : at + framing.size], framing.order)  # type: ignore[arg-type]  # from _framings
-        step = length + framing.extra
-        if step <= framing.size and length + framing.extra < max(framing.size, 1):
+        step = int.from_bytes(data[at : at + size], order) + extra
+        if step < size:
             return None
-        if step < framing.size:
-            return None
-        at += step
-        if at > len(data):
+        if at + step > len(data) or at + size > len(data):
             return ends if cut and ends else None
-        ends.append(at)
-        if len(ends) > 4_096:
+        if len(ends) >= _FRAMES:
             return ends
+        at += step
+        ends.append(at)
     return ends
 
 
-def frames_of(window: Window, cut: tuple[bool, bool]) -> tuple[_Framing, int] | None:
-    """The framing in which both sides' bytes and every turn end at a frame's end, and how many frames there are."""
+def _bits(data: bytes, ends: list[int], turns: list[int], framing: _Framing) -> int:
+    """How much evidence one side's frames are, in bits; -1 where a turn ends inside a frame. Repeats count once."""
+    boundaries, at, bits = set(ends), 0, 0
+    turn_ends = set()
+    seen: set[bytes] = set()
+    for size in turns:
+        at += size
+        if at not in boundaries and at < ends[-1]:
+            return -1
+        turn_ends.add(at)
+    begin = 0
+    for end in ends:
+        frame = data[begin:end]
+        if end - begin > framing.size and frame not in seen:  # an empty frame says nothing
+            seen.add(frame)
+            bits += framing.turn_bits if end in turn_ends else framing.frame_bits
+        begin = end
+    return bits
+
+
+def frames_of(window: Window, cut: tuple[bool, bool]) -> tuple[_Framing, int, int] | None:
+    """The framing that fits all bytes and turns of both sides: with the number of frames and the bits of evidence."""
+    best = None
+    sides = [(data, [size for side, size in window.turns if side == wanted], cut[wanted])
+             for wanted, data in enumerate((window.client, window.server)) if data]
     for framing in _FRAMINGS:
-        total, payloads, good = 0, 0, True
-        for side, data in enumerate((window.client, window.server)):
-            if not data:
-                continue
-            ends = _walk(data, framing, cut[side])
-            if ends is None:
-                good = False
+        bits = frames = 0
+        for data, turns, is_cut in sides:
+            ends = _walk(data, framing, is_cut)
+            gained = _bits(data, ends, turns, framing) if ends else -1
+            if gained < 0 or ends is None:
+                bits = -1
                 break
-            at, boundaries = 0, set(ends)
-            for turn_side, size in window.turns:
-                if turn_side == side:
-                    at += size
-                    if at not in boundaries and at < (ends[-1] if ends else 0):
-                        good = False
-                        break
-            total += len(ends)
-            payloads += sum(1 for begin, end in zip([0, *ends], ends, strict=False) if end - begin > framing.size)
-        one_sided = not window.client or not window.server
-        if good and total >= framing.frames + (2 if one_sided else 0) and payloads * 2 >= total:
-            return framing, total
-    return None
+            bits, frames = bits + gained, frames + len(ends)
+        enough = framing.turn_bits if framing.size == 4 and framing.extra in (0, 4) else _ENOUGH_BITS
+        if bits >= enough and (best is None or bits > best[2]):
+            best = framing, frames, bits
+    return best
 
 
-def _look_frames(opening: Opening) -> Answer:
-    window = settled(opening)
-    if window is None:
-        return NEED_MORE, None
+def _frames(opening: Opening, window: Window) -> Finding | None:
+    """Lengths that agree with the bytes and the turns of both sides."""
     if is_text(window.client[:32]) and is_text(window.server[:32]):
-        return NO, None
-    whole = len(opening.turns) > len(window.turns)
-    cut = (not whole and len(opening.client) >= 4_096, not whole and len(opening.server) >= 4_096)
-    found = frames_of(window, cut)
+        return None
+    more = len(opening.turns) > len(window.turns)
+    found = frames_of(window, (not more and len(opening.client) >= _CUT_BYTES, not more and len(opening.server) >= _CUT_BYTES))
     if found is None:
-        return NO, None
-    framing, total = found
-    side = "client" if window.client else "server"
-    data = window.client or window.server
-    confidence = "high" if framing.size == 4 and total >= 4 and window.client and window.server else "medium"
+        return None
+    framing, frames, bits = found
+    side = "both" if window.client and window.server else "client" if window.client else "server"
+    confidence = "low" if bits < _ENOUGH_BITS else "high" if bits >= 2 * _ENOUGH_BITS and side == "both" else "medium"
     return _shape(opening, "length-prefixed-frames", confidence,
-                  Evidence(code="length-prefixed-frames", side="both" if window.client and window.server else side, packet=0, offset=0,
-                           text=f"{total} frames, length of {framing.text}: {data[:12].hex(' ')}"))
+                  _evidence("length-prefixed-frames", side,
+                            f"{frames} frames, length of {framing.describe()}: {(window.client or window.server)[:12].hex(' ')}"))
 
 
 # ---- key streams --------------------------------------------------------------------------------------------------------------
@@ -162,26 +187,19 @@ _REPEATED_BYTES = 8
 _REPEATED_UNITS = 3
 
 
-def _look_keystream(opening: Opening) -> Answer:
+def _keystream(opening: Opening, window: Window) -> Finding | None:
     """The same eight or more random-looking bytes begin several units, in both directions: a key stream used again."""
-    window = settled(opening)
-    if window is None:
-        return NEED_MORE, None
     starts = [(side, data[:32]) for side, data in window.pieces() if len(data) >= _REPEATED_BYTES]
-    if len(starts) < _REPEATED_UNITS or len({side for side, _ in starts}) < 2:
-        return NO, None
-    common = starts[0][1]
-    for _side, data in starts[1:]:
-        length = 0
-        while length < min(len(common), len(data)) and common[length] == data[length]:
-            length += 1
-        common = common[:length]
-    if len(common) < _REPEATED_BYTES or len({data for _, data in starts}) < 2:
-        return NO, None
-    if len(set(common[:_REPEATED_BYTES])) < 7 or is_text(common) or common.count(0) > 1 or common[:_REPEATED_BYTES].isascii():
-        return NO, None
+    if len(starts) < _REPEATED_UNITS or len({side for side, _ in starts}) < 2 or len({data for _, data in starts}) < 2:
+        return None
+    first, last = min(data for _, data in starts), max(data for _, data in starts)
+    same = next((at for at, (one, two) in enumerate(zip(first, last, strict=False)) if one != two), min(len(first), len(last)))
+    common = first[:same]  # what the least and the greatest share, all share
+    head = common[:_REPEATED_BYTES]
+    if len(head) < _REPEATED_BYTES or len(set(head)) < 7 or head.isascii() or common.count(0) > 1:
+        return None
     return _shape(opening, "repeated-keystream-prefix", "high" if len(starts) >= 4 else "medium",
-                  Evidence(code="repeated-keystream-prefix", side="both", packet=0, offset=0, text=f"{len(starts)} units begin {common.hex(' ')}"))
+                  _evidence("repeated-keystream-prefix", "both", f"{len(starts)} units begin {common.hex(' ')}"))
 
 
 _FILES = ((b"PK\x03\x04", "zip"), (b"\x1f\x8b\x08", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"7z\xbc\xaf", "7z"),
@@ -189,36 +207,33 @@ _FILES = ((b"PK\x03\x04", "zip"), (b"\x1f\x8b\x08", "gzip"), (b"\x28\xb5\x2f\xfd
           (b"SQLite format 3\x00", "sqlite"), (b"\x78\x9c", "zlib"), (b"OggS", "ogg"), (b"RIFF", "riff"), (b"\xd4\xc3\xb2\xa1", "pcap"))
 
 
-def _look_file(opening: Opening) -> Answer:
+def _file(opening: Opening, window: Window) -> Finding | None:
     """One side sends a file whose format says so in its first bytes, and the other next to nothing."""
     if opening.midstream:
-        return NO, None
-    window = settled(opening)
-    if window is None:
-        return NEED_MORE, None
+        return None
     for side, data, other in (("client", window.client, window.server), ("server", window.server, window.client)):
-        for magic, kind in _FILES:
-            if data.startswith(magic) and len(data) >= 64 and len(other) <= 256:
-                return _shape(opening, "file-transfer", "medium", Evidence(code="file-magic", side=side, packet=0, offset=0, text=kind))
-    return NO, None
+        if len(data) >= 64 and len(other) <= 256:
+            for magic, kind in _FILES:
+                if data.startswith(magic):
+                    return _shape(opening, "file-transfer", "medium", _evidence("file-magic", side, kind))
+    return None
 
 
-def _look_encrypted(opening: Opening) -> Answer:
-    """Random bytes from the first on, on every side that spoke: no header, no text, no lengths."""
+def _encrypted(opening: Opening, window: Window) -> Finding | None:
+    """Random bytes from the first on: the server's, or those of a client whose server said nothing else."""
     if opening.midstream or opening.after_upgrade:
-        return NO, None
-    window = settled(opening)
-    if window is None:
-        return NEED_MORE, None
-    sides = [data for data in (window.client, window.server) if data]
-    if not sides or len(max(sides, key=len)) < 32 or any(len(data) >= 16 and not looks_random(data[:1_024]) for data in sides):
-        return NO, None
-    first = "client" if opening.first_side == 0 else "server"
-    data = window.client if opening.first_side == 0 else window.server
-    if len(data) < 16:
-        return NO, None
-    return _shape(opening, "fully-encrypted", "medium" if len(sides) == 2 else "low",
-                  Evidence(code="fully-encrypted", side=first, packet=0, offset=0, text=data[:16].hex(" ")))
+        return None
+    client, server = window.client, window.server
+    random_client, random_server = (len(data) >= _RANDOM_BYTES and looks_random(data[:1_024]) for data in (client, server))
+    if not random_server and (not random_client or (len(server) >= 16 and not looks_random(server[:1_024]))):
+        return None
+    side, data = ("server", server) if random_server else ("client", client)
+    return _shape(opening, "fully-encrypted", "medium" if random_client and random_server else "low",
+                  _evidence("fully-encrypted", "both" if random_client and random_server else side, data[:16].hex(" ")))
+
+
+_RANDOM_BYTES = 32
+"""Fewer bytes say little about their origin."""
 
 
 # ---- lines ----------------------------------------------------------------------------------------------------------------------
@@ -236,37 +251,40 @@ def _lines(data: bytes, cut: bool) -> list[bytes]:
     return lines
 
 
-def _line_kind(lines: list[bytes]) -> str:
+def _alphabet(lines: list[bytes]) -> str:
     """base64-lines, hex-lines or json-lines where every line is so; empty otherwise."""
-    if not lines or any(not line for line in lines):
+    if not lines or not all(lines):
         return ""
-    if all(_HEX.fullmatch(line) for line in lines):
-        return "hex-lines"
-    if all(_BASE64.fullmatch(line) for line in lines):
-        joined = b"".join(lines)
-        mixed = any(0x41 <= byte <= 0x5A for byte in joined) + any(0x61 <= byte <= 0x7A for byte in joined) + any(byte in b"0123456789+/=" for byte in joined)
-        return "base64-lines" if len(joined) >= 8 and (mixed == 3 or (len(joined) >= 64 and mixed == 2)) else ""
-    if all(_JSON.fullmatch(line) and (b'":' in line or b'" :' in line) for line in lines):
-        return "json-lines"
+    for kind, pattern in (("hex-lines", _HEX), ("base64-lines", _BASE64), ("json-lines", _JSON)):
+        if all(pattern.fullmatch(line) for line in lines):
+            return kind
     return ""
 
 
-def _look_lines(opening: Opening) -> Answer:
+def _convincing(kind: str, text: bytes) -> bool:
+    """Is there enough of the alphabet that no plain words are taken for it?"""
+    if kind == "json-lines":
+        return b'":' in text or b'" :' in text
+    if kind == "hex-lines":
+        return len(text) >= 16 and len(set(text)) >= 4
+    classes = (any(0x41 <= byte <= 0x5A for byte in text) + any(0x61 <= byte <= 0x7A for byte in text)
+               + any(byte in b"0123456789+/=" for byte in text))
+    return len(text) >= 12 and (classes == 3 or (len(text) >= 64 and classes == 2))
+
+
+def _lined(opening: Opening, window: Window) -> Finding | None:
     """Every line of every side that spoke is base64, hexadecimal or a JSON object."""
-    window = settled(opening)
-    if window is None:
-        return NEED_MORE, None
-    sides = [("client", window.client), ("server", window.server)]
-    spoke = [(side, data) for side, data in sides if data]
+    spoke = [(side, data) for side, data in (("client", window.client), ("server", window.server)) if data]
     if not spoke or not all(is_text(data[:256]) for _, data in spoke) or (opening.midstream and len(spoke) < 2):
-        return NO, None
-    kinds = [_line_kind(_lines(data, len(data) >= 4_096)) for _, data in spoke]
-    kind = kinds[0]
-    if not kind or any(other not in (kind, "base64-lines" if kind == "hex-lines" else kind) for other in kinds[1:]):
-        return NO, None
+        return None
+    lines = [_lines(data, len(data) >= _CUT_BYTES) for _, data in spoke]
+    kinds = {_alphabet(own) for own in lines}
+    kind = "base64-lines" if kinds == {"base64-lines", "hex-lines"} else kinds.pop() if len(kinds) == 1 else ""
+    if not kind or not _convincing(kind, b"".join(line for own in lines for line in own)):
+        return None
     side, data = spoke[0]
     return _shape(opening, kind, "medium" if len(spoke) == 2 else "low",
-                  Evidence(code=kind, side="both" if len(spoke) == 2 else side, packet=0, offset=0, text=safe_text(data[:SHOWN_BYTES].split(b"\n", 1)[0])))
+                  _evidence(kind, "both" if len(spoke) == 2 else side, safe_text(data[:SHOWN_BYTES].split(b"\n", 1)[0])))
 
 
 # ---- beats and echoes -----------------------------------------------------------------------------------------------------------
@@ -275,45 +293,54 @@ _BEATS = 6
 _BEAT_BYTES = 512
 
 
-def _look_beats(opening: Opening) -> Answer:
+def _beats(opening: Opening, window: Window) -> Finding | None:
     """Turns of one size for each side, again and again; the first exchange may differ (a check-in)."""
-    window = settled(opening)
-    if window is None:
-        return NEED_MORE, None
-    turns = window.turns[:-1] if len(opening.turns) <= len(window.turns) and len(window.turns) > _BEATS + 2 else window.turns
     for skip in (0, 2):
-        rest = turns[skip:]
-        sizes = [{size for side, size in rest if side == wanted} for wanted in (0, 1)]
+        rest = window.turns[skip:]
+        sizes = [{size for side, size in rest if side == wanted} for wanted in (CLIENT, SERVER)]
         if len(rest) >= _BEATS and all(len(own) == 1 and max(own) <= _BEAT_BYTES for own in sizes):
             client, server = sizes[0].pop(), sizes[1].pop()
             return _shape(opening, "fixed-size-beats", "medium",
-                          Evidence(code="fixed-size-beats", side="both", packet=0, offset=0,
-                                   text=f"{len(rest)} turns of {client} bytes from the client and {server} from the server"))
-    return NO, None
+                          _evidence("fixed-size-beats", "both",
+                                    f"{len(rest)} turns of {client} bytes from the client and {server} from the server"))
+    return None
 
 
-def _look_echo(opening: Opening) -> Answer:
-    """RFC 862: the server says what the client said, byte by byte."""
-    server = opening.server
-    if not server or not (opening.client.startswith(server) or server.startswith(opening.client)):
-        return (NO if server or opening.server_ended else NEED_MORE), None
+def _echo(opening: Opening, window: Window) -> Finding | None:
+    """RFC 862: the server says what the client said, byte by byte, turn by turn."""
+    pieces = window.pieces()
+    pairs = list(zip(pieces[::2], pieces[1::2], strict=False))
+    if opening.first_side != CLIENT or len(window.server) < 8 or len(pairs) < 2 or any(asked[1] != said[1] for asked, said in pairs):
+        return None
+    return Finding(protocol="echo", confidence="medium",
+                   evidence=[_evidence("server-echoes-client", "server", safe_text(window.server[:SHOWN_BYTES]))])
+
+
+CHECKS: tuple[Callable[[Opening, Window], Finding | None], ...] = (
+    _echo,  # first: the server's bytes are the client's, whatever they are
+    look_for_shell,  # words that only a shell says
+    _keystream,  # before the frames: encrypted units may happen to tile
+    _file,
+    _lined,
+    _frames,
+    _encrypted,  # after all that find some order
+    _beats,  # last: sizes alone, the weakest
+)
+"""What is asked about a settled window, in order."""
+
+
+def _look_shapes(opening: Opening) -> Answer:
     window = settled(opening)
     if window is None:
         return NEED_MORE, None
-    same = len(window.server) >= 8 and window.client.startswith(window.server) and opening.first_side == 0
-    if not same:
-        return NO, None
-    return YES, Finding(protocol="echo", confidence="medium",
-                        evidence=[Evidence(code="server-echoes-client", side="server", packet=0, offset=0, text=safe_text(window.server[:SHOWN_BYTES]))])
+    for check in CHECKS:
+        finding = check(opening, window)
+        if finding is not None:
+            return YES, finding
+    return NO, None
 
 
 PROBES: tuple[Probe, ...] = (
-    Probe("echo", _look_echo, anything, anything),
-    Probe("executable-stage", _look_stage, anything, anything),
-    Probe("repeated-keystream-prefix", _look_keystream, anything, anything),
-    Probe("file-transfer", _look_file, anything, anything),
-    Probe("json-lines", _look_lines, anything, anything),
-    Probe("length-prefixed-frames", _look_frames, anything, anything),
-    Probe("fully-encrypted", _look_encrypted, anything, anything),
-    Probe("fixed-size-beats", _look_beats, anything, anything),
+    Probe("executable-stage", _look_stage, anything),
+    Probe("shape", _look_shapes, anything),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from imapids.protocols.openings import settled
-from imapids.protocols.probing import NEED_MORE, NO, SHOWN_BYTES, YES, Answer, Probe, anything
+from imapids.protocols.openings import Window
+from imapids.protocols.probing import SHOWN_BYTES
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Finding, Opening
 
@@ -48,17 +48,14 @@ def _commands(data: bytes) -> int:
     """How many of the first lines are shell commands, up to the first that is not."""
     count = 0
     for line in data[:1_024].split(b"\n")[:8]:
-        if not _COMMANDS.fullmatch(line):
+        if len(line) > 256 or not _COMMANDS.fullmatch(line):
             break
         count += bool(line.strip())
     return count
 
 
-def _look_shell(opening: Opening) -> Answer:
+def look_for_shell(opening: Opening, window: Window) -> Finding | None:
     """Output of a shell from one side; the operator's commands from the other raise the confidence."""
-    window = settled(opening)
-    if window is None:
-        return NEED_MORE, None
     sides = (("client", window.client), ("server", window.server))
     for at, (side, data) in enumerate(sides):
         printed = _output(data) if data else None
@@ -72,17 +69,15 @@ def _look_shell(opening: Opening) -> Answer:
         if commands:
             evidence.append(_ordered(operator, orders))
         confidence = "high" if commands else "medium"
-        return YES, Finding(shape="interactive-shell", confidence=confidence, evidence=evidence, by_client_only=not opening.server)
+        return Finding(shape="interactive-shell", confidence=confidence, evidence=evidence, by_client_only=not opening.server)
     for side, data in sides:
         if _commands(data) >= _COMMAND_LINES:
             other = window.server if side == "client" else window.client
-            return YES, Finding(shape="interactive-shell", confidence="medium" if other else "low", evidence=[_ordered(side, data)],
+            return Finding(shape="interactive-shell", confidence="medium" if other else "low", evidence=[_ordered(side, data)],
                                 by_client_only=not opening.server)
-    return NO, None
+    return None
 
 
 def _ordered(side: str, data: bytes) -> Evidence:
     return Evidence(code="shell-commands", side=side, packet=0, offset=0, text=safe_text(data[:SHOWN_BYTES]))
 
-
-PROBES: tuple[Probe, ...] = (Probe("interactive-shell", _look_shell, anything, anything),)

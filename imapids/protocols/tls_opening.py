@@ -15,10 +15,10 @@ from imapids.protocols.probing import (
     client_only,
     found,
     frames,
-    one_of,
     shaped,
     side_look,
     speaks,
+    starts,
 )
 from imapids.records.candidates import Evidence, Look, Opening
 
@@ -164,7 +164,7 @@ def _look_fake_tls(opening: Opening) -> Answer:
 
 
 PROBES = (
-    Probe("tls", _look_tls, anything, anything),
-    Probe("fake-tls", _look_fake_tls, one_of(bytes((_APPLICATION_DATA,))), one_of(bytes((_APPLICATION_DATA,)))),
-    Probe("tls", _look_midstream_tls, one_of(bytes(range(20, 25))), one_of(bytes(range(20, 25)))),
+    Probe("tls", _look_tls, anything),
+    Probe("fake-tls", _look_fake_tls, starts(bytes((_APPLICATION_DATA,)), bytes((_APPLICATION_DATA,)))),
+    Probe("tls", _look_midstream_tls, starts(bytes(range(20, 25)), bytes(range(20, 25)))),
 )

@@ -7,8 +7,9 @@ from imapids.protocols.probing import Probe, dialogue, first_line, frames, prefi
 # RFC 9112 section 3: method SP request-target SP HTTP-version. Methods are tokens; all registered ones are upper case.
 HTTP_REQUEST = first_line(rb"[A-Z][A-Z_-]{1,24} [^ \r\n]{1,8000} +HTTP/1\.[01]", starts=bytes(range(0x41, 0x5B)),
                           limit=8_192)
-# RFC 9112 section 4: HTTP-version SP 3DIGIT SP [reason]; the last SP is often missing.
-HTTP_ANSWER = first_line(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: .*)?", starts=b"H")
+# RFC 9112 section 4: HTTP-version SP 3DIGIT SP [reason]. What follows the version is left alone: servers that evade
+# filters put all kinds of bytes there, and nothing else begins so.
+HTTP_ANSWER = prefix(b"HTTP/1.1", b"HTTP/1.0")
 
 # RFC 9113 section 3.4: the client's connection preface; the server's first frame is SETTINGS (length, type 4, stream 0).
 HTTP2_PREFACE = prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")

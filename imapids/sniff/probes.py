@@ -16,7 +16,6 @@ from imapids.protocols import (
     remote_access,
     routing,
     shapes,
-    shells,
     tls_opening,
     tunnels,
     web_protocols,
@@ -37,7 +36,6 @@ TCP_PROBES: tuple[Probe, ...] = (
     *tunnels.PROBES,
     *peer_to_peer.PROBES,
     *rats.PROBES,
-    *shells.PROBES,
     *shapes.PROBES,
 )
 

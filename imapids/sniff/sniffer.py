@@ -7,48 +7,30 @@ when and how often it is asked, and the answer cannot depend on how the bytes we
 from __future__ import annotations
 
 from imapids.protocols.imap_opening import look_for_dialogue, look_for_greeting
-from imapids.protocols.probing import NEED_MORE, NO, YES, Probe
-from imapids.records.candidates import Candidate, Opening
+from imapids.protocols.probing import NEED_MORE, NO, SHOWN_BYTES, SILENT, UNKNOWN, YES, Probe
+from imapids.records.candidates import Candidate, Evidence, Finding, Opening
 from imapids.sniff.probes import TCP_PROBES, UDP_PROBES
 
 _IMAP = Candidate(kind="imap", final=True)
 _WAIT = Candidate(kind="undecided")
-_NOBODY = 256
-"""Stands for "no byte yet" in the dispatch tables."""
 
 
 class _Dispatch:
-    """Which probes are worth asking, by the first byte of each side: a table of bit masks, filled when needed."""
+    """Which probes are worth asking, by the first byte of each side: a table that fills as it is used."""
 
     def __init__(self, probes: tuple[Probe, ...]) -> None:
         self._probes = probes
-        everyone = (1 << len(probes)) - 1
-        self._by_server: list[int | None] = [None] * _NOBODY + [everyone]
-        self._by_client: list[int | None] = [None] * _NOBODY + [everyone]
-        self._chosen: dict[tuple[int, int], tuple[Probe, ...]] = {}
+        self._chosen: dict[tuple[int, int], tuple[Probe, ...]] = {}  # 258 times 258 entries at most
 
-    def choose(self, server: int, client: int) -> tuple[Probe, ...]:
-        """The probes that these first bytes (or 256) do not exclude, in order."""
-        chosen = self._chosen.get((server, client))
+    def choose(self, opening: Opening) -> tuple[Probe, ...]:
+        """The probes that the first bytes do not exclude, in order."""
+        server, client = opening.server, opening.client
+        first = (server[0] if server else SILENT if opening.server_ended else UNKNOWN,
+                 client[0] if client else SILENT if opening.client_ended else UNKNOWN)
+        chosen = self._chosen.get(first)
         if chosen is None:
-            mask = self._server_mask(server) & self._client_mask(client)
-            chosen = tuple(probe for bit, probe in enumerate(self._probes) if mask >> bit & 1)
-            self._chosen[server, client] = chosen
+            chosen = self._chosen[first] = tuple(probe for probe in self._probes if probe.may_start(*first))
         return chosen
-
-    def _server_mask(self, first: int) -> int:
-        mask = self._by_server[first]
-        if mask is None:
-            mask = sum(1 << bit for bit, probe in enumerate(self._probes) if probe.server_may_start(first))
-            self._by_server[first] = mask
-        return mask
-
-    def _client_mask(self, first: int) -> int:
-        mask = self._by_client[first]
-        if mask is None:
-            mask = sum(1 << bit for bit, probe in enumerate(self._probes) if probe.client_may_start(first))
-            self._by_client[first] = mask
-        return mask
 
 
 _TCP = _Dispatch(TCP_PROBES)
@@ -83,15 +65,54 @@ def sniff(opening: Opening) -> Candidate:
         dispatch = _TCP
     else:
         dispatch = _UDP
-    client = opening.client
     over = opening.server_ended and opening.client_ended
-    for probe in dispatch.choose(server[0] if server else _NOBODY, client[0] if client else _NOBODY):
+    for probe in dispatch.choose(opening):
         look, finding = probe.look(opening)
         if look is YES:
+            if not over and not _settled_evidence(opening, finding):
+                return _WAIT  # the answer is known, but not yet all of the text that shows it
             kind = "tls" if probe.name in ("tls", "fake-tls") else "opaque"
             return Candidate(kind=kind, final=True, finding=finding)
         if look is not NO and not over:
             return _WAIT  # a later probe may not overtake this one: the answer would depend on when it was asked
     if over:
-        return Candidate(kind="opaque" if server or client else "undecided", final=True)
+        if opening.midstream and server and opening.client and opening.transport == "TCP":
+            finding = _the_other_way_round(opening)
+            if finding is not None:
+                return Candidate(kind="opaque", final=True, finding=finding)
+        return Candidate(kind="opaque" if server or opening.client else "undecided", final=True)
     return _WAIT
+
+
+def _settled_evidence(opening: Opening, finding: Finding | None) -> bool:
+    """Are the bytes that the evidence shows all there? Otherwise its text would depend on when it was asked for."""
+    for row in finding.evidence if finding is not None else ():
+        data, ended = ((opening.client, opening.client_ended) if row.side == "client" else
+                       (opening.server, opening.server_ended))
+        end = row.offset + SHOWN_BYTES
+        if "-speaks-" in row.code and not ended and len(data) < end and b"\n" not in data[row.offset : end]:
+            return False
+    return True
+
+
+def _the_other_way_round(opening: Opening) -> Finding | None:
+    """Who is the client of a flow whose start is missing was guessed: try the sides exchanged, where all is known."""
+    swapped = Opening(client=opening.server, server=opening.client, midstream=True, client_ended=True, server_ended=True,
+                      first_side=None if opening.first_side is None else 1 - opening.first_side,
+                      turns=[(1 - side, size) for side, size in opening.turns], sides_seen=opening.sides_seen)
+    for probe in _TCP.choose(swapped):
+        look, finding = probe.look(swapped)
+        if look is YES and finding is not None and finding.protocol is not None:
+            finding.evidence = [Evidence(code=_swapped(row.code), side=_OTHER.get(row.side, row.side), packet=0,
+                                         offset=row.offset, text=row.text) for row in finding.evidence]
+            return finding
+    return None
+
+
+def _swapped(code: str) -> str:
+    """An evidence code that names a side, about the other one."""
+    side, dash, rest = code.partition("-")
+    return _OTHER.get(side, side) + dash + rest
+
+
+_OTHER = {"client": "server", "server": "client"}
