@@ -6,7 +6,19 @@ import struct
 
 import pytest
 from helpers.frames import (
-    CLIENT, CLIENT6, SERVER6, Decoded, ethernet, extension, ip4, ip6, mpls, syn, tcp, udp, vlan,
+    CLIENT,
+    CLIENT6,
+    SERVER6,
+    Decoded,
+    ethernet,
+    extension,
+    ip4,
+    ip6,
+    mpls,
+    syn,
+    tcp,
+    udp,
+    vlan,
 )
 
 from imapids.config import DecodeLimits
@@ -32,7 +44,8 @@ def v6(packet: bytes) -> bytes:
     pytest.param(ethernet(ip4(tcp(), ihl=4)), "bad-ip-header", id="IPv4 header length 16"),
     pytest.param(ethernet(ip4(tcp(), total=19)), "bad-ip-length", id="IPv4 total length below the header"),
     pytest.param(ethernet(ip4(tcp()[:12] + b"\x40" + tcp()[13:])), "bad-tcp-header", id="TCP data offset 16"),
-    pytest.param(ethernet(ip4(tcp()[:12] + b"\xf0" + tcp()[13:])), "bad-tcp-header", id="TCP data offset past the packet"),
+    pytest.param(ethernet(ip4(tcp()[:12] + b"\xf0" + tcp()[13:])), "bad-tcp-header",
+                 id="TCP data offset past the packet"),
     pytest.param(ethernet(ip4(tcp()[:14])), "bad-tcp-header", id="TCP in 14 announced bytes"),
     pytest.param(ethernet(ip4(tcp()))[:44], "cut-header", id="TCP header cut by the capture"),
     pytest.param(ethernet(ip4(udp(TEXT, length=7), 17)), "bad-udp-length", id="UDP length 7"),
@@ -86,13 +99,15 @@ def test_hostile_numbers_do_not_make_endless_counters():
                  id="a jumbo option behind other options"),
     pytest.param(ethernet(ip4(tcp(TEXT), total=40 + len(TEXT) + 1)), None, len(TEXT) + 1, TEXT,
                  {"ip-length-past-frame": 1}, id="IPv4 length one past the frame"),
-    pytest.param(ethernet(ip4(tcp(TEXT)))[:-4], 54 + len(TEXT), len(TEXT), TEXT[:-4], {}, id="payload cut by the snaplen"),
+    pytest.param(ethernet(ip4(tcp(TEXT)))[:-4], 54 + len(TEXT), len(TEXT), TEXT[:-4], {},
+                 id="payload cut by the snaplen"),
     pytest.param(ethernet(ip4(tcp(TEXT, options=bytes(12))))[:60], 66 + len(TEXT), len(TEXT), b"", {},
                  id="TCP options cut by the snaplen"),
     pytest.param(ethernet(ip4(tcp(TEXT)) + b"PADDING"), None, len(TEXT), TEXT, {}, id="Ethernet padding is no payload"),
     pytest.param(v6(ip6(extension(6) + tcp(TEXT), 0) + b"PADDING"), None, len(TEXT), TEXT, {},
                  id="padding behind IPv6 extension headers"),
-    pytest.param(ethernet(ip4(udp(TEXT, length=0), 17)), None, len(TEXT), TEXT, {"udp-length-zero": 1}, id="UDP length 0"),
+    pytest.param(ethernet(ip4(udp(TEXT, length=0), 17)), None, len(TEXT), TEXT, {"udp-length-zero": 1},
+                 id="UDP length 0"),
     pytest.param(ethernet(ip4(udp(TEXT, length=999), 17)), None, len(TEXT), TEXT, {"udp-length-past-ip": 1},
                  id="UDP length past the packet"),
     pytest.param(ethernet(ip4(udp(TEXT + b"options", length=8 + len(TEXT)), 17)), None, len(TEXT), TEXT, {},

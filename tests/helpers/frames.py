@@ -36,8 +36,8 @@ def ip4(payload: bytes, protocol: int = 6, src: str = CLIENT, dst: str = SERVER,
         offset: int = 0, more: bool = False, total: int | None = None, ttl: int = 64, ihl: int | None = None) -> bytes:
     header = 20 + len(options)
     return struct.pack(
-        ">BBHHHBBH4s4s", 0x40 | (header // 4 if ihl is None else ihl), 0, header + len(payload) if total is None else total,
-        ident, more << 13 | offset // 8, ttl, protocol, 0, ipaddress.IPv4Address(src).packed,
+        ">BBHHHBBH4s4s", 0x40 | (header // 4 if ihl is None else ihl), 0,
+        header + len(payload) if total is None else total, ident, more << 13 | offset // 8, ttl, protocol, 0, ipaddress.IPv4Address(src).packed,
         ipaddress.IPv4Address(dst).packed,
     ) + options + payload
 
@@ -97,8 +97,8 @@ def batch_of(
 class Decoded:
     """What a decoder made of some frames, in a form that tests read."""
 
-    def __init__(self, frames: Sequence[bytes], link_type: int | Sequence[int] = 1, *, limits: DecodeLimits | None = None,
-                 times_ns: Sequence[int] | None = None, originals: Sequence[int] | None = None, cut: int = 0) -> None:
+    def __init__(self, frames: Sequence[bytes], link_type: int | Sequence[int] = 1, *,
+                 limits: DecodeLimits | None = None, times_ns: Sequence[int] | None = None, originals: Sequence[int] | None = None, cut: int = 0) -> None:
         table = EncapsulationTable()
         decoder = Decoder(limits or DecodeLimits(), table)
         kinds = [link_type] * len(frames) if isinstance(link_type, int) else list(link_type)
@@ -107,8 +107,8 @@ class Decoded:
         step = cut or max(len(frames), 1)
         for at in range(0, len(frames), step):
             some = slice(at, at + step)
-            batch = batch_of(frames[some], kinds[some], times_ns and times_ns[some], originals and originals[some], at + 1)
-            result = decoder.feed(batch)
+            times, sizes = times_ns and times_ns[some], originals and originals[some]
+            result = decoder.feed(batch_of(frames[some], kinds[some], times, sizes, at + 1))
             check_account(decoder.account)
             self.segments += readable(result.segments, table)
             self.icmp_errors += result.icmp_errors
@@ -141,8 +141,8 @@ def readable(segments: SegmentBatch, table: EncapsulationTable) -> list[dict[str
     result = []
     for index in range(len(segments)):
         at, size = int(segments.payload[index]), int(segments.captured[index])
-        assert 0 <= at
-        assert 0 <= size
+        assert at >= 0
+        assert size >= 0
         assert at + size <= len(segments.buffer)
         path: Encapsulation = table.paths[int(segments.tunnel[index])]
         result.append({
