@@ -58,8 +58,8 @@ _SHAPES: dict[type[Body], tuple[int, bytes, bytes, bytes]] = {
     for cls, name in EVENT_TYPES.items()
 }
 """The parts of a line that its event type settles: its name, the protocol where it is always the same, its object."""
-_ENVELOPE_BYTES = 2_048 + 4 * FILE_NAME_BYTES
-"""Room for all that stands around an event's object."""
+_ENVELOPE_BYTES = 1_024
+"""Room for what stands around an event's object, but for the flow's head."""
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
@@ -133,8 +133,8 @@ def _encode_event(event: Event) -> bytes:
     if packet:
         count = b',"pcap_cnt":%d' % packet
     encoded = _encode_json(body)
-    if len(encoded) > LINE_BYTES - _ENVELOPE_BYTES:
-        encoded = _shortened_body(body, labels)
+    if len(encoded) > LINE_BYTES - _ENVELOPE_BYTES - len(head):
+        encoded = _shortened_body(body, labels, LINE_BYTES - _ENVELOPE_BYTES - len(head))
     if labels:
         traffic = b',"traffic":{"label":%b}' % _encode_json(labels)
     second, rest = divmod(event.time_ns, 1_000_000_000)
@@ -155,10 +155,11 @@ def _encode_alert(alert: Alert) -> bytes:
         traffic = b',"traffic":{"label":%b}' % _encode_json(alert.labels[:16])
     body = alert_object(alert)
     encoded = _encode_json(body)
-    if len(encoded) > LINE_BYTES - _ENVELOPE_BYTES:
+    room = LINE_BYTES - _ENVELOPE_BYTES - len(head) - len(traffic)
+    if len(encoded) > room:
         plain = msgspec.to_builtins(body)
         plain["context"]["imapids"]["cut"] = True
-        shorten(plain, LINE_BYTES - _ENVELOPE_BYTES)
+        shorten(plain, room)
         encoded = _encode_json(plain)
     second, rest = divmod(alert.time_ns, 1_000_000_000)
     return b'{"timestamp":"%b.%06d+0000","event_type":"alert"%b%b%b%b,"alert":%b}\n' % (
@@ -184,8 +185,8 @@ def _flow_counts(flow: Flow) -> bytes:
     )
 
 
-def _shortened_body(body: Body, labels: list[str]) -> bytes:
-    """A body that is too long for a line; the mark goes into it, or among the labels where the schema closes it."""
+def _shortened_body(body: Body, labels: list[str], room: int) -> bytes:
+    """A body that is too long for its `room`; the mark goes into it, or among the labels where the schema closes it."""
     plain = msgspec.to_builtins(body)
     if isinstance(body, Capture):  # inputs without a fault are the first to go
         plain["inputs"].sort(key=lambda account: account["status"] == "ok")
@@ -193,7 +194,7 @@ def _shortened_body(body: Body, labels: list[str]) -> bytes:
         labels.append(CUT_LABEL)
     else:
         plain["cut"] = True
-    shorten(plain, LINE_BYTES - _ENVELOPE_BYTES)
+    shorten(plain, room)
     return _encode_json(plain)
 
 
