@@ -82,9 +82,9 @@ class IndicatorSet:
         if self._size >= INDICATORS:
             self.skip("too-many-indicators")
             return False
-        table: dict[Any, tuple[Known, ...]]
+        table: Any
         if isinstance(value.key, tuple):
-            key: str | int = value.key[1]
+            key: Any = value.key[1]
             table = self.networks.setdefault(value.key[0], {})
         else:
             table, key = self.exact[value.kind], value.key
@@ -114,11 +114,6 @@ class IndicatorSet:
     def find(self, kind: str, key: str) -> tuple[Known, ...]:
         """What is known of an exact value; `kind` is any but network."""
         return self.exact[kind].get(key, ())
-
-    def find_networks(self, number: int) -> Iterator[Known]:
-        """What is known of the networks that an address (one 128-bit number) lies in, the narrowest first."""
-        for prefix in sorted(self.networks, reverse=True):
-            yield from self.networks[prefix].get(number >> 128 - prefix << 128 - prefix, ())
 
     def find_domains(self, name: str) -> Iterator[Known]:
         """What is known of a name and of the domains above it, the longest first."""

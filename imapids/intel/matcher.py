@@ -38,6 +38,8 @@ class Matcher:
     def __init__(self, indicators: IndicatorSet) -> None:
         self._set = indicators
         self._addresses: dict[str, tuple[tuple[str, Known], ...]] = {}
+        self._by_prefix = [(128 - prefix, indicators.networks[prefix])
+                           for prefix in sorted(indicators.networks, reverse=True)]
         self._columns: Networks | None = None
         self.suppressed: dict[str, int] = {}
         """Hits that a warning list calls benign, by the list's name (an address counts once while it is remembered)."""
@@ -99,7 +101,8 @@ class Matcher:
     def _tls(self, event: Event) -> Iterable[Hit]:
         body = event.body
         assert isinstance(body, Tls)
-        if body.sni:
+        domains = bool(self._set.exact["domain"])
+        if body.sni and domains:
             yield from self._kept(("domain", known, "tls.sni") for known in self._set.find_domains(body.sni))
         if body.ja3 is not None:
             yield from (("ja3", known, "tls.ja3.hash") for known in self._set.find("ja3", body.ja3.hash.lower()))
@@ -108,15 +111,14 @@ class Matcher:
         if body.fingerprint:
             digest = body.fingerprint.lower().replace(":", "")
             yield from (("certificate", known, "tls.fingerprint") for known in self._set.find("certificate", digest))
-        if self._set.exact["domain"]:
+        if domains:
             yield from self._names(body.subject, "tls.subject")
             yield from self._names(body.issuerdn, "tls.issuerdn")
 
     def _login(self, event: Event) -> Iterable[Hit]:
         assert isinstance(event.body, Login)
-        user = event.body.user.lower()
-        if user:
-            yield from self._kept(("user", known, "login.user") for known in self._set.find("user", user))
+        users = self._set.find("user", event.body.user.lower())
+        yield from self._kept(("user", known, "login.user") for known in users)
 
     def _peers(self, event: Event) -> Iterable[Hit]:
         """Hits of the client's and the server's address, and of the server's endpoint."""
@@ -138,7 +140,7 @@ class Matcher:
             found = [("address", known) for known in self._set.find("address", text)]
             number = address_number(text) if self._set.networks or self._set.benign_networks else None
             if number is not None:
-                found += [("network", known) for known in self._set.find_networks(number)]
+                found += [("network", known) for known in self._networks(number)]
             benign = self._benign_address(text, number) if found else None
             if benign:
                 self._suppress(benign)
@@ -147,6 +149,13 @@ class Matcher:
                 self._addresses.clear()
             answer = self._addresses[text] = tuple(found)
         return answer
+
+    def _networks(self, number: int) -> Iterable[Known]:
+        """What is known of the networks that an address (one 128-bit number) lies in, the narrowest first."""
+        for rest, table in self._by_prefix:
+            known = table.get(number >> rest << rest)
+            if known:
+                yield from known
 
     def _names(self, text: str, field: str) -> Iterable[Hit]:
         """Hits of the host names that stand in a text."""

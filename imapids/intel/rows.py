@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from imapids.intel.indicators import FOREVER, IndicatorSet
 from imapids.intel.values import Value, address, certificate, classify, domain, endpoint, ja3, ja4, url, user
@@ -17,6 +18,9 @@ from imapids.protocols.text import safe_str
 
 COLUMNS = 64
 """Columns of a table that are looked at."""
+
+ROW_CHARACTERS = 16_384
+"""Characters of a line that are looked at."""
 
 MEANINGS = {
     "address": ("ip", "ip_address", "ipaddress", "dst_ip", "dest_ip", "dstip", "src_ip", "srcip", "ipv4", "ipv6",
@@ -38,18 +42,23 @@ MEANINGS = {
 }
 """Column names by meaning. First-seen dates are no start of validity: a trojan is active before it is listed."""
 
+Reader = Callable[[str], Value | str]
+
 _MEANING = {column: meaning for meaning, columns in MEANINGS.items() for column in columns}
-_SINGLE = {"address": address, "domain": domain, "url": url, "ja3": ja3, "ja4": ja4, "certificate": certificate,
-           "user": user}
-_TYPES = {"ip": address, "ipv4": address, "ipv6": address, "ip-dst": address, "ip-src": address, "ip:port": classify,
-          "domain": domain, "hostname": domain, "fqdn": domain, "url": url, "ja3": ja3, "ja3_md5": ja3,
-          "ja3-fingerprint-md5": ja3, "ja4": ja4, "sha1_cert": certificate, "cert": certificate,
-          "x509-fingerprint-sha1": certificate, "x509-fingerprint-sha256": certificate, "user": user, "username": user,
-          "email": user, "email-src": user, "email-dst": user}
+_SINGLE: dict[str, Reader] = {"address": address, "domain": domain, "url": url, "ja3": ja3, "ja4": ja4,
+                             "certificate": certificate, "user": user}
+_TYPES: dict[str, Reader] = {
+    "ip": address, "ipv4": address, "ipv6": address, "ip-dst": address, "ip-src": address, "ip:port": classify,
+    "domain": domain, "hostname": domain, "fqdn": domain, "url": url, "ja3": ja3, "ja3_md5": ja3,
+    "ja3-fingerprint-md5": ja3, "ja4": ja4, "sha1_cert": certificate, "cert": certificate,
+    "x509-fingerprint-sha1": certificate, "x509-fingerprint-sha256": certificate, "user": user, "username": user,
+    "email": user, "email-src": user, "email-dst": user,
+}
 _HASH_TYPE = re.compile(r"(md5|sha-?1|sha-?256|sha-?512|imphash|tlsh|ssdeep)(_hash)?")
 _MIXED = re.compile(r"[^a-z0-9]+")
 
 
+@lru_cache(maxsize=4_096)  # feeds are written in batches: the same dates come again
 def parse_time(text: str) -> int | None:
     """Nanoseconds since 1970 of an ISO 8601 time (UTC where it names no offset) or of seconds since 1970."""
     text = text.strip()
@@ -72,8 +81,23 @@ def validity(start: object, end: object) -> tuple[int, int] | None:
     return None if from_ns is None or until_ns is None else (from_ns, until_ns)
 
 
-def header_of(cells: Sequence[str]) -> dict[str, int] | None:
-    """Column by meaning, where the cells are a header: at least one value column and two cells that are known."""
+class Columns(NamedTuple):
+    """Where the cells of a row are; -1 for what the table lacks."""
+
+    value: int = -1
+    type: int = -1
+    port: int = -1
+    name: int = -1
+    start: int = -1
+    end: int = -1
+    single: tuple[tuple[int, str, Reader], ...] = ()
+    """Columns that hold one kind of value: index, meaning, how to read it."""
+    width: int = 0
+    """Cells that a row must have for all of these."""
+
+
+def header_of(cells: Sequence[str]) -> Columns | None:
+    """The columns, where the cells are a header: at least one value column and two cells that are known."""
     found: dict[str, int] = {}
     known = 0
     for index, cell in enumerate(cells[:COLUMNS]):
@@ -82,61 +106,78 @@ def header_of(cells: Sequence[str]) -> dict[str, int] | None:
         known += meaning is not None or plain.endswith(("date", "seen", "status", "time", "online"))
         if meaning and meaning not in found:
             found[meaning] = index
-    values = found.keys() & {"value", *_SINGLE}
-    return found if values and (known >= 2 or len(cells) == 1) else None
+    single = tuple((found[meaning], meaning, read) for meaning, read in _SINGLE.items() if meaning in found)
+    if not (single or "value" in found) or (known < 2 and len(cells) > 1):
+        return None
+    return Columns(found.get("value", -1), found.get("type", -1), found.get("port", -1), found.get("name", -1),
+                   found.get("from", -1), found.get("until", -1), single,
+                   max(found.values()) + 1)
 
 
-def read_table(lines: Sequence[str], start: int, delimiter: str, columns: dict[str, int], into: IndicatorSet,
-               source: str, place: str) -> None:
+def read_table(lines: Sequence[str], start: int, delimiter: str, columns: Columns, into: IndicatorSet, source: str,
+               place: str) -> None:
     """Indicators of the CSV lines from `start` on (0 is the file's first line)."""
     body = (line if not line.startswith("#") else "\n" for line in lines[start:])
-    reader = csv.reader(_bounded(body), delimiter=delimiter)
+    reader = csv.reader(_bounded(body), delimiter=delimiter, skipinitialspace=True)
     for cells in _cells(reader, into, place):
         if cells:
-            record = {meaning: cells[index].strip() for meaning, index in columns.items() if index < len(cells)}
-            read_record(record, into, source, f"{place}:{start + reader.line_num}")
+            read_row(columns, cells, into, source, place, start + reader.line_num)
 
 
 def read_records(records: Iterable[Any], into: IndicatorSet, source: str, place: str) -> None:
     """Indicators of JSON objects whose keys are column names."""
+    keys: tuple[str, ...] = ()
+    columns: Columns | None = None
     for record in records:
         if not isinstance(record, dict):
             into.skip("not-a-record", f"{place}:1", str(record)[:100])
             continue
-        keys = list(record)[:COLUMNS]
-        columns = header_of([str(key) for key in keys])
+        if tuple(record) != keys:  # records of a feed have the same keys, one after the other
+            keys = tuple(record)
+            columns = header_of(keys)
         if columns is None:
-            into.skip("no-known-column", f"{place}:1", ", ".join(str(key)[:20] for key in keys[:5]))
+            into.skip("no-known-column", f"{place}:1", ", ".join(key[:20] for key in keys[:5]))
             continue
-        row = {meaning: str(record[keys[index]]) for meaning, index in columns.items()
-               if isinstance(record[keys[index]], (str, int)) and record[keys[index]] != ""}
-        read_record(row, into, source, f"{place}:1")
+        cells = [str(cell) if isinstance(cell, (str, int)) else "" for cell in record.values()]
+        read_row(columns, cells, into, source, place, 1)
 
 
-def read_record(record: dict[str, str], into: IndicatorSet, source: str, place: str) -> None:
-    """The indicators of one row: column values by meaning."""
-    times = validity(record.get("from"), record.get("until"))
-    if times is None:
-        into.skip("bad-date", place, f"{record.get('from', '')} {record.get('until', '')}")
-        return
-    name = safe_str(record.get("name", ""), 120)
-    for value in _values(record):
+def read_row(columns: Columns, cells: list[str], into: IndicatorSet, source: str, place: str, line: int) -> None:
+    """The indicators of one row."""
+    if len(cells) < columns.width:
+        cells += [""] * (columns.width - len(cells))
+    cells.append("")  # what index -1 means
+    if columns.start < 0 and columns.end < 0:
+        from_ns, until_ns = -FOREVER, FOREVER
+    else:
+        times = validity(cells[columns.start], cells[columns.end])
+        if times is None:
+            into.skip("bad-date", f"{place}:{line}", f"{cells[columns.start]} {cells[columns.end]}")
+            return
+        from_ns, until_ns = times
+    name = _name(cells[columns.name])
+    for value, text in _values(columns, cells):
         if isinstance(value, Value):
-            into.add(value, source, name, *times)
+            into.add(value, source, name, from_ns, until_ns)
         else:
-            into.skip(value, place, next(iter(record.values()), ""))
+            into.skip(value, f"{place}:{line}", text)
 
 
-def _values(record: dict[str, str]) -> Iterator[Value | str]:
-    """What the cells of a row say: values, or reasons."""
-    if record.get("value"):
-        yield _typed(record["value"], record.get("type", "").strip().lower())
-    for meaning, read in _SINGLE.items():
-        text = record.get(meaning)
-        if not text:
-            continue
-        port = record.get("port", "")
-        yield endpoint(text, port) if meaning == "address" and port not in ("", "0") else read(text)
+@lru_cache(maxsize=4_096)  # a feed names few families
+def _name(text: str) -> str:
+    return safe_str(text.strip(), 120)
+
+
+def _values(columns: Columns, cells: list[str]) -> Iterator[tuple[Value | str, str]]:
+    """What the cells of a row say: values, or reasons; each with its text."""
+    text = cells[columns.value]
+    if text:
+        yield _typed(text, cells[columns.type].strip().lower()), text
+    for index, meaning, read in columns.single:
+        text = cells[index]
+        if text:
+            port = cells[columns.port].strip() if meaning == "address" else ""
+            yield (endpoint(text, port) if port not in ("", "0") else read(text)), text
 
 
 def _typed(text: str, kind: str) -> Value | str:
@@ -151,7 +192,7 @@ def _typed(text: str, kind: str) -> Value | str:
 def _bounded(lines: Iterable[str]) -> Iterator[str]:
     """Lines without NUL, which the csv module refuses, and not longer than a row may be."""
     for line in lines:
-        yield line[:16_384].replace("\0", "")
+        yield line if len(line) <= ROW_CHARACTERS and "\0" not in line else line[:ROW_CHARACTERS].replace("\0", "")
 
 
 def _cells(reader: Iterator[list[str]], into: IndicatorSet, place: str) -> Iterator[list[str]]:

@@ -29,7 +29,8 @@ class Value(NamedTuple):
     """How it is shown; safe text."""
 
 
-_IPV4 = re.compile(r"(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})(?:/(\d{1,2})|:(\d{1,5}))?")
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = re.compile(rf"({_OCTET}(?:\.{_OCTET}){{3}})(?:/(\d{{1,2}})|:(\d{{1,5}}))?", re.ASCII)
 _IPV6 = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\](?::(\d{1,5}))?|([0-9A-Fa-f:.]{2,45})(?:/(\d{1,3}))?)")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,15}://(?:[^/?#@\s]{0,200}@)?(\[[0-9a-f:.]+\]|[^/?#:\s]+)(:\d{1,5})?([/?#]\S*)?")
 _DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.){1,12}[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
@@ -62,6 +63,9 @@ def classify(text: str, hashes: str = "") -> Value | str:
     """
     if len(text) > LONGEST:
         return "too-long"
+    found = _IPV4.fullmatch(text)
+    if found:
+        return _ipv4(found)
     text = refang(text.strip().strip("\"'"))
     found = _IPV4.fullmatch(text)
     if found:
@@ -90,6 +94,9 @@ def classify(text: str, hashes: str = "") -> Value | str:
 
 def address(text: str) -> Value | str:
     """An address or network, and nothing else."""
+    found = _IPV4.fullmatch(text)
+    if found:
+        return _ipv4(found)
     text = refang(text.strip())
     found = _IPV4.fullmatch(text)
     if found:
@@ -98,21 +105,25 @@ def address(text: str) -> Value | str:
     return _ipv6(found) if found else "not-an-address"
 
 
-def endpoint(host: str, port: str | int) -> Value | str:
+def endpoint(host: str, port: str) -> Value | str:
     """An address and a port; with a host name the port is left out, for names are matched without."""
-    try:
-        number = int(port) if len(str(port)) <= 5 else -1
-    except ValueError:
-        return "not-an-indicator"
-    if not 0 < number < 65_536:
-        return "bad-port" if host else "not-an-indicator"
     value = address(host.strip("[]"))
     if isinstance(value, str):
-        return domain(host)
+        return domain(host) if _port(port) else "not-an-indicator"
     if value.kind != "address":
         return "network-with-port"
-    shown = f"[{value.text}]:{number}" if ":" in value.text else f"{value.text}:{number}"
-    return Value("endpoint", f"{value.key} {number}", shown)
+    return _endpoint(value.text, f"[{value.text}]" if ":" in value.text else value.text, port)
+
+
+def _endpoint(key: str, shown: str, port: str) -> Value | str:
+    number = _port(port)
+    return Value("endpoint", f"{key} {number}", f"{shown}:{number}") if number else "bad-port"
+
+
+def _port(text: str) -> int:
+    """A port number, 0 where the text is none."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
+    return number if number < 65_536 else 0
 
 
 def domain(text: str) -> Value | str:
@@ -173,8 +184,8 @@ _PREFIXED = {"ja3": ja3, "ja4": ja4, "user": user, "cert": certificate, "sha1": 
 def address_number(text: str) -> int | None:
     """An address in text as one 128-bit number (IPv4 as IPv4-mapped), None where it is none."""
     found = _IPV4.fullmatch(text)
-    if found and not found[5] and not found[6]:
-        return _number(found)
+    if found:
+        return MAPPED | _number(found[1]) if found[1] == text else None
     try:
         hi, lo = parse_address(text)
     except ValueError:
@@ -182,27 +193,22 @@ def address_number(text: str) -> int | None:
     return hi << 64 | lo
 
 
-def _number(found: re.Match[str]) -> int | None:
-    one, two, three, four = int(found[1]), int(found[2]), int(found[3]), int(found[4])
-    if max(one, two, three, four) > 255:
-        return None
-    return MAPPED | one << 24 | two << 16 | three << 8 | four
+def _number(ipv4: str) -> int:
+    one, two, three, four = map(int, ipv4.split("."))
+    return one << 24 | two << 16 | three << 8 | four
 
 
 def _ipv4(found: re.Match[str]) -> Value | str:
-    number = _number(found)
-    if number is None:
-        return "bad-address"
-    bare = f"{found[1]}.{found[2]}.{found[3]}.{found[4]}"
-    if found[6]:
-        return endpoint(bare, found[6])
-    if found[5] and found[5] != "32":
-        length = int(found[5])
+    bare, prefix, port = found.groups()
+    if port:
+        return _endpoint(bare, bare, port)
+    if prefix and prefix != "32":
+        length = int(prefix)
         if length > 32:
             return "bad-network"
         if length < NARROWEST_V4:
             return "network-too-wide"
-        first = number >> 32 - length << 32 - length
+        first = MAPPED | _number(bare) >> 32 - length << 32 - length
         return Value("network", (96 + length, first), f"{address_text(0, first)}/{length}")
     return Value("address", bare, bare)
 
