@@ -142,7 +142,11 @@ def _genuine(facts: SessionFacts, imap: ImapFacts) -> Verdict | None:
     gaps = imap.gaps_client + imap.gaps_server
     support: list[Evidence] = []
     if imap.completed:
-        support.append(Evidence("completions-match", "both", 0, 0, f"{imap.completed} of {imap.commands} commands"))
+        support.append(Evidence("completions-match", "server", imap.completed_packet, imap.completed_offset,
+                                f"{imap.completed} of {imap.commands} commands"))
+    if imap.selected and imap.logins > imap.logins_failed and imap.completed_legal > 2:
+        support.append(Evidence("login-and-mailbox", "both", imap.completed_packet, imap.completed_offset,
+                                f"{imap.completed_legal} commands in legal states"))
     if imap.inflated:
         support.append(Evidence("imap-inside-deflate", "both", 0, 0, ""))
     if imap.sasl_layer:

@@ -64,7 +64,7 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
 
 def _is_tag(word: bytes) -> bool:
     """Whether a word may be a tag: RFC 9051 section 9, or what servers take for one (any visible ASCII, not too long)."""
-    return 0 < len(word) <= TAG_BYTES and word.isascii() and not is_binary(word)
+    return 0 < len(word) <= TAG_BYTES and word != b"*" and word.isascii() and not is_binary(word)
 
 
 def register(dialogue: ImapDialogue, pending: Pending) -> None:
@@ -174,7 +174,7 @@ def _read_other(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, 
         return
     if reader.lost:
         return
-    if GREETING.match(line) and not facts.lines_server and not facts.commands:
+    if GREETING.match(line) and not dialogue.reader_server.lines and not facts.commands:
         facts.reversed_roles = True
         dialogue.note("client-sends-greeting", CLIENT, packet, offset, safe_text(line, 80))
     elif facts.reversed_roles and TAGGED.match(line):

@@ -217,6 +217,8 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
         del done[next(iter(done))]
     shape, result = pending.shape, reply.result
     spec = shape.spec
+    if not facts.completed:
+        facts.completed_packet, facts.completed_offset = packet, offset
     facts.completed += 1
     if result == "ok":
         facts.completed_ok += 1
@@ -261,7 +263,8 @@ def _oldest_twin(dialogue: ImapDialogue, pending: Pending) -> Pending:
 def _special(dialogue: ImapDialogue, pending: Pending, code: int, result: str, packet: int, time_ns: int) -> None:
     facts = dialogue.facts_
     if code == SELECT:
-        dialogue.mailbox = pending.shape.mailbox if result == "ok" else ""
+        dialogue.mailbox = mailbox_of(dialogue, pending) if result == "ok" else ""
+        facts.selected += result == "ok"
         dialogue.tally.exists = -1
     elif code == STARTTLS:
         facts.starttls = "accepted" if result == "ok" else "refused"
@@ -293,6 +296,11 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
         register(dialogue, building)
         _complete(dialogue, building, reply, packet, time_ns, offset)
         return
+    reader = dialogue.reader_server
+    if reader.lost:  # the rest of a line whose head is missing looks like this now and then
+        if facts.bytes_client or not line[len(tag) + 1 :].startswith((b"OK ", b"NO ", b"BAD ")):
+            return
+        reader.lost = False
     facts.tagged += 1
     if not facts.bytes_client:  # the client's half is not in the capture, or it never spoke: the judge knows
         dialogue.certain_client = dialogue.certain_state = False
@@ -300,7 +308,7 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
     if reply.result != "ok" and (facts.client_nonsense or tag in dialogue.done_tags):
         facts.answers_to_nonsense += 1
         return
-    if tag in dialogue.done_tags or dialogue.overflowed or not dialogue.certain_client:
+    if tag in dialogue.done_tags or dialogue.overflowed or not (dialogue.certain_client and dialogue.certain_server):
         return
     if line == dialogue.last_client_line:
         facts.echoes += 1
@@ -317,7 +325,7 @@ def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
     facts = dialogue.facts_
     if not line or dialogue.reader_server.lost:
         return
-    if facts.client_nonsense and ANSWER_TO_NONSENSE.match(line):
+    if (facts.client_nonsense or not dialogue.certain_client) and ANSWER_TO_NONSENSE.match(line):
         facts.answers_to_nonsense += 1
         return
     if line[:1] == b"\x16" and (facts.starttls == "asked" or not dialogue.certain_client):
@@ -380,9 +388,7 @@ def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | N
 def _message(dialogue: ImapDialogue, pending: Pending, action: str, result: str, reply: Reply | None) -> Message:
     """What a command did to the mailbox, out of its arguments and of the responses before its completion."""
     shape, tally = pending.shape, dialogue.tally
-    mailbox = shape.mailbox if shape.spec is not None and shape.spec.mailbox >= 0 else dialogue.mailbox
-    if not mailbox and len(pending.parts) > 1 and shape.spec is not None and shape.spec.mailbox >= 0:
-        mailbox = safe_text(pending.parts[1], dialogue.limits.text_bytes) if action != "append" else ""
+    mailbox = mailbox_of(dialogue, pending)
     if action == "fetch":
         return Message(action=action, mailbox=mailbox, count=tally.fetched, bytes=tally.literal_bytes, bodies=tally.bodies,
                        result=result, opaque_body=tally.opaque)
@@ -403,6 +409,16 @@ def _message(dialogue: ImapDialogue, pending: Pending, action: str, result: str,
     if action in ("copy", "move") and reply is not None and reply.code == "COPYUID":
         count = _set_size(reply.code_text)
     return Message(action=action, mailbox=mailbox, count=count, result=result)
+
+
+def mailbox_of(dialogue: ImapDialogue, pending: Pending) -> str:
+    """The mailbox that a command names, as an argument or as its first literal; else the one that is open."""
+    shape = pending.shape
+    if shape.spec is None or shape.spec.mailbox < 0:
+        return dialogue.mailbox
+    if shape.mailbox or not pending.literals or (shape.name == "APPEND" and pending.literals < 2):
+        return shape.mailbox
+    return safe_text(pending.parts[1], dialogue.limits.text_bytes) if len(pending.parts) > 1 else ""
 
 
 def _set_size(code_text: bytes) -> int:

@@ -61,7 +61,7 @@ AFTER_LITERAL = (b" ", b")", b"\r", b"\n", b"]")
 # One token that no person reads: 32 or more characters of base64 (plain or URL-safe) or of hex.
 _OPAQUE = re.compile(rb"(?<![A-Za-z0-9+/_\-=<])[A-Za-z0-9+/_\-]{32,}={0,2}(?![A-Za-z0-9+/_\-=>])")
 _CLASSES = (re.compile(rb"[a-z]"), re.compile(rb"[A-Z]"), re.compile(rb"[0-9]"))
-_HEX = re.compile(rb"[0-9a-f]{32,}\Z|[0-9A-F]{32,}\Z")
+_HEX = re.compile(rb"(?=.*[0-9])(?=.*[A-Fa-f])(?:[0-9a-f]{32,}|[0-9A-F]{32,})\Z")
 # Bytes that no line of IMAP holds outside literals: RFC 9051 9, TEXT-CHAR = <any CHAR except CR and LF>; CHAR = %x01-7F.
 # NUL never; other controls and 8-bit bytes are seen of real software now and then, not many in one line.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -87,7 +87,7 @@ def is_binary(data: bytes) -> bool:
     if data.isascii():
         return len(_CONTROL.findall(data)) * 8 > len(data)
     head = data[:512]
-    odd = sum(byte > 0x7E or byte < 0x20 and byte not in (0x09, 0x0A, 0x0D) for byte in head)
+    odd = sum(byte > 0x7E or (byte < 0x20 and byte not in (0x09, 0x0A, 0x0D)) for byte in head)
     if odd * 8 <= len(head):
         return False
     try:

@@ -117,6 +117,11 @@ class ImapFacts(msgspec.Struct, kw_only=True):
     """Known commands that the state allowed when they were sent."""
     completed: int = 0
     """Commands whose tagged completion came."""
+    completed_packet: int = 0
+    """Where the first of these completions stands."""
+    completed_offset: int = 0
+    selected: int = 0
+    """Mailboxes that were opened."""
     completed_ok: int = 0
     completed_legal: int = 0
     """Known commands that ended OK in a state that allows them."""
