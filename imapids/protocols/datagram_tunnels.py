@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from imapids.protocols.datagrams import dtls_record, exchange, firsts
-from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, anything, be16, be32, found, le32, speaks
+from imapids.protocols.datagram_calls import dtls_record
+from imapids.protocols.datagram_exchange import exchange, firsts
+from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, anything, be16, be32, found, speaks
 from imapids.records.candidates import Opening
 
 
@@ -16,10 +15,19 @@ def _quic_long(data: bytes) -> bool:
     version = be32(data, 1)
     if version == 0:  # version negotiation (section 17.2.1): two connection ids, then versions
         ids = 7 + data[5] + (data[6 + data[5]] if 6 + data[5] < len(data) else 255)
-        return data[5] <= 20 and ids + 4 <= len(data) and (len(data) - ids) % 4 == 0 and all(
-            be32(data, at) > 0 for at in range(ids, len(data), 4))
-    known = (version in (1, 0x6B3343CF, 0x709A50C4) or version & 0xFFFFFF00 == 0xFF000000 or version & 0x0F0F0F0F == 0x0A0A0A0A
-             or (data[1:2] in (b"Q", b"T") and data[2:5].isdigit()) or version & 0xFFFFF000 == 0xFACEB000)
+        return (
+            data[5] <= 20
+            and ids + 4 <= len(data)
+            and (len(data) - ids) % 4 == 0
+            and all(be32(data, at) > 0 for at in range(ids, len(data), 4))
+        )
+    known = (
+        version in (1, 0x6B3343CF, 0x709A50C4)
+        or version & 0xFFFFFF00 == 0xFF000000
+        or version & 0x0F0F0F0F == 0x0A0A0A0A
+        or (data[1:2] in (b"Q", b"T") and data[2:5].isdigit())
+        or version & 0xFFFFF000 == 0xFACEB000
+    )
     size = data[5]
     if known and data[1:2] == b"Q" and not data[0] & 0x40:
         return True
@@ -28,7 +36,13 @@ def _quic_long(data: bytes) -> bool:
 
 def _gquic(data: bytes) -> bool:
     """Google QUIC before version 46: public flags with version and an 8-byte connection id."""
-    return len(data) >= 20 and data[0] & 0x09 == 0x09 and not data[0] & 0xC0 and data[9:10] == b"Q" and data[10:13].isdigit()
+    return (
+        len(data) >= 20
+        and data[0] & 0x09 == 0x09
+        and not data[0] & 0xC0
+        and data[9:10] == b"Q"
+        and data[10:13].isdigit()
+    )
 
 
 def _quic_any(data: bytes) -> bool:
@@ -41,13 +55,19 @@ def _wireguard(data: bytes) -> bool:
     if data[1:4] != b"\x00\x00\x00":
         return False
     size = len(data)
-    return ((data[0] == 1 and size == 148) or (data[0] == 2 and size == 92) or (data[0] == 3 and size == 64)
-            or (data[0] == 4 and size >= 32 and size % 16 == 0))
+    return (
+        (data[0] == 1 and size == 148)
+        or (data[0] == 2 and size == 92)
+        or (data[0] == 3 and size == 64)
+        or (data[0] == 4 and size >= 32 and size % 16 == 0)
+    )
 
 
 def _openvpn_client(data: bytes) -> bool:
     """Opcode and key id, session id; the HMAC variants are longer. A hard reset of the client comes first."""
-    return len(data) >= 14 and data[0] in (0x38, 0x08, 0x50) and any(data[1:9]) and (len(data) > 14 or not any(data[9:14]))
+    return (
+        len(data) >= 14 and data[0] in (0x38, 0x08, 0x50) and any(data[1:9]) and (len(data) > 14 or not any(data[9:14]))
+    )
 
 
 def _openvpn_server(data: bytes) -> bool:
@@ -66,26 +86,40 @@ def _look_openvpn(opening: Opening) -> Answer:
     return found("openvpn", "high", speaks("server", "openvpn", server[0]), speaks("client", "openvpn", client[0]))
 
 
-# ---- carriers of frames and packets --------------------------------------------------------------------------------------
+# ---- carriers of frames and packets -------------------------------------------------------------------------
 
 
 def _ethernet(data: bytes, at: int) -> bool:
     """An Ethernet frame: a known EtherType after two addresses."""
-    return len(data) >= at + 14 and be16(data, at + 12) in (0x0800, 0x0806, 0x86DD, 0x8100, 0x88A8, 0x8847, 0x88CC, 0x8035, 0x88E5)
+    return len(data) >= at + 14 and be16(data, at + 12) in (
+        0x0800,
+        0x0806,
+        0x86DD,
+        0x8100,
+        0x88A8,
+        0x8847,
+        0x88CC,
+        0x8035,
+        0x88E5,
+    )
 
 
-def _ip(data: bytes, at: int) -> bool:
+def ip_packet(data: bytes, at: int) -> bool:
     """An IP header whose length fits the rest."""
     if len(data) < at + 20:
         return False
     version = data[at] >> 4
     if version == 4:
-        return data[at] & 0x0F >= 5 and 20 <= be16(data, at + 2) <= len(data) - at + 64 and be16(data, at + 2) > len(data) - at - 64
+        return (
+            data[at] & 0x0F >= 5
+            and 20 <= be16(data, at + 2) <= len(data) - at + 64
+            and be16(data, at + 2) > len(data) - at - 64
+        )
     return version == 6 and len(data) >= at + 40 and abs(be16(data, at + 4) + 40 - (len(data) - at)) <= 64
 
 
 def _vxlan(data: bytes) -> bool:
-    """RFC 7348 section 5: the I flag, a network id, reserved 0 (extensions use the reserved bits), an Ethernet frame."""
+    """RFC 7348 section 5: the I flag, a network id, reserved bits 0 or used by an extension, a frame."""
     return len(data) >= 22 and data[0] & 0x08 == 0x08 and (data[7] == 0 or not data[0] & 0xC7) and _ethernet(data, 8)
 
 
@@ -94,8 +128,8 @@ def _geneve(data: bytes) -> bool:
     options = (data[0] & 0x3F) * 4
     if len(data) < 8 + options or data[0] & 0xC0 or data[1] & 0x3F or data[7]:
         return False
-    kind = be16(data, 2)
-    return (kind == 0x6558 and _ethernet(data, 8 + options)) or (kind in (0x0800, 0x86DD) and _ip(data, 8 + options))
+    kind, at = be16(data, 2), 8 + options
+    return (kind == 0x6558 and _ethernet(data, at)) or (kind in (0x0800, 0x86DD) and ip_packet(data, at))
 
 
 def _gtp(data: bytes) -> bool:
@@ -106,12 +140,32 @@ def _gtp(data: bytes) -> bool:
     if version == 1:
         message = data[1]
         if data[0] & 0x10:
-            known = message in (1, 2, 26, 31, 253, 254, 255, *range(3, 8), *range(16, 64), *range(96, 106), *range(112, 122), 128, 129)
+            known = message in (
+                1,
+                2,
+                26,
+                31,
+                253,
+                254,
+                255,
+                *range(3, 8),
+                *range(16, 64),
+                *range(96, 106),
+                *range(112, 122),
+                128,
+                129,
+            )
             return known and abs(length + 8 - len(data)) <= 32 and (message != 255 or _gtp_payload(data))
         return data[0] & 0x0E == 0x0E and message in (*range(1, 8), 240, 241) and length + 6 <= len(data) + 2
     if version == 2:
         return not data[0] & 0x07 and abs(length + 4 - len(data)) <= 4 and 1 <= data[1] <= 240
-    return version == 0 and data[0] & 0x10 == 0x10 and data[0] & 0x0E == 0x0E and len(data) >= 20 and length + 20 == len(data)
+    return (
+        version == 0
+        and data[0] & 0x10 == 0x10
+        and data[0] & 0x0E == 0x0E
+        and len(data) >= 20
+        and length + 20 == len(data)
+    )
 
 
 def _gtp_payload(data: bytes) -> bool:
@@ -122,7 +176,7 @@ def _gtp_payload(data: bytes) -> bool:
             if not kind or not size:
                 break
             at += size
-    return _ip(data, at) or len(data) - at < 20
+    return ip_packet(data, at) or len(data) - at < 20
 
 
 def _pfcp(data: bytes) -> bool:
@@ -142,13 +196,26 @@ def _teredo(data: bytes) -> bool:
         at += 8
     if at == 0 and data[0] >> 4 != 6:
         return False
-    return len(data) >= at + 40 and data[at] >> 4 == 6 and data[at + 6] in (0, 6, 17, 44, 58, 59) and (
-        at + 40 + be16(data, at + 4) == len(data) or (data[at + 6] in (58, 59) and at + 40 + be16(data, at + 4) < len(data)))
+    return (
+        len(data) >= at + 40
+        and data[at] >> 4 == 6
+        and data[at + 6] in (0, 6, 17, 44, 58, 59)
+        and (
+            at + 40 + be16(data, at + 4) == len(data)
+            or (data[at + 6] in (58, 59) and at + 40 + be16(data, at + 4) < len(data))
+        )
+    )
 
 
 def _ayiya(data: bytes) -> bool:
     """AYIYA section 3: identity of 2^4 bytes as integer, SHA-1 signature in 5 words, next header IPv6 or none."""
-    return len(data) >= 44 and data[0] in (0x41, 0x42, 0x44) and data[1] in (0x52, 0x53, 0x50) and data[2] & 0xF0 in (0x10, 0x20) and data[3] in (41, 59)
+    return (
+        len(data) >= 44
+        and data[0] in (0x41, 0x42, 0x44)
+        and data[1] in (0x52, 0x53, 0x50)
+        and data[2] & 0xF0 in (0x10, 0x20)
+        and data[3] in (41, 59)
+    )
 
 
 def _gre_udp(data: bytes) -> bool:
@@ -157,7 +224,7 @@ def _gre_udp(data: bytes) -> bool:
         return False
     at = 4 + 4 * ((data[0] >> 7 & 1) + (data[0] >> 5 & 1) + (data[0] >> 4 & 1))
     kind = be16(data, 2)
-    return (kind in (0x0800, 0x86DD) and _ip(data, at)) or (kind == 0x6558 and _ethernet(data, at))
+    return (kind in (0x0800, 0x86DD) and ip_packet(data, at)) or (kind == 0x6558 and _ethernet(data, at))
 
 
 def _l2tp(data: bytes) -> bool:
@@ -166,153 +233,21 @@ def _l2tp(data: bytes) -> bool:
         return False
     if be16(data, 2) == len(data):
         return len(data) == 12 or (len(data) >= 20 and data[12] & 0x3C == 0 and be16(data, 14) < 64)
-    return data[0] & 0x34 == 0x30 or (data[0] & 0x34 == 0 and be16(data, 2) < 2_048 and len(data) >= 14 and be16(data, 2) > 12)
-
-
-def _lisp(data: bytes) -> bool:
-    """RFC 9301 section 5: control message type 1 to 4 or 8, reserved bits, a count of records, key and nonce."""
-    kind = data[0] >> 4
-    if len(data) < 24:
-        return False
-    if kind == 8:
-        return data[0] & 0x03 == 0 and not any(data[1:4]) and _ip(data, 4)
-    if kind in (3, 4):
-        return (1 <= data[3] <= 64 and be16(data, 12) <= 2 and be16(data, 14) in (0, 20, 32)) or (kind == 3 and be16(data, 14) in (20, 32))
-    return kind == 1 and data[2] < 32 and 1 <= data[3] <= 8 and be16(data, 12) <= 2
-
-
-# ---- media -----------------------------------------------------------------------------------------------------------------
-
-
-def _rtp_header(data: bytes) -> bool:
-    """RFC 3550 section 5.1: version 2, payload types that RTCP does not take (RFC 5761)."""
-    return len(data) >= 12 and data[0] >> 6 == 2 and not 64 <= data[1] & 0x7F <= 95 and len(data) >= 12 + 4 * (data[0] & 0x0F)
-
-
-_RTP_DATAGRAMS = 6
-
-
-def _look_rtp(opening: Opening) -> Answer:
-    """Several datagrams of one source whose sequence numbers follow each other."""
-    client, server = firsts(opening, _RTP_DATAGRAMS)
-    streams = [stream for stream in (client, server) if stream]
-    over = opening.client_ended and opening.server_ended
-    if any(not _rtp_header(data) for stream in streams for data in stream[:1]):
-        return NO, None
-    good = []
-    for stream in streams:
-        rows = [data for data in stream if _rtp_header(data)]
-        close = sum(1 for one, two in zip(rows, rows[1:], strict=False)
-                    if 0 <= (be16(two, 2) - be16(one, 2)) & 0xFFFF <= 8 and one[8:12] == two[8:12] and one[1] & 0x7F == two[1] & 0x7F)
-        if 2 * close >= len(stream) - 1 > 0 and close >= (1 if over and len(stream) == 2 else 2):
-            good.append(stream)
-        elif len(stream) >= 3:
-            return NO, None
-    if not over and any(len(stream) < _RTP_DATAGRAMS for stream in (client, server)):
-        return NEED_MORE, None
-    if not good:
-        return NO, None
-    side = "client" if good[0] is client else "server"
-    return found("rtp", "high" if len(good) == 2 else "medium", speaks(side, "rtp", good[0][0]))
-
-
-def _rtcp(data: bytes) -> bool:
-    """RFC 3550 section 6.4: version 2, packet types 200 to 207 with lengths that lead to the end."""
-    at = 0
-    while at + 4 <= len(data):
-        if data[at] >> 6 != 2 or not 200 <= data[at + 1] <= 207:
-            break
-        at += 4 + 4 * be16(data, at + 2)
-    return at == len(data) and len(data) >= 8
-
-
-# ---- routing and monitoring ----------------------------------------------------------------------------------------------------
-
-
-def _sflow(data: bytes) -> bool:
-    """sFlow 5: version, address type, sequence, uptime, a count of samples."""
-    return len(data) >= 28 and be32(data) in (2, 4, 5) and be32(data, 4) in (1, 2) and be32(data, 24 if data[7] == 1 else 36) <= 64
-
-
-def _netflow(data: bytes) -> bool:
-    """NetFlow 1, 5, 7, 9 and IPFIX: version, then a count or length that fits the datagram."""
-    version, count = be16(data), be16(data, 2)
-    if version in (1, 5, 7):
-        size = {1: (16, 52), 5: (24, 48), 7: (24, 52)}[version]
-        return 1 <= count <= 64 and len(data) == size[0] + count * size[1]
-    if version == 9:
-        return len(data) >= 24 and 1 <= count <= 512 and be16(data, 22) <= len(data) - 20
-    return version == 10 and count == len(data) and len(data) >= 20 and 4 <= be16(data, 18) <= len(data) - 16
-
-
-def _bfd(data: bytes) -> bool:
-    """RFC 5880 section 4.1: version 1, length of the whole, detect multiplier, a discriminator, intervals."""
-    return 24 <= len(data) <= 72 and data[0] >> 5 == 1 and data[0] & 0x1F <= 8 and data[3] == len(data) and data[2] > 0 and be32(data, 4) > 0
-
-
-def _rip(data: bytes) -> bool:
-    """RFC 2453 section 4, RFC 2080 section 2.1: command, version, entries of 20 bytes."""
-    if len(data) < 4 or data[0] not in (1, 2, 9, 10, 11) or data[1] not in (1, 2) or (len(data) - 4) % 20:
-        return False
-    return len(data) >= 24 and all(be16(data, at) in (0, 2, 0xFFFF) and (data[1] == 2 or not be16(data, at + 2))
-                                   for at in range(4, len(data), 20)) and data[2:4] == b"\x00\x00"
-
-
-def _ripng(data: bytes) -> bool:
-    return (len(data) >= 24 and data[0] in (1, 2) and data[1:4] == b"\x01\x00\x00" and (len(data) - 4) % 20 == 0
-            and all(data[at + 18] <= 128 and (1 <= data[at + 19] <= 16 or data[at + 19] == 0xFF) for at in range(4, len(data), 20)))
-
-
-def _hsrp(data: bytes) -> bool:
-    """RFC 2281 section 5 (version 0), and version 2 in TLVs: group state 1, 40 bytes, version 2."""
-    if data[:3] == b"\x01\x28\x02":
-        return len(data) >= 42 and data[3] <= 2 and data[4] <= 6 and data[5] in (4, 6)
-    if data[:3] == b"\x02\x04\x00":
-        return len(data) == 6
-    if data[:2] == b"\x00\x03":  # advertisement: type, length, state
-        return len(data) >= 16 and be16(data, 2) in (1, 2) and be16(data, 4) <= 14 and data[6] <= 2
-    return len(data) >= 20 and data[0] == 0 and data[1] <= 2 and data[2] in (0, 1, 2, 4, 8, 16) and 0 < data[3] <= data[4] and data[7] == 0
-
-
-def _babel(data: bytes) -> bool:
-    """RFC 8966 section 4.2: magic 42, version 2, body length, then TLVs."""
-    return len(data) >= 4 and data[:2] == b"\x2a\x02" and abs(be16(data, 2) + 4 - len(data)) <= 64
-
-
-def _olsr(data: bytes) -> bool:
-    """RFC 3626 section 3.3: packet length of the whole, then a message with its size."""
-    return len(data) >= 16 and be16(data) == len(data) and 1 <= data[4] <= 4 and 12 <= be16(data, 6) <= len(data) - 4 and be32(data, 8) > 0
-
-
-def _mpls_echo(data: bytes) -> bool:
-    """RFC 8029 section 3: version 1, message type, reply mode, return code, then times."""
-    return len(data) >= 32 and data[:2] == b"\x00\x01" and data[4] in (1, 2, 3, 4) and data[5] <= 4 and data[6] <= 15 and be16(data, 2) <= 7
-
-
-# ---- others ------------------------------------------------------------------------------------------------------------------------
+    return data[0] & 0x34 == 0x30 or (
+        data[0] & 0x34 == 0 and be16(data, 2) < 2_048 and len(data) >= 14 and be16(data, 2) > 12
+    )
 
 
 def _rx(data: bytes) -> bool:
     """AFS's RX: epoch, connection id, call, sequence, serial, type 1 to 13, flags, service."""
-    return len(data) >= 28 and 1 <= data[20] <= 13 and data[21] <= 0x3F and be32(data, 8) < 1 << 24 and be32(data, 12) < 1 << 24 and data[23] <= 3
-
-
-_RAKNET_MAGIC = b"\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x56\x78"
-
-
-def _raknet(data: bytes) -> bool:
-    """RakNet's offline messages carry a magic of sixteen bytes."""
-    return _RAKNET_MAGIC in data[:40]
-
-
-def _uftp(data: bytes) -> bool:
-    """UFTP 4 and 5: version, function 1 to 17, sequence, source id, message id (or group id)."""
-    return len(data) >= 16 and data[0] in (0x40, 0x50) and 1 <= data[1] <= 17 and any(data[4:8]) and (data[16:17] != b"" and len(data) % 4 == 0)
-
-
-def _oicq(data: bytes) -> bool:
-    """OICQ: 02, version, command, sequence, account number, ended by 03."""
-    return len(data) >= 14 and data[0] == 2 and data[-1] == 3 and be16(data, 1) in range(0x0100, 0x4000) and be16(data, 3) < 0x0800
+    return (
+        len(data) >= 28
+        and 1 <= data[20] <= 13
+        and data[21] <= 0x3F
+        and be32(data, 8) < 1 << 24
+        and be32(data, 12) < 1 << 24
+        and data[23] <= 3
+    )
 
 
 def _cpha(data: bytes) -> bool:
@@ -328,11 +263,6 @@ def _caneth(data: bytes) -> bool:
 def _sbus(data: bytes) -> bool:
     """SAIA S-Bus over Ethernet: BE32 length of the whole, version, type 0, sequence."""
     return len(data) >= 11 and be32(data) == len(data) and data[4] <= 1 and data[5] == 0 and data[8] <= 2
-
-
-def _dht(data: bytes) -> bool:
-    """BitTorrent's distributed hash table (BEP 5): a bencoded dictionary with y, t and a or r."""
-    return data[:1] == b"d" and data[-1:] == b"e" and (b"1:y1:" in data) and (b"1:t" in data)
 
 
 def _knx(data: bytes) -> bool:
@@ -356,50 +286,17 @@ def _thrift_compact(data: bytes) -> bool:
     return 1 <= data[at + 1] <= 64 and name.isascii() and name.replace(b"_", b"").replace(b":", b"").isalnum()
 
 
-def _kcp(data: bytes) -> bool:
-    """KCP: LE32 conversation, command 81 to 84, fragment, window, time, numbers, and LE32 length that fits."""
-    return len(data) >= 24 and 81 <= data[4] <= 84 and le32(data, 20) <= len(data) - 24 and (le32(data, 20) == len(data) - 24 or data[4] >= 82 or len(data) > 48)
-
-
-def _valve(data: bytes) -> bool:
-    """Source engine queries: FF FF FF FF and a letter of the query protocol."""
-    return len(data) >= 5 and data[:4] == b"\xff\xff\xff\xff" and data[4] in b"TUVWIDEAijmqrs"
-
-
 def _someip(data: bytes) -> bool:
     """SOME/IP: service, method, length of the rest, client, session, protocol version 1, message type."""
-    return len(data) >= 16 and be32(data, 4) == len(data) - 8 and data[12] == 1 and data[14] in (0, 1, 2, 0x40, 0x41, 0x42, 0x80, 0x81, 0xC0, 0xC1)
+    return (
+        len(data) >= 16
+        and be32(data, 4) == len(data) - 8
+        and data[12] == 1
+        and data[14] in (0, 1, 2, 0x40, 0x41, 0x42, 0x80, 0x81, 0xC0, 0xC1)
+    )
 
 
-# ---- marks ---------------------------------------------------------------------------------------------------------------------
-
-
-class _Mark(NamedTuple):
-    """A protocol whose datagrams carry fixed bytes at a fixed place."""
-
-    name: str
-    offset: int
-    bytes_there: bytes
-    least: int = 0
-
-    def check(self, data: bytes) -> bool:
-        """Are the bytes there, in a datagram that is long enough?"""
-        return data.startswith(self.bytes_there, self.offset) and len(data) >= self.least
-
-
-_MARKS = (
-    _Mark("dropbox", 0, b'{"host_int": '),
-    _Mark("spotify", 0, b"SpotUdp"),
-    _Mark("teamspeak", 0, b"TS3INIT1"),
-    _Mark("syncthing", 0, b"\x2e\xa7\xd9\x0b"),
-    _Mark("tailscale", 0, b"TS\xf0\x9f\x92\xac"),
-    _Mark("telegram", 16, b"\xff" * 12),
-    _Mark("roughtime", 0, b"ROUGHTIM"),
-    _Mark("ethersio", 0, b"ESIO\x00"),
-    _Mark("steam", 0, b"\xff\xff\xff\xff\x21\x4c\x5f\xa0"),
-    _Mark("discord", 0, b"\x00\x01\x00\x46", 74),
-    _Mark("merakicloud", 0, b"\xfe\xf7\x28\x91"),
-)
+# ---- marks --------------------------------------------------------------------------------------------------
 
 
 PROBES: tuple[Probe, ...] = (
@@ -415,32 +312,13 @@ PROBES: tuple[Probe, ...] = (
     exchange("teredo", _teredo),
     exchange("ayiya", _ayiya),
     exchange("gre", _gre_udp),
-    exchange("babel", _babel, starts=b"*"),
     exchange("caneth", _caneth, starts=b"I"),
-    exchange("raknet", _raknet),
     exchange("knxnet_ip", _knx, starts=b"\x06"),
     exchange("bacnet", _bacnet, starts=b"\x81"),
-    exchange("rtcp", _rtcp, starts=bytes(range(0x80, 0xC0))),
-    Probe("rtp", _look_rtp, anything),
-    *(exchange(mark.name, mark.check) for mark in _MARKS),  # after media: silence looks like a mark
-    exchange("bt-dht", _dht, starts=b"d"),
-    exchange("bfd", _bfd),
-    exchange("hsrp", _hsrp, starts=b"\x00\x01\x02"),
-    exchange("netflow", _netflow, starts=b"\x00"),
-    exchange("sflow", _sflow, starts=b"\x00"),
-    exchange("rip", _rip),
-    exchange("ripng", _ripng, starts=b"\x01\x02"),
     exchange("l2tp", _l2tp),
-    exchange("lisp", _lisp),
     exchange("sbus", _sbus, starts=b"\x00"),
     exchange("someip", _someip),
     exchange("rx", _rx),
-    exchange("oicq", _oicq, starts=b"\x02"),
     exchange("cpha", _cpha, starts=b"\x1a"),
-    exchange("uftp", _uftp, starts=b"\x40\x50"),
     exchange("thrift", _thrift_compact, starts=b"\x82"),
-    exchange("kcp", _kcp),
-    exchange("source-engine", _valve, starts=b"\xff"),
-    exchange("mpls-echo", _mpls_echo, starts=b"\x00"),
-    exchange("olsr", _olsr),
 )

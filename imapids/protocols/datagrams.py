@@ -5,9 +5,8 @@ A conversation is named when the first datagram of every side that spoke is well
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from imapids.protocols.directories import ber_length, kerberos_message, rpc_call, rpc_reply
+from imapids.protocols.datagram_exchange import exchange, firsts
+from imapids.protocols.directories import ber_length, kerberos_message
 from imapids.protocols.dns_messages import name_service
 from imapids.protocols.industrial import (
     dlms_header,
@@ -17,56 +16,9 @@ from imapids.protocols.industrial import (
     synphasor_header,
     trdp_header,
 )
-from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, anything, be16, be32, found, le16, speaks, starts
-from imapids.protocols.probing import starts as first_bytes
+from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, be16, be32, found, speaks, starts
 from imapids.protocols.routing import ldp_header
-from imapids.protocols.tunnels import stun_header
 from imapids.records.candidates import Opening
-
-Check = Callable[[bytes], bool]
-
-_KEEP_ALIVE = b"\r\n\x00"
-
-
-def firsts(opening: Opening, count: int = 1) -> tuple[list[bytes], list[bytes]]:
-    """The first datagrams of each side; keep-alives (nothing but CR, LF and NUL, four bytes at most) are passed over."""
-    sides: tuple[list[bytes], list[bytes]] = ([], [])
-    for side, data in opening.datagrams:
-        if len(sides[side]) < count and (len(data) > 4 or data.strip(_KEEP_ALIVE)):
-            sides[side].append(data)
-    return sides
-
-
-def exchange(protocol: str, check: Check, reply: Check | None = None, starts: bytes = b"", count: int = 1) -> Probe:
-    """A probe: the first `count` datagrams of the client pass `check`, those of the server `reply` (or `check`).
-
-    Who is client may be unknown (a capture that begins in the middle), so the two may stand the other way round.
-    Where a `reply` is asked for, it never names a protocol alone: the requests must be there.
-    """
-    replies = reply or check
-
-    def look(opening: Opening) -> Answer:
-        client, server = firsts(opening, count)
-        missing = (len(client) < count and not opening.client_ended) or (len(server) < count and not opening.server_ended)
-        straight = all(map(check, client)) and all(map(replies, server))
-        swapped = reply is not None and all(map(check, server)) and all(map(replies, client))
-        if not straight and not swapped:
-            return NO, None
-        if missing:
-            return NEED_MORE, None
-        if not ((straight and client) or (swapped and server) or (reply is None and server)):
-            return NO, None
-        sides = [("server", server), ("client", client)]
-        evidence = [speaks(side, protocol, data[0]) for side, data in sides if data]
-        look, finding = found(protocol, "high" if len(evidence) == 2 else "medium", *evidence)
-        assert finding is not None
-        finding.by_client_only = not server
-        return look, finding
-
-    return Probe(protocol, look, first_bytes(starts, starts))
-
-
-# ---- names, addresses, time, management -------------------------------------------------------------------------------
 
 
 def _dhcp(data: bytes) -> bool:
@@ -91,14 +43,24 @@ def _ntp(data: bytes) -> bool:
     """RFC 5905 section 7.3: version 1 to 4, mode, stratum, poll and precision in their ranges; or mode 6 and 7."""
     version, mode = data[0] >> 3 & 7, data[0] & 7
     if mode == 6:  # RFC 9327: leap 0, opcode, sequence, status, association, offset, count
-        return data[0] < 0x40 and version >= 2 and len(data) >= 12 and data[1] & 0x1F in (*range(13), 31) and (
-            be16(data, 10) <= len(data) - 12 <= be16(data, 10) + 24)
+        return (
+            data[0] < 0x40
+            and version >= 2
+            and len(data) >= 12
+            and data[1] & 0x1F in (*range(13), 31)
+            and (be16(data, 10) <= len(data) - 12 <= be16(data, 10) + 24)
+        )
     if mode == 7:
         return version in (2, 3) and len(data) >= 8 and data[2] in (0, 2, 3) and data[3] <= 46 and data[1] & 0x7F <= 127
     if not 1 <= mode <= 5 or not 1 <= version <= 4 or len(data) < 48:
         return False
     precision = data[3] - 256 if data[3] > 127 else data[3]
-    return data[1] <= 16 and (data[2] <= 17 or data[2] >= 250) and -32 <= precision <= (32 if mode == 3 else 1) and (len(data) in (48, 60, 68, 72) or _extended(data))
+    return (
+        data[1] <= 16
+        and (data[2] <= 17 or data[2] >= 250)
+        and -32 <= precision <= (32 if mode == 3 else 1)
+        and (len(data) in (48, 60, 68, 72) or _extended(data))
+    )
 
 
 def _extended(data: bytes) -> bool:
@@ -128,7 +90,12 @@ def _ldap(data: bytes) -> bool:
     length, at = ber_length(data, 1)
     size, value = ber_length(data, at + 1)
     operation = data[value + size : value + size + 1]
-    return length > 8 and data[at : at + 1] == b"\x02" and 1 <= size <= 4 and operation in (b"\x63", b"\x64", b"\x65", b"\x60", b"\x61", b"\x42")
+    return (
+        length > 8
+        and data[at : at + 1] == b"\x02"
+        and 1 <= size <= 4
+        and operation in (b"\x63", b"\x64", b"\x65", b"\x60", b"\x61", b"\x42")
+    )
 
 
 _RADIUS_CODES = frozenset((1, 2, 3, 4, 5, 11, 12, 13, *range(40, 46)))
@@ -184,27 +151,17 @@ def _look_transfer(opening: Opening) -> Answer:
     if not client or not server:
         return (NO if over else NEED_MORE), None
     for blocks, marks in ((client[0], server[0]), (server[0], client[0])):
-        if (blocks[:2] == b"\x00\x03" and 4 <= len(blocks) <= 1_472 and marks[:2] == b"\x00\x04" and len(marks) == 4
-                and (be16(blocks, 2) - be16(marks, 2)) & 0xFFFF in (0, 1)):
+        if (
+            blocks[:2] == b"\x00\x03"
+            and 4 <= len(blocks) <= 1_472
+            and marks[:2] == b"\x00\x04"
+            and len(marks) == 4
+            and (be16(blocks, 2) - be16(marks, 2)) & 0xFFFF in (0, 1)
+        ):
             return found("tftp", "high", speaks("server", "tftp", server[0]), speaks("client", "tftp", client[0]))
         if _tftp_any(blocks) and blocks[:2] == b"\x00\x06" and marks[:4] == b"\x00\x04\x00\x00":
             return found("tftp", "high", speaks("server", "tftp", server[0]), speaks("client", "tftp", client[0]))
     return NO, None
-
-
-def _http_like(data: bytes) -> bool:
-    """SSDP (UPnP 1.0 section 1): M-SEARCH or NOTIFY, or an answer, in the form of HTTP."""
-    return data.startswith((b"M-SEARCH * HTTP/1.1", b"NOTIFY * HTTP/1.1")) or (
-        data.startswith(b"HTTP/1.1 200 OK") and any(word in data[:600].upper() for word in (b"\nST:", b"\nUSN:", b"\nNT:")))
-
-
-_SIP_METHODS = (b"INVITE ", b"REGISTER ", b"OPTIONS ", b"ACK ", b"BYE ", b"CANCEL ", b"SUBSCRIBE ", b"NOTIFY ", b"PUBLISH ",
-                b"INFO ", b"REFER ", b"MESSAGE ", b"UPDATE ", b"PRACK ")
-
-
-def _sip(data: bytes) -> bool:
-    text = data.lstrip(b"\r\n\x00")
-    return text.startswith(b"SIP/2.0 ") or (text.startswith(_SIP_METHODS) and b" SIP/2.0" in text[:1_000])
 
 
 def _isakmp(data: bytes) -> bool:
@@ -216,22 +173,12 @@ def _isakmp(data: bytes) -> bool:
         return False
     exchange_type, length = data[18], be32(data, 24)
     known = exchange_type in (*range(6), 32, 33, *range(34, 44)) or exchange_type >= 240
-    return known and (data[16] <= 21 or 33 <= data[16] <= 54 or data[16] >= 128) and 28 <= length <= 65_535 and (length == len(data) or data[19] & 1 == 0)
-
-
-def _sunrpc_call(data: bytes) -> bool:
-    return len(data) >= 40 and rpc_call(data)
-
-
-def _sunrpc_reply(data: bytes) -> bool:
-    return len(data) >= 20 and rpc_reply(data)
-
-
-def _sunrpc_name(opening: Opening) -> str:
-    for _side, data in opening.datagrams[:2]:
-        if _sunrpc_call(data):
-            return {100_003: "nfs", 100_005: "mount", 100_000: "sunrpc"}.get(be32(data, 12), "sunrpc")
-    return "sunrpc"
+    return (
+        known
+        and (data[16] <= 21 or 33 <= data[16] <= 54 or data[16] >= 128)
+        and 28 <= length <= 65_535
+        and (length == len(data) or data[19] & 1 == 0)
+    )
 
 
 def _nbdgm(data: bytes) -> bool:
@@ -241,12 +188,6 @@ def _nbdgm(data: bytes) -> bool:
     if data[0] <= 0x12:
         return len(data) > 48 and data[14] == 0x20 and data[15:47].isalpha()
     return len(data) == 11 if data[0] == 0x13 else len(data) >= 44 and data[10] == 0x20 and data[11:43].isalpha()
-
-
-def _dcerpc(data: bytes) -> bool:
-    """C706 section 12.5: version 4, packet type, flags, data representation."""
-    return (len(data) >= 80 and data[0] == 4 and data[1] <= 10 and data[4] in (0x00, 0x10) and data[5] <= 3 and data[6] == 0
-            and (le16(data, 74) if data[4] == 0x10 else be16(data, 74)) <= len(data) - 80 + 16)
 
 
 def _srvloc(data: bytes) -> bool:
@@ -270,40 +211,6 @@ def _xdmcp(data: bytes) -> bool:
     return len(data) >= 6 and data[:2] == b"\x00\x01" and 1 <= be16(data, 2) <= 15 and be16(data, 4) == len(data) - 6
 
 
-def _coap(data: bytes) -> bool:
-    """RFC 7252 section 3: version 1, token of at most 8 bytes, a code of the registry, options to the end or a marker."""
-    size, code = data[0] & 0x0F, data[1]
-    if len(data) < 4 or data[0] >> 6 != 1 or size > 8 or len(data) < 4 + size:
-        return False
-    if code == 0:
-        return len(data) == 4 and size == 0
-    if not (1 <= code <= 7 or 0x40 <= code <= 0x5F or 0x80 <= code <= 0x91 or 0xA0 <= code <= 0xA5 or 0xE1 <= code <= 0xE5):
-        return False
-    at, number = 4 + size, 0
-    for _ in range(32):
-        if at == len(data):
-            return True
-        if data[at] == 0xFF:
-            return at + 1 < len(data)
-        delta, length, at = data[at] >> 4, data[at] & 0x0F, at + 1
-        if delta == 13:
-            delta, at = 13 + (data[at] if at < len(data) else 0), at + 1
-        elif delta == 14:
-            delta, at = 269 + be16(data, at), at + 2
-        elif delta == 15:
-            return False
-        if length == 13:
-            length, at = 13 + (data[at] if at < len(data) else 0), at + 1
-        elif length == 14:
-            length, at = 269 + be16(data, at), at + 2
-        elif length == 15:
-            return False
-        at, number = at + length, number + delta
-        if at > len(data) or number > 2_100:
-            return False
-    return False
-
-
 def _rmcp(data: bytes) -> bool:
     """ASF 2.0 section 3.2.2: version 6, reserved 0, sequence, class; ASF with its enterprise number, or IPMI."""
     if len(data) < 8 or data[:2] != b"\x06\x00" or data[3] & 0x7F not in (6, 7, 8):
@@ -315,60 +222,23 @@ def _x_sequence(data: bytes) -> bool:
     return len(data) >= 10 and dnp3_header(data)
 
 
-def _stun(data: bytes) -> bool:
-    return len(data) >= 20 and data[0] < 0x40 and data[4:8] == b"\x21\x12\xa4\x42" and (stun_header(data) or be16(data, 2) == len(data) - 20)
-
-
-def dtls_record(data: bytes) -> bool:
-    """RFC 6347 section 4.1: type, version FE FF, FE FD or FE FC (or 01 00), epoch, sequence, length that fits."""
-    return (len(data) >= 13 and 20 <= data[0] <= 25 and data[1:3] in (b"\xfe\xff", b"\xfe\xfd", b"\xfe\xfc", b"\x01\x00")
-            and 0 < be16(data, 11) <= max(len(data) - 13, 0) + 64)
-
-
-_STUN_STARTS = bytes(range(0x40))
-
-
-def _look_dtls_after_stun(opening: Opening) -> Answer:
-    """ICE: connectivity checks by STUN on the same ports before a DTLS handshake (RFC 5764 section 5.1.2)."""
-    if not opening.datagrams or not _stun(opening.datagrams[0][1]):
-        return NO, None
-    for side, data in opening.datagrams[:_ICE_DATAGRAMS]:
-        if data[:1] == b"\x16" and dtls_record(data):
-            return found("dtls", "high", speaks(("client", "server")[side], "dtls", data))
-    over = (opening.client_ended and opening.server_ended) or len(opening.datagrams) >= _ICE_DATAGRAMS
-    return (NO if over else NEED_MORE), None
-
-
-_ICE_DATAGRAMS = 24
-"""Datagrams that are looked through for a handshake after connectivity checks."""
-
-
 def name_probe(kind: str) -> Probe:
     """One of the family of DNS."""
     return exchange(kind, lambda data: name_service(data) == kind or (kind == "dns" and bool(name_service(data))))
 
 
-def _look_rpc(opening: Opening) -> Answer:
-    look, finding = _RPC.look(opening)
-    if finding is not None:
-        finding.protocol = _sunrpc_name(opening)
-    return look, finding
-
-
-_RPC = exchange("sunrpc", _sunrpc_call, _sunrpc_reply)
-
 PROBES: tuple[Probe, ...] = (
     # Marks of four bytes and more, and structures that are checked to their end: they exclude each other.
     exchange("dhcp", _dhcp, starts=b"\x01\x02"),
-    Probe("dtls", _look_dtls_after_stun, first_bytes(_STUN_STARTS, _STUN_STARTS)),
-    exchange("stun", _stun),
-    exchange("ssdp", _http_like, starts=b"MNH"),
-    exchange("sip", _sip),
     exchange("syslog", _syslog, starts=b"<"),
     exchange("dnp3", _x_sequence, starts=b"\x05"),
     exchange("snmp", snmp_message, starts=b"\x30"),
     exchange("cldap", _ldap, starts=b"\x30"),
-    exchange("kerberos", lambda data: kerberos_message(data, b"\x6a\x6b\x6c\x6d\x6e\x6f\x7e"), starts=b"\x6a\x6b\x6c\x6d\x6e\x6f\x7e"),
+    exchange(
+        "kerberos",
+        lambda data: kerberos_message(data, b"\x6a\x6b\x6c\x6d\x6e\x6f\x7e"),
+        starts=b"\x6a\x6b\x6c\x6d\x6e\x6f\x7e",
+    ),
     exchange("wol", _wol),
     exchange("tftp", _tftp_request, _tftp_any, starts=b"\x00"),
     name_probe("netbios-ns"),
@@ -376,21 +246,27 @@ PROBES: tuple[Probe, ...] = (
     name_probe("llmnr"),
     name_probe("dns"),
     exchange("radius", _radius),
-    Probe("sunrpc", _look_rpc, anything),
     exchange("isakmp", _isakmp),
     exchange("srvloc", _srvloc, starts=b"\x01\x02"),
     exchange("netbios-dgm", _nbdgm, starts=bytes(range(0x10, 0x17))),
-    exchange("dcerpc", _dcerpc, starts=b"\x04"),
     exchange("xdmcp", _xdmcp, starts=b"\x00"),
     exchange("asf-rmcp", _rmcp, starts=b"\x06"),
     exchange("ntp", _ntp),
     exchange("doip", lambda data: len(data) >= 8 and doip_header(data) and be32(data, 4) == len(data) - 8),
     exchange("ethernet-ip", lambda data: len(data) >= 24 and enip_header(data[:24]) == len(data)),
-    exchange("ldp", lambda data: len(data) >= 14 and ldp_header(data) > 0 and be16(data, 2) <= len(data) + 64, starts=b"\x00"),
+    exchange(
+        "ldp", lambda data: len(data) >= 14 and ldp_header(data) > 0 and be16(data, 2) <= len(data) + 64, starts=b"\x00"
+    ),
     exchange("synphasor", lambda data: len(data) >= 16 and synphasor_header(data) == len(data), starts=b"\xaa"),
     exchange("trdp", lambda data: len(data) >= 40 and trdp_header(data)),
-    exchange("dlms", lambda data: len(data) >= 9 and dlms_header(data) and be16(data, 6) == len(data) - 8, starts=b"\x00"),
-    exchange("coap", _coap, starts=bytes(range(0x40, 0x80))),
+    exchange(
+        "dlms", lambda data: len(data) >= 9 and dlms_header(data) and be16(data, 6) == len(data) - 8, starts=b"\x00"
+    ),
+)
+
+
+LATE: tuple[Probe, ...] = (
     exchange("dhcpv6", _dhcpv6, starts=bytes(range(1, 37))),
     Probe("tftp", _look_transfer, starts(b"\x00", b"\x00")),
 )
+"""Weak formats: asked for after all others."""

@@ -22,7 +22,7 @@ from imapids.protocols.probing import (
 )
 from imapids.records.candidates import Look
 
-# ---- SMB over NetBIOS session or direct TCP (RFC 1002 section 4.3, MS-SMB2 2.1) -----------------------------------------
+# ---- SMB over NetBIOS session or direct TCP (RFC 1002 section 4.3, MS-SMB2 2.1) -----------------------------
 
 _SMB_MARKS = (b"\xffSMB", b"\xfeSMB", b"\xfdSMB", b"\xfcSMB")
 
@@ -41,11 +41,11 @@ def _nbss_request(data: bytes) -> bool:
     return data[:5] == b"\x81\x00\x00\x44\x20" and data[5:37].isalpha()
 
 
-# ---- LDAP (RFC 4511 section 4.1.1) and other BER ---------------------------------------------------------------------------
+# ---- LDAP (RFC 4511 section 4.1.1) and other BER ------------------------------------------------------------
 
 
 def ber_length(data: bytes, at: int) -> tuple[int, int]:
-    """Length of a BER element whose length octets begin at `at`, and where its contents begin; (-1, at) if malformed."""
+    """Length of a BER element (its length octets begin at `at`) and where its contents begin; (-1, at) if malformed."""
     if at >= len(data):
         return -1, at
     first = data[at]
@@ -88,12 +88,21 @@ def _ldap_operation(operation: int, contents: bytes) -> bool:
     """The first element of the operation has the type that its grammar demands."""
     if operation in (0x42, 0x50, 0x4A):
         return True
-    wanted = {0x60: b"\x02", 0x77: b"\x80", 0x6E: b"\x04", 0x6C: b"\x04", 0x68: b"\x04", 0x66: b"\x04", 0x63: b"\x04",
-              0x64: b"\x04", 0x73: b"\x04"}.get(operation, b"\x0a\x80\x8a\x8b")
+    wanted = {
+        0x60: b"\x02",
+        0x77: b"\x80",
+        0x6E: b"\x04",
+        0x6C: b"\x04",
+        0x68: b"\x04",
+        0x66: b"\x04",
+        0x63: b"\x04",
+        0x64: b"\x04",
+        0x73: b"\x04",
+    }.get(operation, b"\x0a\x80\x8a\x8b")
     return contents[:1] in [bytes((byte,)) for byte in wanted]
 
 
-# ---- Kerberos (RFC 4120 section 5, section 7.2.2 for TCP) ------------------------------------------------------------------
+# ---- Kerberos (RFC 4120 section 5, section 7.2.2 for TCP) ---------------------------------------------------
 
 _KERBEROS_REQUESTS, _KERBEROS_REPLIES = b"\x6a\x6c\x6e", b"\x6b\x6d\x7e\x6f"
 
@@ -110,24 +119,33 @@ def kerberos_message(data: bytes, tags: bytes) -> bool:
 
 
 def _kerberos(tags: bytes) -> Recogniser:
-    return fixed(24, lambda data: data[0] == 0 and 10 < be32(data) < 1 << 18 and kerberos_message(data[4:], tags), b"\x00")
+    return fixed(
+        24, lambda data: data[0] == 0 and 10 < be32(data) < 1 << 18 and kerberos_message(data[4:], tags), b"\x00"
+    )
 
 
-# ---- DCE/RPC (C706 chapter 12, MS-RPCE) --------------------------------------------------------------------------------------
+# ---- DCE/RPC (C706 chapter 12, MS-RPCE) ---------------------------------------------------------------------
 
 
 def _dcerpc(types: bytes) -> Callable[[bytes], int]:
     def length_of(header: bytes) -> int:
-        if header[0] != 5 or header[1] > 1 or header[2] not in types or header[4] not in b"\x00\x10\x01\x11" or header[6]:
+        if (
+            header[0] != 5
+            or header[1] > 1
+            or header[2] not in types
+            or header[4] not in b"\x00\x10\x01\x11"
+            or header[6]
+        ):
             return -1
         length = le16(header, 8) if header[4] & 0x10 else be16(header, 8)
         return length if length >= 16 else -1
+
     return length_of
 
 
 _DCERPC_CLIENT, _DCERPC_SERVER = b"\x00\x0b\x0e\x10\x12\x13\x14", b"\x02\x03\x0c\x0d\x0f\x11\x14"
 
-# ---- ONC RPC over TCP (RFC 5531 sections 9 and 11) ----------------------------------------------------------------------------
+# ---- ONC RPC over TCP (RFC 5531 sections 9 and 11) ----------------------------------------------------------
 
 
 def rpc_call(data: bytes) -> bool:
@@ -139,7 +157,9 @@ def rpc_reply(data: bytes) -> bool:
     """xid, REPLY, MSG_ACCEPTED with a verifier and status, or MSG_DENIED."""
     if be32(data, 4) != 1:
         return False
-    return (be32(data, 8) == 0 and be32(data, 12) < 10 and be32(data, 16) <= 400) or (be32(data, 8) == 1 and be32(data, 12) <= 1)
+    return (be32(data, 8) == 0 and be32(data, 12) < 10 and be32(data, 16) <= 400) or (
+        be32(data, 8) == 1 and be32(data, 12) <= 1
+    )
 
 
 def _marked(check: Callable[[bytes], bool]) -> Recogniser:
@@ -147,28 +167,41 @@ def _marked(check: Callable[[bytes], bool]) -> Recogniser:
     return fixed(24, lambda data: data[1] < 0x40 and be32(data) & 0x7FFFFFFF >= 20 and check(data[4:]), b"\x80\x00")
 
 
-# ---- AFP over DSI, iSCSI -------------------------------------------------------------------------------------------------------
+# ---- AFP over DSI, iSCSI ------------------------------------------------------------------------------------
 
 
 def _dsi(flags: int) -> Recogniser:
     """Flags, command 1 to 8, request id, error or offset, BE32 length, four bytes reserved."""
+
     def length_of(header: bytes) -> int:
         good = header[0] == flags and 1 <= header[1] <= 8 and be32(header, 8) <= 1 << 20 and not be32(header, 12)
         return 16 + be32(header, 8) if good else -1
+
     return frames(16, length_of, bytes((flags,)))
 
 
 def _iscsi_login(opcode: bytes) -> Recogniser:
-    return fixed(48, lambda data: data[0] in opcode and data[1] & 0x30 == 0 and data[2] == 0 and data[4] == 0
-                 and 0 < be32(data, 4) & 0xFFFFFF <= 65_536, opcode)
+    return fixed(
+        48,
+        lambda data: (
+            data[0] in opcode
+            and data[1] & 0x30 == 0
+            and data[2] == 0
+            and data[4] == 0
+            and 0 < be32(data, 4) & 0xFFFFFF <= 65_536
+        ),
+        opcode,
+    )
 
 
-# ---- small text protocols ----------------------------------------------------------------------------------------------------------
+# ---- small text protocols -----------------------------------------------------------------------------------
 
-_GIT_SERVICE = first_line(rb"[0-9a-f]{4}git-(?:upload-pack|receive-pack|upload-archive) [^\x00]{1,1000}\x00host=.*",
-                          b"0123456789abcdef")
-_GIT_ANSWER = first_line(rb"[0-9a-f]{4}(?:[0-9a-f]{40}(?:[0-9a-f]{24})? .*|version [12]|ERR .*|.{0,200}access denied.*)",
-                         b"0123456789abcdef")
+_GIT_SERVICE = first_line(
+    rb"[0-9a-f]{4}git-(?:upload-pack|receive-pack|upload-archive) [^\x00]{1,1000}\x00host=.*", b"0123456789abcdef"
+)
+_GIT_ANSWER = first_line(
+    rb"[0-9a-f]{4}(?:[0-9a-f]{40}(?:[0-9a-f]{24})? .*|version [12]|ERR .*|.{0,200}access denied.*)", b"0123456789abcdef"
+)
 
 
 def _pktline(data: bytes, ended: bool) -> Look:
@@ -181,24 +214,53 @@ def _pktline(data: bytes, ended: bool) -> Look:
 
 
 PROBES: tuple[Probe, ...] = (
-    dialogue("smb", server=either(fixed(8, _smb, b"\x00"), fixed(4, _nbss_answer, b"\x82\x83\x84")),
-             client=either(fixed(8, _smb, b"\x00"), fixed(37, _nbss_request, b"\x81"))),
+    dialogue(
+        "smb",
+        server=either(fixed(8, _smb, b"\x00"), fixed(4, _nbss_answer, b"\x82\x83\x84")),
+        client=either(fixed(8, _smb, b"\x00"), fixed(37, _nbss_request, b"\x81")),
+    ),
     dialogue("ldap", server=_ldap(_LDAP_RESPONSES), client=_ldap(_LDAP_REQUESTS)),
     dialogue("kerberos", server=_kerberos(_KERBEROS_REPLIES), client=_kerberos(_KERBEROS_REQUESTS)),
-    dialogue("dcerpc", server=frames(16, _dcerpc(_DCERPC_SERVER), b"\x05"),
-             client=frames(16, _dcerpc(_DCERPC_CLIENT), b"\x05")),
+    dialogue(
+        "dcerpc",
+        server=frames(16, _dcerpc(_DCERPC_SERVER), b"\x05"),
+        client=frames(16, _dcerpc(_DCERPC_CLIENT), b"\x05"),
+    ),
     dialogue("sunrpc", server=_marked(rpc_reply), client=_marked(rpc_call)),
     dialogue("afp", server=_dsi(1), client=_dsi(0), both=True),
     dialogue("iscsi", server=_iscsi_login(b"\x23"), client=_iscsi_login(b"\x43\x03"), both=True),
     dialogue("git", server=_GIT_ANSWER, client=either(_GIT_SERVICE, _pktline), both=True),
     dialogue("rsync", server=prefix(b"@RSYNCD: "), client=prefix(b"@RSYNCD: ")),
     dialogue("svn", server=prefix(b"( success ( "), client=first_line(rb"\( [0-9] \(.*", b"(")),
-    dialogue("cvspserver", server=prefix(b"I LOVE YOU", b"I HATE YOU"), client=prefix(b"BEGIN AUTH REQUEST", b"BEGIN VERIFICATION REQUEST")),
-    dialogue("finger", server=first_line(rb"Login(?: name)?: .*|Login +Name .*|No one logged on.*|finger: .*|.*[Nn]o such user.*"),
-             client=first_line(rb"(?:/[Ww])? ?[A-Za-z0-9._@-]{0,64}"), both=True, server_alone=False, client_alone=False),
-    dialogue("finger", server=fixed(1, lambda data: data.isascii()), client=first_line(rb"/[Ww](?: .{0,64})?", b"/"), both=True,
-             server_alone=False),
+    dialogue(
+        "cvspserver",
+        server=prefix(b"I LOVE YOU", b"I HATE YOU"),
+        client=prefix(b"BEGIN AUTH REQUEST", b"BEGIN VERIFICATION REQUEST"),
+    ),
+    dialogue(
+        "finger",
+        server=first_line(rb"Login(?: name)?: .*|Login +Name .*|No one logged on.*|finger: .*|.*[Nn]o such user.*"),
+        client=first_line(rb"(?:/[Ww])? ?[A-Za-z0-9._@-]{0,64}"),
+        both=True,
+        server_alone=False,
+        client_alone=False,
+    ),
+    dialogue(
+        "finger",
+        server=fixed(1, lambda data: data.isascii()),
+        client=first_line(rb"/[Ww](?: .{0,64})?", b"/"),
+        both=True,
+        server_alone=False,
+    ),
     dialogue("gopher", server=first_line(rb"[0-9+gIThis].{0,200}\t[^\t]{0,200}\t[A-Za-z0-9.:-]{1,200}\t[0-9]{1,5}.*")),
-    dialogue("whois", server=first_line(rb"% .*|%%? ?[A-Z]+ .*|# ?(?:ARIN|whois).*|(?i:domain(?: name)?: .*|   Domain Name: .*|no match.*)"),
-             client=first_line(rb"[-=A-Za-z0-9.:/ ]{2,200}"), both=True, server_alone=False, client_alone=False),
+    dialogue(
+        "whois",
+        server=first_line(
+            rb"% .*|%%? ?[A-Z]+ .*|# ?(?:ARIN|whois).*|(?i:domain(?: name)?: .*|   Domain Name: .*|no match.*)"
+        ),
+        client=first_line(rb"[-=A-Za-z0-9.:/ ]{2,200}"),
+        both=True,
+        server_alone=False,
+        client_alone=False,
+    ),
 )

@@ -65,13 +65,19 @@ def name_service(data: bytes) -> str:
         return "netbios-ns"
     if be16(data) == 0 and flags & 0x7BFF == 0 and (b"\x05local\x00" in data or b"\x04arpa\x00" in data):
         return "mdns"
-    if flags & 0x7FFF in (0, 0x0200, 0x0400) and be16(data, 4) == 1 and data[12] and data[13 + data[12] : 14 + data[12]] == b"\x00":
+    if (
+        flags & 0x7FFF in (0, 0x0200, 0x0400)
+        and be16(data, 4) == 1
+        and data[12]
+        and data[13 + data[12] : 14 + data[12]] == b"\x00"
+    ):
         return "llmnr"  # one label, and no recursion desired
     return "dns"
 
 
 def _tcp(response: bool) -> Recogniser:
     """RFC 1035 section 4.2.2: two bytes of length before the message."""
+
     def check(data: bytes) -> bool:
         length = be16(data)
         if length < 17 or bool(data[4] & 0x80) != response:
@@ -79,9 +85,8 @@ def _tcp(response: bool) -> Recogniser:
         flags, counts = be16(data, 4), [be16(data, at) for at in (6, 8, 10, 12)]
         good = flags >> 11 & 0xF in (0, 1, 2, 4, 5, 6) and counts[0] <= 2 and max(counts) <= 8_192 and any(counts)
         return good and data[14] <= 63 and (data[14] == 0 or data[15 : 15 + min(data[14], 4)].isascii())
+
     return fixed(19, check)
 
 
-PROBES: tuple[Probe, ...] = (
-    dialogue("dns", server=_tcp(True), client=_tcp(False)),
-)
+PROBES: tuple[Probe, ...] = (dialogue("dns", server=_tcp(True), client=_tcp(False)),)

@@ -14,8 +14,17 @@ from imapids.records.streams import CLIENT, SERVER
 # RFC 9051 9: greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF. A text after the word is demanded by the
 # grammar; some servers end the line at once.
 _GREETING = re.compile(rb"\* (?:OK|PREAUTH|BYE)[ \r\n]", re.IGNORECASE)
-_GREETINGS = (b"* ok ", b"* ok\r", b"* ok\n", b"* preauth ", b"* preauth\r", b"* preauth\n",
-              b"* bye ", b"* bye\r", b"* bye\n")
+_GREETINGS = (
+    b"* ok ",
+    b"* ok\r",
+    b"* ok\n",
+    b"* preauth ",
+    b"* preauth\r",
+    b"* preauth\n",
+    b"* bye ",
+    b"* bye\r",
+    b"* bye\n",
+)
 _GREETING_BYTES = 10
 
 # RFC 9051 9: tag = 1*<any ASTRING-CHAR except "+">.
@@ -31,14 +40,19 @@ _COMMANDS = (
     rb"URLFETCH|XLIST|X-[A-Z0-9-]+"
 )
 _CLIENT_LINE = re.compile(rb"(?:(" + _TAG + rb") (?:" + _COMMANDS + rb")(?: [^\x00]*)?|DONE)", re.IGNORECASE)
-_CONTINUED = re.compile(rb"(" + _TAG + rb") (?:AUTHENTICATE|APPEND|IDLE|LOGIN|SEARCH|STORE|SELECT|EXAMINE|LIST|ID|"
-                        rb"STATUS|CREATE|UID)\b[^\x00]*|DONE", re.IGNORECASE)
+_CONTINUED = re.compile(
+    rb"(" + _TAG + rb") (?:AUTHENTICATE|APPEND|IDLE|LOGIN|SEARCH|STORE|SELECT|EXAMINE|LIST|ID|"
+    rb"STATUS|CREATE|UID)\b[^\x00]*|DONE",
+    re.IGNORECASE,
+)
 
 # RFC 9051 7: untagged responses. A word of IMAP after "* " is more than any other protocol has.
 _UNTAGGED = re.compile(
     rb"\* (?:[0-9]{1,10} (?:EXISTS|RECENT|EXPUNGE|FETCH)\b|(?:CAPABILITY|FLAGS|LIST|LSUB|XLIST|SEARCH|ESEARCH|SORT|"
     rb"THREAD|STATUS|NAMESPACE|ENABLED|QUOTA|QUOTAROOT|ACL|MYRIGHTS|LISTRIGHTS|METADATA|ANNOTATION|VANISHED|ID|"
-    rb"GENURLAUTH|URLFETCH)(?: |$)|(?:OK|NO|BAD|BYE|PREAUTH)(?: |$))[^\x00]*", re.IGNORECASE)
+    rb"GENURLAUTH|URLFETCH)(?: |$)|(?:OK|NO|BAD|BYE|PREAUTH)(?: |$))[^\x00]*",
+    re.IGNORECASE,
+)
 _TAGGED = re.compile(rb"(" + _TAG + rb") (?:OK|NO|BAD)(?: [^\x00]*)?", re.IGNORECASE)
 
 _LINE_BYTES = 2_048
@@ -111,8 +125,9 @@ def _look_replies(opening: Opening) -> Look:
     return YES if tagged is None or asked[1] in (None, tagged[1]) else NO
 
 
-_REPLY_START = re.compile(rb"\+(?: .*)?|" + _TAG + rb"(?: (?:O|OK|N|NO|B|BA|BAD|(?:OK|NO|BAD)[ \r].*)?)?",
-                          re.IGNORECASE | re.DOTALL)
+_REPLY_START = re.compile(
+    rb"\+(?: .*)?|" + _TAG + rb"(?: (?:O|OK|N|NO|B|BA|BAD|(?:OK|NO|BAD)[ \r].*)?)?", re.IGNORECASE | re.DOTALL
+)
 
 
 def _may_be_reply(server: bytes) -> bool:

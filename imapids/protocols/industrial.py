@@ -27,7 +27,7 @@ from imapids.protocols.probing import (
 )
 from imapids.records.candidates import Opening
 
-# ---- Modbus/TCP (Modbus Messaging on TCP/IP 1.0b section 3.1.3) ----------------------------------------------------------
+# ---- Modbus/TCP (Modbus Messaging on TCP/IP 1.0b section 3.1.3) ---------------------------------------------
 
 _MODBUS_FUNCTIONS = frozenset((*range(1, 9), 11, 12, *range(15, 18), *range(20, 25), 43, 90, 91, 100))
 _MODBUS_SIZES = {1: 6, 2: 6, 3: 6, 4: 6, 5: 6, 6: 6}
@@ -55,7 +55,7 @@ def _modbus_reply(header: bytes) -> int:
 
 _MODBUS_CLIENT, _MODBUS_SERVER = frames(9, _modbus_request), frames(9, _modbus_reply)
 
-# ---- DNP3 (IEEE 1815 section 9.2) -------------------------------------------------------------------------------------------
+# ---- DNP3 (IEEE 1815 section 9.2) ---------------------------------------------------------------------------
 
 
 def _crc_table() -> tuple[int, ...]:
@@ -82,7 +82,7 @@ def dnp3_header(data: bytes) -> bool:
 
 _DNP3 = fixed(10, dnp3_header, b"\x05")
 
-# ---- IEC 60870-5-104 (section 5) -----------------------------------------------------------------------------------------------
+# ---- IEC 60870-5-104 (section 5) ----------------------------------------------------------------------------
 
 
 def _iec104(header: bytes) -> int:
@@ -101,7 +101,7 @@ def _iec104(header: bytes) -> int:
 
 _IEC104 = frames(6, _iec104, b"\x68", wanted=1)
 
-# ---- EtherNet/IP (CIP volume 2 section 2-3) ---------------------------------------------------------------------------------------
+# ---- EtherNet/IP (CIP volume 2 section 2-3) -----------------------------------------------------------------
 
 _ENIP_COMMANDS = (0x0001, 0x0004, 0x0063, 0x0064, 0x0065, 0x0066, 0x006F, 0x0070, 0x0072, 0x0073)
 _ENIP_STATUS = (0, 1, 2, 3, 0x64, 0x65, 0x69, 0x6A)
@@ -115,7 +115,7 @@ def enip_header(header: bytes) -> int:
 
 _ENIP = frames(24, enip_header, b"\x01\x04\x63\x64\x65\x66\x6f\x70\x72\x73", wanted=1)
 
-# ---- OPC UA (part 6 section 7.1), HiSLIP (IVI-6.1), DoIP (ISO 13400-2), synchrophasors (IEEE C37.118.2) ------------------------------
+# ---- OPC UA (part 6 section 7.1), HiSLIP (IVI-6.1), DoIP (ISO 13400-2), synchrophasors (IEEE C37.118.2) -----
 
 
 def _opcua(kinds: tuple[bytes, ...]) -> Recogniser:
@@ -124,8 +124,11 @@ def _opcua(kinds: tuple[bytes, ...]) -> Recogniser:
 
 def doip_header(data: bytes) -> bool:
     """Version and its inverse, a payload type of the standard, BE32 length."""
-    return data[0] ^ data[1] == 0xFF and (be16(data, 2) <= 8 or be16(data, 2) in (0x4001, 0x4002, 0x4003, 0x4004, 0x8001, 0x8002, 0x8003)) \
+    return (
+        data[0] ^ data[1] == 0xFF
+        and (be16(data, 2) <= 8 or be16(data, 2) in (0x4001, 0x4002, 0x4003, 0x4004, 0x8001, 0x8002, 0x8003))
         and be32(data, 4) <= 1 << 24
+    )
 
 
 def _hislip(header: bytes) -> int:
@@ -139,7 +142,7 @@ def synphasor_header(header: bytes) -> int:
     return be16(header, 2) if good else -1
 
 
-# ---- BER and others ------------------------------------------------------------------------------------------------------------------
+# ---- BER and others -----------------------------------------------------------------------------------------
 
 
 def _c1222(data: bytes) -> bool:
@@ -153,17 +156,27 @@ def _c1222(data: bytes) -> bool:
 
 def _z3950(tag: int) -> Recogniser:
     """Z39.50 InitializeRequest [20] and -Response [21]: protocol version, options, sizes."""
+
     def check(data: bytes) -> bool:
         length, at = ber_length(data, 1)
-        return length >= 12 and data[at] in (0x82, 0x83) and any(data[at + skip : at + skip + 1] == b"\x84" or data[at + skip : at + skip + 1] == b"\x83"
-                                                               for skip in (4, 5, 3))
+        return (
+            length >= 12
+            and data[at] in (0x82, 0x83)
+            and any(
+                data[at + skip : at + skip + 1] == b"\x84" or data[at + skip : at + skip + 1] == b"\x83"
+                for skip in (4, 5, 3)
+            )
+        )
+
     return fixed(16, check, bytes((tag,)))
 
 
 def _ams(header: bytes) -> int:
     """Beckhoff AMS/TCP: reserved 0, LE32 length, then an AMS header with its own length that must agree."""
     length, inner = le32(header, 2), le32(header, 26)
-    good = le16(header) == 0 and length == 32 + inner and le16(header, 22) <= 9 and le16(header, 24) in (4, 5, 0x44, 0x45)
+    good = (
+        le16(header) == 0 and length == 32 + inner and le16(header, 22) <= 9 and le16(header, 24) in (4, 5, 0x44, 0x45)
+    )
     return 6 + length if good else -1
 
 
@@ -180,8 +193,13 @@ def trdp_header(data: bytes) -> bool:
 
 def dlms_header(data: bytes) -> bool:
     """DLMS/COSEM wrapper: version 1, source and destination ports, length; then an APDU tag."""
-    return data[:2] == b"\x00\x01" and 0 < be16(data, 6) <= 2_048 and data[8] in (0x60, 0x61, 0xC0, 0xC1, 0xC3, 0xC4, 0xC8, 0xCB, 0x62, 0x63) \
-        and be16(data, 2) <= 0x0100 and be16(data, 4) <= 0x0100
+    return (
+        data[:2] == b"\x00\x01"
+        and 0 < be16(data, 6) <= 2_048
+        and data[8] in (0x60, 0x61, 0xC0, 0xC1, 0xC3, 0xC4, 0xC8, 0xCB, 0x62, 0x63)
+        and be16(data, 2) <= 0x0100
+        and be16(data, 4) <= 0x0100
+    )
 
 
 def _look_pairs(name: str, client: Recogniser, server: Recogniser, fields: slice) -> Callable[[Opening], Answer]:
@@ -208,20 +226,42 @@ def _look_pairs(name: str, client: Recogniser, server: Recogniser, fields: slice
 
 PROBES: tuple[Probe, ...] = (
     dialogue("dnp3", server=_DNP3, client=_DNP3),
-    Probe("modbus", _look_pairs("modbus", _MODBUS_CLIENT, _MODBUS_SERVER, slice(0, 2)), lambda said, asked: may_start(_MODBUS_SERVER, said) and may_start(_MODBUS_CLIENT, asked)),
+    Probe(
+        "modbus",
+        _look_pairs("modbus", _MODBUS_CLIENT, _MODBUS_SERVER, slice(0, 2)),
+        lambda said, asked: may_start(_MODBUS_SERVER, said) and may_start(_MODBUS_CLIENT, asked),
+    ),
     dialogue("iec-104", server=_IEC104, client=_IEC104, both=True),
     dialogue("ethernet-ip", server=_ENIP, client=_ENIP, both=True),
     dialogue("opcua", server=_opcua((b"ACK", b"ERR", b"OPN", b"MSG")), client=_opcua((b"HEL", b"OPN", b"MSG", b"RHE"))),
     dialogue("hislip", server=frames(16, _hislip, b"H"), client=frames(16, _hislip, b"H")),
     dialogue("doip", server=fixed(8, doip_header), client=fixed(8, doip_header), both=True),
-    dialogue("synphasor", server=frames(14, synphasor_header, b"\xaa", wanted=1), client=frames(14, synphasor_header, b"\xaa", wanted=1), both=True),
+    dialogue(
+        "synphasor",
+        server=frames(14, synphasor_header, b"\xaa", wanted=1),
+        client=frames(14, synphasor_header, b"\xaa", wanted=1),
+        both=True,
+    ),
     dialogue("c1222", server=fixed(20, _c1222, b"\x60"), client=fixed(20, _c1222, b"\x60"), both=True),
     dialogue("z3950", server=_z3950(0xB5), client=_z3950(0xB4), both=True),
     dialogue("ams", server=frames(38, _ams, b"\x00", wanted=1), client=frames(38, _ams, b"\x00", wanted=1)),
-    dialogue("hart-ip", server=frames(8, _hart, b"\x01\x02", least=2), client=frames(8, _hart, b"\x01\x02"), both=True, client_alone=False),
+    dialogue(
+        "hart-ip",
+        server=frames(8, _hart, b"\x01\x02", least=2),
+        client=frames(8, _hart, b"\x01\x02"),
+        both=True,
+        client_alone=False,
+    ),
     dialogue("trdp", server=fixed(8, trdp_header), client=fixed(8, trdp_header), both=True),
     dialogue("dlms", server=fixed(9, dlms_header, b"\x00"), client=fixed(9, dlms_header, b"\x00"), both=True),
     dialogue("fox", server=prefix(b"fox a "), client=prefix(b"fox a ")),
     dialogue("fins", server=prefix(b"FINS\x00\x00"), client=prefix(b"FINS\x00\x00")),
-    dialogue("knxnet_ip", server=prefix(b"\x06\x10"), client=prefix(b"\x06\x10"), both=True, client_alone=False, server_alone=False),
+    dialogue(
+        "knxnet_ip",
+        server=prefix(b"\x06\x10"),
+        client=prefix(b"\x06\x10"),
+        both=True,
+        client_alone=False,
+        server_alone=False,
+    ),
 )

@@ -29,17 +29,28 @@ from imapids.records.candidates import Opening
 _REPLY = re.compile(rb"([1-6][0-9]{2})[ -](.*)|([1-6][0-9]{2})", re.DOTALL)
 
 # Verbs that belong to one protocol only (RFC 5321 and 2033, RFC 959 and 2428, RFC 3977).
-_SMTP_VERB = re.compile(rb"(?:EHLO|HELO|LHLO|XCLIENT|VRFY|EXPN|BDAT) ?.*|(?:MAIL FROM|RCPT TO):.*|"
-                        rb"AUTH (?:PLAIN|LOGIN|CRAM-MD5|NTLM|XOAUTH2|DIGEST-MD5|GSSAPI|SCRAM-.*).*|"
-                        rb"STARTTLS|EHLO|HELO|DATA|RSET", re.IGNORECASE | re.DOTALL)
-_FTP_VERB = re.compile(rb"(?:USER|PASS|ACCT|CWD|SMNT|TYPE|STRU|MODE|RETR|STOR|STOU|APPE|ALLO|REST|RNFR|RNTO|DELE|RMD|"
-                       rb"MKD|NLST|SITE|PORT|EPRT|EPSV|SIZE|MDTM|OPTS|CLNT|MLSD|MLST|PBSZ|PROT)\b.*|"
-                       rb"AUTH (?:TLS|SSL|TLS-C|GSSAPI)|(?:PASV|SYST|FEAT|PWD|XPWD|CDUP|ABOR|REIN)", re.IGNORECASE | re.DOTALL)
-_NNTP_VERB = re.compile(rb"MODE READER|MODE STREAM|CAPABILITIES|AUTHINFO .*|(?:GROUP|LISTGROUP|XOVER|OVER|XHDR|HDR|ARTICLE|BODY|"
-                        rb"IHAVE|CHECK|TAKETHIS|NEWGROUPS|NEWNEWS)\b.*|LIST(?: .*)?|DATE|POST|SLAVE",
-                        re.IGNORECASE | re.DOTALL)
-_SMTP_TEXT = re.compile(rb"\b[EL]?S?MTP|ESMTP|\bpostfix\b|\bsendmail\b|\bexim\b|mail service ready|\bRBL\b|spamhaus|4\.[37]\.[0-9]|5\.[57]\.[0-9]",
-                        re.IGNORECASE)
+_SMTP_VERB = re.compile(
+    rb"(?:EHLO|HELO|LHLO|XCLIENT|VRFY|EXPN|BDAT) ?.*|(?:MAIL FROM|RCPT TO):.*|"
+    rb"AUTH (?:PLAIN|LOGIN|CRAM-MD5|NTLM|XOAUTH2|DIGEST-MD5|GSSAPI|SCRAM-.*).*|"
+    rb"STARTTLS|EHLO|HELO|DATA|RSET",
+    re.IGNORECASE | re.DOTALL,
+)
+_FTP_VERB = re.compile(
+    rb"(?:USER|PASS|ACCT|CWD|SMNT|TYPE|STRU|MODE|RETR|STOR|STOU|APPE|ALLO|REST|RNFR|RNTO|DELE|RMD|"
+    rb"MKD|NLST|SITE|PORT|EPRT|EPSV|SIZE|MDTM|OPTS|CLNT|MLSD|MLST|PBSZ|PROT)\b.*|"
+    rb"AUTH (?:TLS|SSL|TLS-C|GSSAPI)|(?:PASV|SYST|FEAT|PWD|XPWD|CDUP|ABOR|REIN)",
+    re.IGNORECASE | re.DOTALL,
+)
+_NNTP_VERB = re.compile(
+    rb"MODE READER|MODE STREAM|CAPABILITIES|AUTHINFO .*|(?:GROUP|LISTGROUP|XOVER|OVER|XHDR|HDR|ARTICLE|BODY|"
+    rb"IHAVE|CHECK|TAKETHIS|NEWGROUPS|NEWNEWS)\b.*|LIST(?: .*)?|DATE|POST|SLAVE",
+    re.IGNORECASE | re.DOTALL,
+)
+_SMTP_TEXT = re.compile(
+    rb"\b[EL]?S?MTP|ESMTP|\bRBL\b|spamhaus|"
+    rb"\bpostfix\b|\bsendmail\b|\bexim\b|mail service ready|4\.[37]\.[0-9]|5\.[57]\.[0-9]",
+    re.IGNORECASE,
+)
 _FTP_TEXT = re.compile(rb"ftp|filezilla|FZ_", re.IGNORECASE)
 _NNTP_TEXT = re.compile(rb"nntp|nnrp|news|posting (?:ok|allowed)|no posting|usenet|\bINN\b", re.IGNORECASE)
 
@@ -66,7 +77,9 @@ def _name_reply(reply: re.Match[bytes], command: bytes | None) -> tuple[str, str
     if command is not None:
         if _SMTP_VERB.fullmatch(command):
             by_command = "smtp"
-        elif code in (b"200", b"201", b"211", b"215", b"281", b"381", b"480", b"502", b"101") and _NNTP_VERB.fullmatch(command):
+        elif code in (b"200", b"201", b"211", b"215", b"281", b"381", b"480", b"502", b"101") and _NNTP_VERB.fullmatch(
+            command
+        ):
             by_command = "nntp"
         elif _FTP_VERB.fullmatch(command):
             by_command = "ftp"
@@ -106,8 +119,10 @@ def _look_reply_codes(opening: Opening) -> Answer:
 
 
 # RFC 1939 section 4: "+OK" greets; RFC 2449 lists the commands that may come first.
-_POP3_COMMAND = first_line(rb"(?i:USER .+|PASS .*|APOP .+|CAPA|STLS|AUTH(?: .*)?|STAT|QUIT|UTF8|LIST(?: .*)?|UIDL|RETR [0-9]+|"
-                           rb"NOOP|DELE [0-9]+|TOP [0-9]+ [0-9]+|XTND .*)")
+_POP3_COMMAND = first_line(
+    rb"(?i:USER .+|PASS .*|APOP .+|CAPA|STLS|AUTH(?: .*)?|STAT|QUIT|UTF8|LIST(?: .*)?|UIDL|RETR [0-9]+|"
+    rb"NOOP|DELE [0-9]+|TOP [0-9]+ [0-9]+|XTND .*)"
+)
 
 
 def _look_pop3(opening: Opening) -> Answer:
@@ -116,7 +131,11 @@ def _look_pop3(opening: Opening) -> Answer:
     if not start:
         return (NO, None) if opening.server_ended else (NEED_MORE, None)
     if len(start) < 4 and not opening.server_ended:
-        return (NEED_MORE, None) if (b"+OK" + b" ").startswith(start) or b"-ERR".startswith(start) or start == b"+OK" else (NO, None)
+        return (
+            (NEED_MORE, None)
+            if (b"+OK" + b" ").startswith(start) or b"-ERR".startswith(start) or start == b"+OK"
+            else (NO, None)
+        )
     positive = start[:3] == b"+OK" and start[3:] in (b" ", b"\r", b"\n", b"")
     if not positive and not (start == b"-ERR" and opening.server[4:5] in (b" ", b"\r", b"")):
         return NO, None
@@ -135,8 +154,11 @@ def _look_pop3(opening: Opening) -> Answer:
 
 
 # RFC 5804 section 1.7: the greeting is a list of capabilities in quotes that begins with IMPLEMENTATION.
-_SIEVE = first_line(rb'(?i:"IMPLEMENTATION" ".*"|"(?:SIEVE|SASL|VERSION|STARTTLS|MAXREDIRECTS|NOTIFY)"(?: ".*")?|OK "Dovecot.*|OK "Logout.*)',
-                    starts=b'"Oo')
+_SIEVE = first_line(
+    rb'(?i:"IMPLEMENTATION" ".*"|"(?:SIEVE|SASL|VERSION|STARTTLS|MAXREDIRECTS|NOTIFY)"(?: ".*")?|'
+    rb'OK "Dovecot.*|OK "Logout.*)',
+    starts=b'"Oo',
+)
 
 # RFC 2244 section 3.2: "* ACAP (" opens a greeting that otherwise looks like IMAP's.
 _ACAP = prefix(b"* ACAP (")
@@ -146,9 +168,18 @@ PROBES: tuple[Probe, ...] = (
     Probe("pop3", _look_pop3, starts(b"+-")),
     dialogue("sieve", server=_SIEVE),
     dialogue("acap", server=_ACAP),
-    dialogue("irc",
-             server=first_line(rb":[^ ]+ (?:[0-9]{3}|NOTICE|PRIVMSG|JOIN|PART|MODE|PING|CAP|NICK|QUIT|TOPIC|KICK)\b.*|"
-                               rb"NOTICE (?:AUTH|\*) .*|(?:PING|ERROR) :.*|PING [0-9A-Za-z.:-]+", starts=b":NPE"),
-             client=either(first_line(rb"(?i:NICK :?[^ ]+|PASS [^ ]+|CAP (?:LS|REQ|END).*|USER [^ ]+ [^ ]+ [^ ]+ .+|"
-                                      rb"(?:JOIN|PART|PRIVMSG|NOTICE|MODE|PONG|WHO|WHOIS|TOPIC) .+)"))),
+    dialogue(
+        "irc",
+        server=first_line(
+            rb":[^ ]+ (?:[0-9]{3}|NOTICE|PRIVMSG|JOIN|PART|MODE|PING|CAP|NICK|QUIT|TOPIC|KICK)\b.*|"
+            rb"NOTICE (?:AUTH|\*) .*|(?:PING|ERROR) :.*|PING [0-9A-Za-z.:-]+",
+            starts=b":NPE",
+        ),
+        client=either(
+            first_line(
+                rb"(?i:NICK :?[^ ]+|PASS [^ ]+|CAP (?:LS|REQ|END).*|USER [^ ]+ [^ ]+ [^ ]+ .+|"
+                rb"(?:JOIN|PART|PRIVMSG|NOTICE|MODE|PONG|WHO|WHOIS|TOPIC) .+)"
+            )
+        ),
+    ),
 )

@@ -11,7 +11,6 @@ from imapids.protocols.probing import (
     YES,
     Answer,
     Probe,
-    Recogniser,
     be16,
     be32,
     client_only,
@@ -21,7 +20,6 @@ from imapids.protocols.probing import (
     fixed,
     found,
     frames,
-    le32,
     prefix,
     side_look,
     speaks,
@@ -29,14 +27,18 @@ from imapids.protocols.probing import (
 )
 from imapids.records.candidates import Look, Opening
 
-# ---- AMQP 0-9-1 (section 2.2.4, 2.3.5) and 1.0 (section 2.2) ------------------------------------------------------------
+# ---- AMQP 0-9-1 (section 2.2.4, 2.3.5) and 1.0 (section 2.2) ------------------------------------------------
 
 
 def _amqp_frame(header: bytes) -> int:
     """Type 1 to 8, channel, BE32 size, and for a method frame a class id of the specification."""
     size = be32(header, 3)
     if header[0] == 1:
-        return 8 + size if be16(header, 1) < 4_096 and size <= 1 << 20 and be16(header, 7) in (10, 20, 30, 40, 50, 60, 85, 90) else -1
+        return (
+            8 + size
+            if be16(header, 1) < 4_096 and size <= 1 << 20 and be16(header, 7) in (10, 20, 30, 40, 50, 60, 85, 90)
+            else -1
+        )
     return 8 + size if header[0] in (2, 3, 8) and be16(header, 1) < 4_096 and 0 <= size <= 1 << 20 else -1
 
 
@@ -44,7 +46,7 @@ _AMQP_PREFIX = fixed(8, lambda data: data[:4] == b"AMQP" and data[4] <= 3 and da
 _AMQP_START = fixed(11, lambda data: data[:3] == b"\x01\x00\x00" and data[7:11] == b"\x00\x0a\x00\x0a", b"\x01")
 _AMQP_FRAMES = frames(9, _amqp_frame, b"\x01\x02\x03\x08")
 
-# ---- MQTT 3.1, 3.1.1, 5.0 (section 3.1, 3.2) ------------------------------------------------------------------------------
+# ---- MQTT 3.1, 3.1.1, 5.0 (section 3.1, 3.2) ----------------------------------------------------------------
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -61,8 +63,10 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def _mqtt_connect(data: bytes) -> bool:
     length, at = _varint(data, 1)
-    return (length >= 10 and data[at : at + 7] in (b"\x00\x04MQTT\x03", b"\x00\x04MQTT\x04", b"\x00\x04MQTT\x05",
-                                                  b"\x00\x06MQIsd")) or data[at : at + 6] == b"\x00\x04MQTT"
+    return (
+        length >= 10
+        and data[at : at + 7] in (b"\x00\x04MQTT\x03", b"\x00\x04MQTT\x04", b"\x00\x04MQTT\x05", b"\x00\x06MQIsd")
+    ) or data[at : at + 6] == b"\x00\x04MQTT"
 
 
 def _mqtt_packets(data: bytes, ended: bool) -> Look:
@@ -100,9 +104,9 @@ def _mqtt_size_fits(kind: int, length: int) -> bool:
     return length <= 1 << 20 and (kind != 14 or length <= 256)
 
 
-_MQTT_CONNACK = fixed(4, lambda data: 2 <= data[1] < 0x80 and data[2] <= 1 and (data[1] > 2 or data[3] <= 5), b"\x20")
+_MQTT_CONNACK = fixed(4, lambda data: 2 <= data[1] < 0x80 and data[2] <= 1 and (data[1] > 2 or data[3] <= 5), b" ")
 
-# ---- Kafka (protocol guide: request header) ---------------------------------------------------------------------------------
+# ---- Kafka (protocol guide: request header) -----------------------------------------------------------------
 
 
 def _kafka_request(data: bytes) -> bool:
@@ -114,7 +118,13 @@ def _kafka_request(data: bytes) -> bool:
     if name == 0xFFFF:
         return size <= 65_536 and key in (0, 1, 2, 3, 8, 9, 10, 18)
     text = data[14 : 14 + name]
-    return 0 < name <= 128 and name + 10 <= size and bool(text) and text.isascii() and all(0x20 <= byte < 0x7F for byte in text)
+    return (
+        0 < name <= 128
+        and name + 10 <= size
+        and bool(text)
+        and text.isascii()
+        and all(0x20 <= byte < 0x7F for byte in text)
+    )
 
 
 def _kafka_reply(opening: Opening) -> bool:
@@ -140,7 +150,8 @@ def _look_kafka(opening: Opening) -> Answer:
     return found("kafka", "high", speaks("server", "kafka", opening.server), speaks("client", "kafka", opening.client))
 
 
-# ---- XMPP (RFC 6120 section 4) ---------------------------------------------------------------------------------------------------
+# ---- XMPP (RFC 6120 section 4) ------------------------------------------------------------------------------
+
 
 _XML_STREAM = re.compile(rb"<(?:[a-z]+:)?stream(?:\s|$)|xmlns(?::stream)?=['\"](?:jabber:|http://etherx\.jabber\.org)")
 _STANZA = re.compile(rb"<(?:iq|message|presence|r|a|proceed|starttls|auth|challenge|success|enabled|resumed)[\s/>]")
@@ -155,8 +166,11 @@ def _xmpp(data: bytes, ended: bool) -> Look:
     start = data.lstrip()
     if not start:
         return NO if ended or len(data) > 64 else NEED_MORE
-    if not (start.startswith((b"<?xml", b"<stream", b"<flash:stream")) or b"<?xml".startswith(start[:5])
-            or b"<stream".startswith(start[:7])):
+    if not (
+        start.startswith((b"<?xml", b"<stream", b"<flash:stream"))
+        or b"<?xml".startswith(start[:5])
+        or b"<stream".startswith(start[:7])
+    ):
         return NO
     return NO if ended or len(data) >= 1_024 else NEED_MORE
 
@@ -170,52 +184,17 @@ def _stanza(data: bytes, ended: bool) -> Look:
     return YES if _STANZA.match(data) else NO
 
 
-# ---- others ---------------------------------------------------------------------------------------------------------------------------
-
-
-def _thrift(kinds: bytes, framed: bool) -> Recogniser:
-    """Apache Thrift, strict binary protocol: 80 01 00 kind, BE32 length of a printable method name."""
-    skip = 4 if framed else 0
-
-    def check(data: bytes) -> bool:
-        name = be32(data, skip + 4)
-        if framed and not 12 <= be32(data) <= 1 << 24:
-            return False
-        text = data[skip + 8 : skip + 8 + min(name, 4)]
-        return data[skip : skip + 3] == b"\x80\x01\x00" and data[skip + 3] in kinds and 1 <= name <= 255 and text.isascii()
-
-    return fixed(skip + 12, check, b"\x00" if framed else b"\x80")
-
-
-def _smpp(header: bytes) -> int:
-    """SMPP 3.4 section 3.2: BE32 length, command id, status, sequence number."""
-    length, command, status = be32(header), be32(header, 4), be32(header, 8)
-    known = command & 0x7FFFFFFF in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0xB, 0x15, 0x21, 0x102, 0x103, 0x111, 0x112, 0x113)
-    good = known and 16 <= length <= 70_000 and (command & 0x80000000 or not status) and 0 < be32(header, 12) < 0x80000000
-    return length if good else -1
-
-
-def _skinny(header: bytes) -> int:
-    """Cisco SCCP: LE32 length of what follows the version, header version, message id."""
-    length, version, message = le32(header), le32(header, 4), le32(header, 8)
-    return 8 + length if 4 <= length <= 4_096 and version in (0, 1, *range(10, 23)) and message <= 0x15F else -1
-
-
-def _fastcgi(kinds: bytes) -> Callable[[bytes], int]:
-    """FastCGI 1.0 section 3.3: version 1, type, request id, content length, padding, reserved."""
-    def length_of(header: bytes) -> int:
-        return 8 + be16(header, 4) + header[6] if header[0] == 1 and header[1] in kinds and header[7] == 0 else -1
-    return length_of
-
-
-def _rtmp(data: bytes) -> bool:
-    """RTMP: C0 or S0 is version 3, then a time, and four bytes that are zero or a version number."""
-    return data[0] == 3 and (data[5:9] == b"\x00\x00\x00\x00" or (data[5] in (9, 10, 128, 3, 4, 12) and data[5:9] != b"    "))
+# ---- others -------------------------------------------------------------------------------------------------
 
 
 def _gearman(mark: bytes) -> Callable[[bytes], int]:
     def length_of(header: bytes) -> int:
-        return 12 + be32(header, 8) if header[:4] == mark and 1 <= be32(header, 4) <= 42 and be32(header, 8) <= 1 << 24 else -1
+        return (
+            12 + be32(header, 8)
+            if header[:4] == mark and 1 <= be32(header, 4) <= 42 and be32(header, 8) <= 1 << 24
+            else -1
+        )
+
     return length_of
 
 
@@ -223,25 +202,20 @@ _NATS_INFO = first_line(rb'INFO \{.*"server_id".*\}? *', b"I", limit=4_096)
 _NATS_CLIENT = first_line(rb"(?:CONNECT \{.*|PING|SUB .*|PUB .*)", b"CPS", limit=4_096)
 _STOMP_CLIENT = first_line(rb"CONNECT|STOMP", b"CS")
 _STOMP_SERVER = first_line(rb"CONNECTED|ERROR", b"CE")
-_ZMTP = fixed(10, lambda data: data[9] & 0x7F in (0x7F, 0x03, 0x01, 0x00) and data[1:8] == b"\x00" * 7 and data[9] == 0x7F, b"\xff")
+_ZMTP = fixed(
+    10,
+    lambda data: data[9] & 0x7F in (0x7F, 0x03, 0x01, 0x00) and data[1:8] == b"\x00" * 7 and data[9] == 0x7F,
+    b"\xff",
+)
 _OPENWIRE = fixed(13, lambda data: data[4] == 1 and data[5:13] == b"ActiveMQ" and data[0] == 0, b"\x00")
-_JRMI = fixed(7, lambda data: data[:5] == b"JRMI\x00" and data[6] in b"KLM", b"J")
-_AJP_CLIENT = frames(4, lambda header: 4 + be16(header, 2) if header[:2] == b"\x12\x34" else -1, b"\x12")
-_AJP_SERVER = frames(4, lambda header: 4 + be16(header, 2) if header[:2] == b"AB" and be16(header, 2) else -1, b"A")
-_BEANSTALK_SERVER = first_line(rb"(?:INSERTED|RESERVED|USING|WATCHING|BURIED|KICKED|OK|FOUND) [0-9a-zA-Z_. -]+|DELETED|RELEASED|"
-                               rb"TOUCHED|NOT_FOUND|TIMED_OUT|DEADLINE_SOON|UNKNOWN_COMMAND|BAD_FORMAT|EXPECTED_CRLF")
-_BEANSTALK_CLIENT = first_line(rb"put [0-9]+ [0-9]+ [0-9]+ [0-9]+|reserve|reserve-with-timeout [0-9]+|(?:use|watch|ignore|stats-tube|"
-                               rb"delete|bury|touch|kick|peek|stats-job|release) .*|stats|list-tubes.*|peek-(?:ready|delayed|buried)")
-_JSON_CALL = rb'\{.*"(?:method|id)" ?: ?.*'
-_STRATUM = first_line(rb'\{.*"method" ?: ?"(?:mining\.[a-z_.]+|login|eth_submitLogin|eth_getWork|eth_submitHashrate|keepalived|submit|job)".*', b"{", limit=4_096)
-_STRATUM_SERVER = first_line(rb"\{.*\"(?:result|method|jsonrpc|id|error)\".*", b"{", limit=8_192)
-
-
-def _msgpack_rpc(kind: int) -> Recogniser:
-    """MessagePack-RPC: an array of four (three for a notification), the type, the message id."""
-    return fixed(4, lambda data: (data[1] == kind and data[2] < 0x80) or data[1:3] == bytes((kind, 0xCC)), b"\x94")
-
-
+_BEANSTALK_SERVER = first_line(
+    rb"(?:INSERTED|RESERVED|USING|WATCHING|BURIED|KICKED|OK|FOUND) [0-9a-zA-Z_. -]+|DELETED|RELEASED|"
+    rb"TOUCHED|NOT_FOUND|TIMED_OUT|DEADLINE_SOON|UNKNOWN_COMMAND|BAD_FORMAT|EXPECTED_CRLF"
+)
+_BEANSTALK_CLIENT = first_line(
+    rb"put [0-9]+ [0-9]+ [0-9]+ [0-9]+|reserve|reserve-with-timeout [0-9]+|(?:use|watch|ignore|stats-tube|"
+    rb"delete|bury|touch|kick|peek|stats-job|release) .*|stats|list-tubes.*|peek-(?:ready|delayed|buried)"
+)
 PROBES: tuple[Probe, ...] = (
     dialogue("amqp", server=either(_AMQP_PREFIX, _AMQP_START), client=_AMQP_PREFIX),
     dialogue("amqp", server=_AMQP_FRAMES, client=_AMQP_FRAMES, both=True),
@@ -255,33 +229,65 @@ PROBES: tuple[Probe, ...] = (
     dialogue("nats", server=_NATS_INFO, client=_NATS_CLIENT),
     dialogue("zmtp", server=_ZMTP, client=_ZMTP),
     dialogue("openwire", server=_OPENWIRE, client=_OPENWIRE),
-    dialogue("gearman", server=frames(12, _gearman(b"\x00RES"), b"\x00", wanted=1), client=frames(12, _gearman(b"\x00REQ"), b"\x00", wanted=1)),
-    dialogue("gearman", server=first_line(rb"\.|OK [0-9.]+[^ ]*|.*\t[0-9]+\t[0-9]+\t[0-9]+|[0-9]+ [0-9.]+ [^ ]+ :.*"),
-             client=first_line(rb"status|workers|version|maxqueue .*"), both=True, server_alone=False, client_alone=False),
-    dialogue("thrift", server=_thrift(b"\x02\x03", False), client=_thrift(b"\x01\x04", False)),
-    dialogue("thrift", server=_thrift(b"\x02\x03", True), client=_thrift(b"\x01\x04", True)),
-    dialogue("java-rmi", server=fixed(4, lambda data: 0 < be16(data, 1) < 256, b"NO"), client=_JRMI, both=True, server_alone=False),
-    dialogue("jdwp", server=prefix(b"JDWP-Handshake"), client=prefix(b"JDWP-Handshake")),
-    dialogue("smpp", server=frames(16, _smpp, b"\x00"), client=frames(16, _smpp, b"\x00"), both=True),
-    dialogue("skinny", server=frames(12, _skinny), client=frames(12, _skinny), both=True, client_alone=False),
-    dialogue("fastcgi", server=frames(8, _fastcgi(b"\x03\x06\x07\x0a"), b"\x01"), client=frames(8, _fastcgi(b"\x01\x02\x04\x05\x09"), b"\x01"), both=True),
-    dialogue("ajp13", server=_AJP_SERVER, client=_AJP_CLIENT, both=True),
-    dialogue("rtmp", server=fixed(9, _rtmp, b"\x03"), client=fixed(9, _rtmp, b"\x03"), both=True, client_alone=False, server_alone=False),
-    dialogue("fix", server=prefix(b"8=FIX.4.", b"8=FIXT.1"), client=prefix(b"8=FIX.4.", b"8=FIXT.1")),
-    dialogue("msnp", server=first_line(rb"(?:VER|CVR|XFR|USR) [0-9]+ .*"), client=first_line(rb"VER [0-9]+ (?:MSNP|CVR).*", b"V"), both=True),
-    dialogue("beanstalk", server=_BEANSTALK_SERVER, client=_BEANSTALK_CLIENT, both=True, server_alone=False, client_alone=False),
+    dialogue(
+        "gearman",
+        server=frames(12, _gearman(b"\x00RES"), b"\x00", wanted=1),
+        client=frames(12, _gearman(b"\x00REQ"), b"\x00", wanted=1),
+    ),
+    dialogue(
+        "gearman",
+        server=first_line(rb"\.|OK [0-9.]+[^ ]*|.*\t[0-9]+\t[0-9]+\t[0-9]+|[0-9]+ [0-9.]+ [^ ]+ :.*"),
+        client=first_line(rb"status|workers|version|maxqueue .*"),
+        both=True,
+        server_alone=False,
+        client_alone=False,
+    ),
+    dialogue(
+        "beanstalk",
+        server=_BEANSTALK_SERVER,
+        client=_BEANSTALK_CLIENT,
+        both=True,
+        server_alone=False,
+        client_alone=False,
+    ),
     dialogue("mpd", server=first_line(rb"OK MPD [0-9.]+", b"O")),
     dialogue("munin", server=first_line(rb"# munin node at .*", b"#")),
-    dialogue("bacula", server=fixed(12, lambda data: be32(data) < 4_096 and data[4:9] == b"auth ", b"\x00"),
-             client=fixed(10, lambda data: be32(data) < 4_096 and data[4:10] == b"Hello ", b"\x00")),
+    dialogue(
+        "bacula",
+        server=fixed(12, lambda data: be32(data) < 4_096 and data[4:9] == b"auth ", b"\x00"),
+        client=fixed(10, lambda data: be32(data) < 4_096 and data[4:10] == b"Hello ", b"\x00"),
+    ),
     dialogue("distcc", server=first_line(rb"DONE0000000[123].*", b"D"), client=prefix(b"DIST0000000")),
-    dialogue("iperf3", server=fixed(1, lambda data: True, b"\x09\xff"), client=fixed(37, lambda data: data[36] == 0 and data[:36].isalnum()
-             and data[:36].islower()), both=True, server_alone=False),
-    dialogue("dicom", server=fixed(10, lambda data: data[1] == 0 and (data[0] != 2 or data[6:8] == b"\x00\x01") and be32(data, 2) < 1 << 20, b"\x02\x03"),
-             client=fixed(26, lambda data: data[1] == 0 and data[6:10] == b"\x00\x01\x00\x00" and data[10:26].isascii() and be32(data, 2) < 1 << 20,
-                          b"\x01"), both=True),
-    dialogue("stratum", server=_STRATUM_SERVER, client=_STRATUM, both=True),
-    dialogue("msgpack-rpc", server=_msgpack_rpc(1), client=_msgpack_rpc(0), both=True),
-    dialogue("spotify", server=fixed(8, lambda data: (data[:2] == b"\x00\x00" and data[6:7] == b"\x52") or data[4:5] == b"\x52", b"\x00"),
-             client=fixed(12, lambda data: data[:4] == b"\x00\x04\x00\x00" and data[6:8] == b"\x52\x0f", b"\x00"), both=True, server_alone=False),
+    dialogue(
+        "iperf3",
+        server=fixed(1, lambda _data: True, b"\x09\xff"),
+        client=fixed(37, lambda data: data[36] == 0 and data[:36].isalnum() and data[:36].islower()),
+        both=True,
+        server_alone=False,
+    ),
+    dialogue(
+        "dicom",
+        server=fixed(
+            10,
+            lambda data: data[1] == 0 and (data[0] != 2 or data[6:8] == b"\x00\x01") and be32(data, 2) < 1 << 20,
+            b"\x02\x03",
+        ),
+        client=fixed(
+            26,
+            lambda data: (
+                data[1] == 0 and data[6:10] == b"\x00\x01\x00\x00" and data[10:26].isascii() and be32(data, 2) < 1 << 20
+            ),
+            b"\x01",
+        ),
+        both=True,
+    ),
+    dialogue(
+        "spotify",
+        server=fixed(
+            8, lambda data: (data[:2] == b"\x00\x00" and data[6:7] == b"\x52") or data[4:5] == b"\x52", b"\x00"
+        ),
+        client=fixed(12, lambda data: data[:4] == b"\x00\x04\x00\x00" and data[6:8] == b"\x52\x0f", b"\x00"),
+        both=True,
+        server_alone=False,
+    ),
 )

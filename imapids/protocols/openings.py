@@ -52,7 +52,7 @@ def settled(opening: Opening) -> Window | None:
     return Window(opening.client[: sizes[0]], opening.server[: sizes[1]], kept)
 
 
-_BITS = bytes(bin(value).count("1") for value in range(256))
+_BITS = bytes(value.bit_count() for value in range(256))
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 

@@ -6,8 +6,16 @@ from imapids.protocols.probing import Probe, dialogue, fixed, frames, le32, pref
 
 _BITTORRENT = prefix(b"\x13BitTorrent protocol")
 
-_BITCOIN_NETS = (b"\xf9\xbe\xb4\xd9", b"\x0b\x11\x09\x07", b"\xfa\xbf\xb5\xda", b"\x0a\x03\xcf\x40", b"\xfb\xc0\xb6\xdb",
-                 b"\xbf\x0c\x6b\xbd", b"\xe3\xe1\xf3\xe8", b"\xc0\xc0\xc0\xc0")
+_BITCOIN_NETS = (
+    b"\xf9\xbe\xb4\xd9",
+    b"\x0b\x11\x09\x07",
+    b"\xfa\xbf\xb5\xda",
+    b"\x0a\x03\xcf\x40",
+    b"\xfb\xc0\xb6\xdb",
+    b"\xbf\x0c\x6b\xbd",
+    b"\xe3\xe1\xf3\xe8",
+    b"\xc0\xc0\xc0\xc0",
+)
 """Network magics: Bitcoin main, test 3, regression, signet; Litecoin, Dash, Bitcoin Cash, Dogecoin."""
 
 
@@ -32,7 +40,9 @@ def _nano(data: bytes) -> bool:
 PROBES: tuple[Probe, ...] = (
     dialogue("bittorrent", server=_BITTORRENT, client=_BITTORRENT),
     dialogue("gnutella", server=prefix(b"GNUTELLA/0."), client=prefix(b"GNUTELLA CONNECT/")),
-    dialogue("edonkey", server=frames(6, _edonkey, b"\xe3\xc5\xd4"), client=frames(6, _edonkey, b"\xe3\xc5\xd4"), both=True),
+    dialogue(
+        "edonkey", server=frames(6, _edonkey, b"\xe3\xc5\xd4"), client=frames(6, _edonkey, b"\xe3\xc5\xd4"), both=True
+    ),
     dialogue("bitcoin", server=frames(20, _bitcoin, wanted=1), client=frames(20, _bitcoin, wanted=1)),
     dialogue("nano", server=fixed(8, _nano, b"R"), client=fixed(8, _nano, b"R"), both=True),
 )

@@ -51,7 +51,9 @@ def anything(_server: int, _client: int) -> bool:
 
 def starts(server: bytes = b"", client: bytes = b"") -> Callable[[int, int], bool]:
     """A probe that needs one of these first bytes of each side that speaks; empty stands for any."""
-    return lambda said, asked: (said < 0 or not server or said in server) and (asked < 0 or not client or asked in client)
+    return lambda said, asked: (
+        (said < 0 or not server or said in server) and (asked < 0 or not client or asked in client)
+    )
 
 
 def may_start(recogniser: Recogniser, first: int) -> bool:
@@ -59,7 +61,7 @@ def may_start(recogniser: Recogniser, first: int) -> bool:
     return first < 0 or recogniser(bytes((first,)), False) is not NO
 
 
-# ---- recognisers ----------------------------------------------------------------------------------------------------
+# ---- recognisers --------------------------------------------------------------------------------------------
 
 
 def prefix(*prefixes: bytes) -> Recogniser:
@@ -108,8 +110,9 @@ def fixed(size: int, check: Callable[[bytes], bool], starts: bytes = b"") -> Rec
     return look
 
 
-def frames(header: int, length_of: Callable[[bytes], int], starts: bytes = b"", wanted: int = 2,
-           least: int = 1) -> Recogniser:
+def frames(
+    header: int, length_of: Callable[[bytes], int], starts: bytes = b"", wanted: int = 2, least: int = 1
+) -> Recogniser:
     """YES when `wanted` frames follow each other, or all that there are (`least` or more) when the side is over.
 
     `length_of` gets the `header` first bytes of a frame and answers the length of the whole frame, or -1 where the
@@ -170,7 +173,7 @@ def le32(data: bytes, at: int = 0) -> int:
     return int.from_bytes(data[at : at + 4], "little")
 
 
-# ---- probes out of recognisers --------------------------------------------------------------------------------------
+# ---- probes out of recognisers ------------------------------------------------------------------------------
 
 
 def side_look(recogniser: Recogniser, data: bytes, ended: bool) -> Look | None:
@@ -182,8 +185,13 @@ def side_look(recogniser: Recogniser, data: bytes, ended: bool) -> Look | None:
 
 def speaks(side: str, name: str, data: bytes, offset: int = 0) -> Evidence:
     """Evidence that a side speaks a protocol: its first bytes, or those at `offset`."""
-    return Evidence(code=f"{side}-speaks-{name}", side=side, packet=0, offset=offset,
-                    text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")))
+    return Evidence(
+        code=f"{side}-speaks-{name}",
+        side=side,
+        packet=0,
+        offset=offset,
+        text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")),
+    )
 
 
 def found(protocol: str, confidence: str, *evidence: Evidence) -> Answer:
@@ -207,8 +215,15 @@ def nothing(_data: bytes, _ended: bool) -> Look:
     return NO
 
 
-def dialogue(protocol: str, *, server: Recogniser = nothing, client: Recogniser = nothing,
-             both: bool = False, server_alone: bool = True, client_alone: bool = True) -> Probe:
+def dialogue(
+    protocol: str,
+    *,
+    server: Recogniser = nothing,
+    client: Recogniser = nothing,
+    both: bool = False,
+    server_alone: bool = True,
+    client_alone: bool = True,
+) -> Probe:
     """A probe for a protocol that shows in the first bytes of its sides.
 
     Without `both` the server's bytes decide and the client's raise the confidence to high. With `both` the bytes of

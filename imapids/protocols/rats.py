@@ -36,7 +36,7 @@ from imapids.protocols.probing import (
 )
 from imapids.records.candidates import Evidence, Look, Opening
 
-# ---- Gh0st and its many children -------------------------------------------------------------------------------------
+# ---- Gh0st and its many children ----------------------------------------------------------------------------
 
 _INFLATED_BYTES = 1 << 20
 """A check-in inflates to a few hundred bytes; nothing is inflated further than this."""
@@ -86,7 +86,10 @@ def _inflates(data: bytes, grown: int, whole: bool, wanted: int) -> Look:
 def _look_gh0st(opening: Opening) -> Answer:
     """Either side's first packet; the other's need not have come."""
     answer: Answer = (NO, None)
-    for side, data, ended in (("client", opening.client, opening.client_ended), ("server", opening.server, opening.server_ended)):
+    for side, data, ended in (
+        ("client", opening.client, opening.client_ended),
+        ("server", opening.server, opening.server_ended),
+    ):
         if not data:
             if not ended:
                 answer = (NEED_MORE, None)
@@ -95,7 +98,13 @@ def _look_gh0st(opening: Opening) -> Answer:
         if look is NEED_MORE:
             return NEED_MORE, None
         if look is YES:
-            evidence = Evidence(code="gh0st-packet", side=side, packet=0, offset=0, text=f"magic {speaks(side, '', data[:magic]).text}, lengths and zlib verified")
+            evidence = Evidence(
+                code="gh0st-packet",
+                side=side,
+                packet=0,
+                offset=0,
+                text=f"magic {speaks(side, '', data[:magic]).text}, lengths and zlib verified",
+            )
             look, finding = found("gh0st", "high", evidence)
             assert finding is not None
             finding.by_client_only = not opening.server
@@ -103,7 +112,7 @@ def _look_gh0st(opening: Opening) -> Answer:
     return answer
 
 
-# ---- families whose frames are known ------------------------------------------------------------------------------------
+# ---- families whose frames are known ------------------------------------------------------------------------
 
 
 def _njrat(data: bytes, ended: bool) -> Look:
@@ -123,32 +132,56 @@ _DARKCOMET = re.compile(rb"[0-9A-F]{12}")
 
 def _look_darkcomet(opening: Opening) -> Answer:
     """The server opens with twelve upper-case hex digits and nothing more, the client answers in the same form."""
-    if opening.first_side == 0 or opening.midstream or (opening.server and opening.server[0] not in b"0123456789ABCDEF"):
+    if (
+        opening.first_side == 0
+        or opening.midstream
+        or (opening.server and opening.server[0] not in b"0123456789ABCDEF")
+    ):
         return NO, None
     window = settled(opening)
     if window is None:
         return NEED_MORE, None
     pieces = window.pieces()
-    good = len(pieces) >= 2 and [side for side, _ in pieces[:2]] == [1, 0] and all(_DARKCOMET.fullmatch(data) for _, data in pieces[:2])
-    return found("darkcomet", "high" if window.server == b"8EA4AB05FA7E" else "medium", speaks("server", "darkcomet", opening.server),
-                 speaks("client", "darkcomet", opening.client)) if good else (NO, None)
+    good = (
+        len(pieces) >= 2
+        and [side for side, _ in pieces[:2]] == [1, 0]
+        and all(_DARKCOMET.fullmatch(data) for _, data in pieces[:2])
+    )
+    return (
+        found(
+            "darkcomet",
+            "high" if window.server == b"8EA4AB05FA7E" else "medium",
+            speaks("server", "darkcomet", opening.server),
+            speaks("client", "darkcomet", opening.client),
+        )
+        if good
+        else (NO, None)
+    )
 
 
 def _look_poison_ivy(opening: Opening) -> Answer:
     """A challenge of exactly 256 random bytes, an answer of 256, then a length and data."""
-    if opening.first_side == 1 or opening.midstream or (opening.turns and len(opening.turns) > 1 and opening.turns[0] != (0, 256)):
+    if (
+        opening.first_side == 1
+        or opening.midstream
+        or (opening.turns and len(opening.turns) > 1 and opening.turns[0] != (0, 256))
+    ):
         return NO, None
     window = settled(opening)
     if window is None:
         return NEED_MORE, None
     pieces = window.pieces()
-    good = (len(pieces) >= 3 and [(side, len(data)) for side, data in pieces[:2]] == [(0, 256), (1, 256)]
-            and looks_random(pieces[0][1]) and looks_random(pieces[1][1]))
+    good = (
+        len(pieces) >= 3
+        and [(side, len(data)) for side, data in pieces[:2]] == [(0, 256), (1, 256)]
+        and looks_random(pieces[0][1])
+        and looks_random(pieces[1][1])
+    )
     return found("poison-ivy", "medium", speaks("client", "poison-ivy", opening.client)) if good else (NO, None)
 
 
 def _look_nanocore(opening: Opening) -> Answer:
-    """LE32 lengths that are multiples of eight (DES blocks) on both sides, and the same heartbeat in both directions."""
+    """LE32 lengths, multiples of eight (DES blocks) on both sides, and one heartbeat in both directions."""
     for data in (opening.client, opening.server):
         if len(data) >= 4 and ((data[1:4].strip(b"\x00") and le32(data) > 1 << 20) or le32(data) % 8 or not le32(data)):
             return NO, None
@@ -166,7 +199,9 @@ def _look_nanocore(opening: Opening) -> Answer:
                 own.add(data[at : at + 12])
             at += 4 + size
         beats.append(own)
-    return found("nanocore", "medium", speaks("client", "nanocore", window.client)) if beats[0] & beats[1] else (NO, None)
+    return (
+        found("nanocore", "medium", speaks("client", "nanocore", window.client)) if beats[0] & beats[1] else (NO, None)
+    )
 
 
 def _remcos(data: bytes) -> bool:
@@ -174,7 +209,7 @@ def _remcos(data: bytes) -> bool:
     return data[:4] == b"\x24\x04\xff\x00" and 4 <= le32(data, 4) <= 1 << 24
 
 
-# ---- marks ------------------------------------------------------------------------------------------------------------------
+# ---- marks --------------------------------------------------------------------------------------------------
 
 
 class Mark(NamedTuple):
@@ -192,19 +227,40 @@ def _at(offset: int, mark: bytes, extra: Callable[[bytes], bool] = lambda _data:
 
 def _metasploit_tlv(data: bytes) -> bool:
     """A clear TLV packet: BE32 length, type, then TLV of a method name of the core or an extension."""
-    return be32(data, 4) <= 1 and b"\x00\x01\x00\x01" in data[8:20] and any(word in data[8:40] for word in (b"core_", b"stdapi_", b"priv_"))
+    return (
+        be32(data, 4) <= 1
+        and b"\x00\x01\x00\x01" in data[8:20]
+        and any(word in data[8:40] for word in (b"core_", b"stdapi_", b"priv_"))
+    )
 
 
 MARKS: tuple[Mark, ...] = (
-    Mark("netwire", fixed(5, lambda data: data[:4] == b"\x41\x00\x00\x00" and data[4] in (0x03, 0x83, 0x99)),
-         fixed(5, lambda data: data[:4] == b"\x3f\x00\x00\x00" and data[4] in (0x05, 0x9B)), both=True),
+    Mark(
+        "netwire",
+        fixed(5, lambda data: data[:4] == b"\x41\x00\x00\x00" and data[4] in (0x03, 0x83, 0x99)),
+        fixed(5, lambda data: data[:4] == b"\x3f\x00\x00\x00" and data[4] in (0x05, 0x9B)),
+        both=True,
+    ),
     Mark("remcos", fixed(8, _remcos), fixed(8, _remcos)),
-    Mark("remcos", prefix(bytes.fromhex("1b84d5b05df4c493c530c2"), bytes.fromhex("f06a83a027e11f2a9f42e0")),
-         prefix(bytes.fromhex("1b84d5b05df4c493c530c2"), bytes.fromhex("f06a83a027e11f2a9f42e0"))),
+    Mark(
+        "remcos",
+        prefix(bytes.fromhex("1b84d5b05df4c493c530c2"), bytes.fromhex("f06a83a027e11f2a9f42e0")),
+        prefix(bytes.fromhex("1b84d5b05df4c493c530c2"), bytes.fromhex("f06a83a027e11f2a9f42e0")),
+    ),
     Mark("warzone", prefix(b"\x09\x12\x3b\x42"), prefix(b"\x09\x12\x3b\x42")),
     Mark("luminositylink", fixed(24, lambda data: b"8_=_8" in data or b"=P4CK3T=" in data or b"*-]NK[-*" in data)),
-    Mark("strrat", fixed(24, lambda data: re.match(rb"[0-9]{1,5}\r\n\r\nping\|STRRAT\|", data) is not None, b"0123456789")),
-    Mark("adwind", fixed(42, lambda data: data[:2] == b"\x00\x28" and re.fullmatch(rb"[0-9a-fA-F]{40}", data[2:]) is not None, b"\x00")),
+    Mark(
+        "strrat",
+        fixed(24, lambda data: re.match(rb"[0-9]{1,5}\r\n\r\nping\|STRRAT\|", data) is not None, b"0123456789"),
+    ),
+    Mark(
+        "adwind",
+        fixed(
+            42,
+            lambda data: data[:2] == b"\x00\x28" and re.fullmatch(rb"[0-9a-fA-F]{40}", data[2:]) is not None,
+            b"\x00",
+        ),
+    ),
     Mark("houdini", fixed(13, lambda data: data[4:13] in (b"new_slave", b"new_houdi"))),
     Mark("plugx", _at(2, bytes.fromhex("500001000000000400000010"))),
     Mark("winnti", prefix(b"\xce\xfa\xad\xde\x01\x00\x00\x00")),
@@ -215,10 +271,23 @@ MARKS: tuple[Mark, ...] = (
     Mark("quasar", prefix(bytes.fromhex("10000000999ac7b8")), prefix(bytes.fromhex("10000000999ac7b8"))),
     Mark("xtremerat", prefix(b"myversion|")),
     Mark("gafgyt", prefix(b"[Shelling]-->[")),
-    Mark("caldera-manx", prefix(b'{"architecture":', b'{"exe_name":', b'{"executors":', b'{"host":"'), prefix(b"\x20"), both=True),
-    Mark("external-c2", fixed(9, lambda data: 5 <= le32(data) <= 256 and data[4:9] in (b"arch=", b"pipen", b"block", b"type="))),
+    Mark(
+        "caldera-manx",
+        prefix(b'{"architecture":', b'{"exe_name":', b'{"executors":', b'{"host":"'),
+        prefix(b"\x20"),
+        both=True,
+    ),
+    Mark(
+        "external-c2",
+        fixed(9, lambda data: 5 <= le32(data) <= 256 and data[4:9] in (b"arch=", b"pipen", b"block", b"type=")),
+    ),
     Mark("meterpreter", fixed(40, _metasploit_tlv, b"\x00"), fixed(40, _metasploit_tlv, b"\x00")),
-    Mark("mirai", fixed(5, lambda data: data[:4] == b"\x00\x00\x00\x01" and data[4] <= 32, b"\x00"), prefix(b"\x00\x00"), both=True),
+    Mark(
+        "mirai",
+        fixed(5, lambda data: data[:4] == b"\x00\x00\x00\x01" and data[4] <= 32, b"\x00"),
+        prefix(b"\x00\x00"),
+        both=True,
+    ),
 )
 
 
@@ -241,12 +310,18 @@ def _marked(mark: Mark) -> Probe:
             return NEED_MORE, None
         if said is None:
             return client_only(mark.name, opening, "medium")
-        evidence = [speaks(side, mark.name, data) for side, data, answer in
-                    (("client", opening.client, asked), ("server", opening.server, said)) if answer is YES]
+        evidence = [
+            speaks(side, mark.name, data)
+            for side, data, answer in (("client", opening.client, asked), ("server", opening.server, said))
+            if answer is YES
+        ]
         return found(mark.name, "high" if len(evidence) == 2 else "medium", *evidence)
 
     def can_start(said: int, asked: int) -> bool:
-        server, client = may_start(mark.server, said) and said != SILENT, may_start(mark.client, asked) and asked != SILENT
+        server, client = (
+            may_start(mark.server, said) and said != SILENT,
+            may_start(mark.client, asked) and asked != SILENT,
+        )
         return server and client if mark.both else server or client
 
     return Probe(mark.name, look, can_start)

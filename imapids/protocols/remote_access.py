@@ -33,8 +33,17 @@ def _ssh_later(data: bytes, ended: bool) -> Look:
 
 
 # RFC 6143 section 7.1.1: "RFB xxx.yyy\n", 12 bytes, server first, and the client answers in the same form.
-_RFB = fixed(12, lambda data: data[:4] == b"RFB " and data[7:8] == b"." and data[11:12] == b"\n"
-             and data[4:7].isdigit() and data[8:11].isdigit(), starts=b"R")
+_RFB = fixed(
+    12,
+    lambda data: (
+        data[:4] == b"RFB "
+        and data[7:8] == b"."
+        and data[11:12] == b"\n"
+        and data[4:7].isdigit()
+        and data[8:11].isdigit()
+    ),
+    starts=b"R",
+)
 
 _IAC, _SB = 0xFF, 0xFA
 _TELNET_OPTIONS = frozenset((*range(50), 69, 70, 138, 139, 140, 200, 201, 255))
@@ -54,7 +63,7 @@ def _look_telnet(data: bytes, ended: bool) -> Look:
     return YES if data[3] != _IAC or len(data) < 5 or data[4] >= 0xF0 else NO
 
 
-# ---- TPKT (RFC 1006) with X.224 / COTP inside: RDP, S7, MMS, H.323 share the first bytes ------------------------------
+# ---- TPKT (RFC 1006) with X.224 / COTP inside: RDP, S7, MMS, H.323 share the first bytes --------------------
 
 _CONNECT_REQUEST, _CONNECT_CONFIRM, _DATA, _DISCONNECT = 0xE0, 0xD0, 0xF0, 0x80
 
@@ -77,6 +86,7 @@ def _tpkt_look(*codes: int) -> Recogniser:
             return NO if ended else NEED_MORE
         unit = _tpkt(data)
         return YES if unit is not None and unit[0] & 0xF0 in codes else NO
+
     return look
 
 
@@ -128,8 +138,11 @@ PROBES: tuple[Probe, ...] = (
     dialogue("ssh", server=_ssh_later, client=_SSH, both=True, server_alone=False, client_alone=False),
     dialogue("rfb", server=_RFB, client=_RFB),
     dialogue("telnet", server=_look_telnet, client=_look_telnet),
-    dialogue("x11", server=fixed(8, lambda data: data[0] <= 2 and (data[2:4] in (b"\x0b\x00", b"\x00\x0b")), b"\x00\x01\x02"),
-             client=fixed(12, lambda data: data[1] == 0 and data[2:6] in (b"\x0b\x00\x00\x00", b"\x00\x0b\x00\x00"), b"lB"),
-             both=True),
+    dialogue(
+        "x11",
+        server=fixed(8, lambda data: data[0] <= 2 and (data[2:4] in (b"\x0b\x00", b"\x00\x0b")), b"\x00\x01\x02"),
+        client=fixed(12, lambda data: data[1] == 0 and data[2:6] in (b"\x0b\x00\x00\x00", b"\x00\x0b\x00\x00"), b"lB"),
+        both=True,
+    ),
     Probe("tpkt", _look_tpkt, starts(b"\x03", b"\x03")),
 )

@@ -14,8 +14,13 @@ def _bgp(header: bytes) -> int:
 def ldp_header(header: bytes) -> int:
     """RFC 5036 section 3.1: version 1, PDU length, LDP identifier, then a message type of the registry."""
     message = be16(header, 10) & 0x7FFF
-    good = (be16(header) == 1 and 14 <= be16(header, 2) <= 4_096 and be32(header, 4) and 4 <= be16(header, 12) <= be16(header, 2) - 10
-            and message in (0x0001, 0x0100, 0x0200, 0x0201, 0x0300, 0x0301, 0x0400, 0x0401, 0x0402, 0x0403, 0x0404, 0x3E00))
+    good = (
+        be16(header) == 1
+        and 14 <= be16(header, 2) <= 4_096
+        and be32(header, 4)
+        and 4 <= be16(header, 12) <= be16(header, 2) - 10
+        and message in (0x0001, 0x0100, 0x0200, 0x0201, 0x0300, 0x0301, 0x0400, 0x0401, 0x0402, 0x0403, 0x0404, 0x3E00)
+    )
     return 4 + be16(header, 2) if good else -1
 
 
@@ -25,13 +30,21 @@ def _openflow(header: bytes) -> int:
     return be16(header, 2) if good else -1
 
 
-_OPENFLOW_HELLO = fixed(8, lambda data: data[1] == 0 and 8 <= be16(data, 2) <= 64 and be16(data, 2) % 4 == 0, bytes(range(1, 7)))
+_OPENFLOW_HELLO = fixed(
+    8, lambda data: data[1] == 0 and 8 <= be16(data, 2) <= 64 and be16(data, 2) % 4 == 0, bytes(range(1, 7))
+)
 
 
 def _diameter(header: bytes) -> int:
     """RFC 6733 section 3: version 1, BE24 length a multiple of 4, flags, command code, application id."""
     length, command = be32(header) & 0xFFFFFF, be32(header, 4) & 0xFFFFFF
-    good = header[0] == 1 and 20 <= length <= 65_536 and length % 4 == 0 and not header[4] & 0x0F and 257 <= command <= 8_388_735
+    good = (
+        header[0] == 1
+        and 20 <= length <= 65_536
+        and length % 4 == 0
+        and not header[4] & 0x0F
+        and 257 <= command <= 8_388_735
+    )
     return length if good else -1
 
 
@@ -42,7 +55,13 @@ def _pptp(data: bytes) -> bool:
 
 def _tacacs(header: bytes) -> int:
     """RFC 8907 section 4.1: version C0 or C1, type, sequence number, flags, session, length."""
-    good = header[0] in (0xC0, 0xC1) and 1 <= header[1] <= 3 and header[2] and header[3] in (0, 1, 4, 5) and 5 <= be32(header, 8) <= 65_536
+    good = (
+        header[0] in (0xC0, 0xC1)
+        and 1 <= header[1] <= 3
+        and header[2]
+        and header[3] in (0, 1, 4, 5)
+        and 5 <= be32(header, 8) <= 65_536
+    )
     return 12 + be32(header, 8) if good else -1
 
 
@@ -61,18 +80,52 @@ def _rpki_server(header: bytes) -> int:
 
 def _rpki_client(header: bytes) -> int:
     length = be32(header, 4)
-    good = header[0] <= 2 and ((header[1] == 1 and length == 12) or (header[1] == 2 and length == 8) or (header[1] == 10 and 16 <= length <= 4_096))
+    good = header[0] <= 2 and (
+        (header[1] == 1 and length == 12)
+        or (header[1] == 2 and length == 8)
+        or (header[1] == 10 and 16 <= length <= 4_096)
+    )
     return length if good else -1
 
 
 PROBES: tuple[Probe, ...] = (
     dialogue("bgp", server=frames(19, _bgp, b"\xff", wanted=1), client=frames(19, _bgp, b"\xff", wanted=1)),
     dialogue("ldp", server=frames(14, ldp_header, b"\x00"), client=frames(14, ldp_header, b"\x00")),
-    dialogue("openflow", server=_OPENFLOW_HELLO, client=_OPENFLOW_HELLO, both=True, server_alone=False, client_alone=False),
-    dialogue("openflow", server=frames(8, _openflow, bytes(range(1, 7)), wanted=3, least=2), client=frames(8, _openflow, bytes(range(1, 7)), wanted=3, least=2), both=True),
-    dialogue("diameter", server=frames(20, _diameter, b"\x01", wanted=1), client=frames(20, _diameter, b"\x01", wanted=1), both=True),
+    dialogue(
+        "openflow", server=_OPENFLOW_HELLO, client=_OPENFLOW_HELLO, both=True, server_alone=False, client_alone=False
+    ),
+    dialogue(
+        "openflow",
+        server=frames(8, _openflow, bytes(range(1, 7)), wanted=3, least=2),
+        client=frames(8, _openflow, bytes(range(1, 7)), wanted=3, least=2),
+        both=True,
+    ),
+    dialogue(
+        "diameter",
+        server=frames(20, _diameter, b"\x01", wanted=1),
+        client=frames(20, _diameter, b"\x01", wanted=1),
+        both=True,
+    ),
     dialogue("pptp", server=fixed(10, _pptp, b"\x00\x01"), client=fixed(10, _pptp, b"\x00\x01")),
-    dialogue("tacacs", server=frames(12, _tacacs, b"\xc0\xc1", wanted=1), client=frames(12, _tacacs, b"\xc0\xc1", wanted=1), both=True),
-    dialogue("rpki-rtr", server=frames(8, _rpki_server, b"\x00\x01\x02"), client=frames(8, _rpki_client, b"\x00\x01\x02", wanted=1), both=True, client_alone=False),
-    dialogue("msdp", server=prefix(b"\x04\x00\x03"), client=prefix(b"\x04\x00\x03"), both=True, client_alone=False, server_alone=False),
+    dialogue(
+        "tacacs",
+        server=frames(12, _tacacs, b"\xc0\xc1", wanted=1),
+        client=frames(12, _tacacs, b"\xc0\xc1", wanted=1),
+        both=True,
+    ),
+    dialogue(
+        "rpki-rtr",
+        server=frames(8, _rpki_server, b"\x00\x01\x02"),
+        client=frames(8, _rpki_client, b"\x00\x01\x02", wanted=1),
+        both=True,
+        client_alone=False,
+    ),
+    dialogue(
+        "msdp",
+        server=prefix(b"\x04\x00\x03"),
+        client=prefix(b"\x04\x00\x03"),
+        both=True,
+        client_alone=False,
+        server_alone=False,
+    ),
 )

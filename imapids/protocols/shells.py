@@ -13,23 +13,46 @@ _SEARCHED_BYTES = 4_096
 """Bytes of each side that are searched: a banner or prompt comes with the first answers."""
 
 _WINDOWS_SHELL = re.compile(
-    rb"Microsoft Windows (?:XP |2000 )?\[Version [0-9.]+\]|Microsoft\(R\) Windows DOS|"
-    rb"\([Cc]\) Copyright 1985-[0-9]{4} Microsoft Corp|\(c\) (?:20[0-9]{2} )?Microsoft Corporation\. "
-    rb"|(?:^|[\r\n])[A-Z]:\\[^\r\n<>|?*\"]{0,200}>|Volume Serial Number is [0-9A-F]{4}-[0-9A-F]{4}")
+    rb"Microsoft Windows (?:XP |2000 )?\[Version [0-9.]+\]|Microsoft\(R\) Windows DOS"
+    rb"|\([Cc]\) Copyright 1985-[0-9]{4} Microsoft Corp|\(c\) (?:20[0-9]{2} )?Microsoft Corporation\. "
+    rb"|(?:^|[\r\n])[A-Z]:\\[^\r\n<>|?*\"]{0,200}>|Volume Serial Number is [0-9A-F]{4}-[0-9A-F]{4}"
+)
 _POWERSHELL = re.compile(rb"(?:^|[\r\n])PS [A-Z]:\\[^\r\n<>|?*\"]{0,200}> ?|Windows PowerShell running as user ")
+_LINE = rb"(?:^|[\r\n])"
+_ESCAPES = rb"(?:^|[\r\n\x07])(?:\x1b\[[0-9;?]{0,16}[a-zA-Z]){0,8}"
 _UNIX_SHELL = re.compile(
-    rb"(?:^|[\r\n#$>] ?)uid=[0-9]+\([a-zA-Z0-9_.-]+\) gid=[0-9]+\(|bash: (?:cannot set terminal process group|no job control in this shell)"
-    rb"|/bin/(?:ba|da|a)?sh: [0-9]+: can't access tty; job control turned off|(?:^|[\r\n])(?:ba)?sh-[0-9]\.[0-9]+[a-z]?[$#] "
-    rb"|(?:^|[\r\n]|\x07)(?:\x1b\[[0-9;?]*[a-zA-Z])*\[?[a-z_][a-z0-9_-]{0,31}@[a-zA-Z0-9.-]{1,64}[: ][^\r\n]{0,128}[$#] "
-    rb"|(?:^|[\r\n])Linux [a-zA-Z0-9.-]{1,64} [0-9]+\.[0-9]+\.[0-9]+[^\r\n]* (?:x86_64|i[3-6]86|aarch64|armv[0-9a-z]+|mips[a-z0-9]*)\b"
-    rb"|(?:^|[\r\n])root:[x*!]:0:0:|(?:^|[\r\n])drwx[r-][wx-][xst-][r-][w-][xst-][.+@]? +[0-9]+ [a-z]")
+    b"|".join(
+        (
+            rb"(?:^|[\r\n#$>] ?)uid=[0-9]+\([a-zA-Z0-9_.-]+\) gid=[0-9]+\(",  # the answer to `id`
+            rb"bash: (?:cannot set terminal process group|no job control in this shell)",
+            rb"/bin/(?:ba|da|a)?sh: [0-9]+: can't access tty; job control turned off",
+            _LINE + rb"(?:ba)?sh-[0-9]\.[0-9]+[a-z]?[$#] ",
+            _ESCAPES + rb"\[?[a-z_][a-z0-9_-]{0,31}@[a-zA-Z0-9.-]{1,64}[: ][^\r\n]{0,128}[$#] ",  # user@host:path$
+            _LINE + rb"Linux [a-zA-Z0-9.-]{1,64} [0-9]+\.[0-9]+\.[0-9]+[^\r\n]* "
+            rb"(?:x86_64|i[3-6]86|aarch64|armv[0-9a-z]+|mips[a-z0-9]*)\b",  # the answer to `uname -a`
+            _LINE + rb"root:[x*!]:0:0:",
+            _LINE + rb"drwx[r-][wx-][xst-][r-][w-][xst-][.+@]? +[0-9]+ [a-z]",  # the answer to `ls -l`
+            _LINE + rb"PRETTY_NAME=\"|" + _LINE + rb"USER +PID %CPU",
+        )
+    )
+)
 _COMMANDS = re.compile(
-    rb"(?:id|whoami|hostname|pwd|uname(?: -[a-z]+)?|ls(?: -[a-zA-Z]+)?(?: [/~.][^\r\n]*)?|dir(?: [A-Za-z]:\\.*)?|cd(?: .*)?|w|exit|env|set|ps(?: -?[a-z]+)?"
-    rb"|cat (?:/|\.|~)[^\r\n]*|ipconfig(?: /all)?|ifconfig(?: -a)?|ip (?:a|addr|r|route)\b.*|netstat(?: -[a-z]+)?|systeminfo|tasklist(?: /.*)?"
-    rb"|net (?:user|localgroup|view|start|group|accounts)\b.*|whoami /(?:all|priv|groups)|ver|type [A-Za-z]:\\.*|arp -a|route print|query user"
-    rb"|nltest /.*|wget https?://.*|curl (?:-[a-zA-Z]+ )*https?://.*|chmod [0-7+x]+ .*|/bin/(?:ba)?sh(?: -i)?|python[23]? -c .*"
-    rb"|/bin/busybox [A-Z]+|enable|system|shell|sh|busybox(?: .*)?|crontab -l|sudo -l|find / .*|history|last|df(?: -h)?|free(?: -m)?|mount)"
-    rb"(?:\s*[|;&>].*)?\s*", re.DOTALL)
+    rb"(?:"
+    + b"|".join(
+        (
+            rb"id|whoami|hostname|pwd|uname(?: -[a-z]+)?|w|exit|env|set|history|last|mount|crontab -l|sudo -l",
+            rb"ls(?: -[a-zA-Z]+)?(?: [/~.][^\r\n]*)?|cd(?: .*)?|cat (?:/|\.|~)[^\r\n]*|find / .*|df(?: -h)?|free(?: -m)?",
+            rb"ps(?: -?[a-z]+)?|ifconfig(?: -a)?|ip (?:-br )?(?:a|addr|r|route)\b.*|netstat(?: -[a-z]+)?|chmod [0-7+x]+ .*",
+            rb"wget https?://.*|curl (?:-[a-zA-Z]+ )*https?://.*|/bin/(?:ba)?sh(?: -i)?|python[23]? -c .*",
+            rb"/bin/busybox [A-Z]+|enable|system|shell|sh|busybox(?: .*)?",
+            rb"dir(?: [A-Za-z]:\\.*)?|ipconfig(?: /all)?|systeminfo|tasklist(?: /.*)?|ver|type [A-Za-z]:\\.*|arp -a",
+            rb"net (?:user|localgroup|view|start|group|accounts)\b.*|whoami /(?:all|priv|groups)|route print|query user",
+            rb"nltest /.*",
+        )
+    )
+    + rb")(?:\s*[|;&>].*)?\s*",
+    re.DOTALL,
+)
 _KINDS = ((_WINDOWS_SHELL, "cmd-shell-output"), (_POWERSHELL, "powershell-output"), (_UNIX_SHELL, "unix-shell-output"))
 _COMMAND_LINES = 3
 """Lines of one side that must all be shell commands before they speak for themselves."""
@@ -64,20 +87,32 @@ def look_for_shell(opening: Opening, window: Window) -> Finding | None:
         code, offset = printed
         operator, orders = sides[1 - at]
         commands = _commands(orders)
-        evidence = [Evidence(code=code, side=side, packet=0, offset=offset,
-                             text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")))]
+        evidence = [
+            Evidence(
+                code=code,
+                side=side,
+                packet=0,
+                offset=offset,
+                text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")),
+            )
+        ]
         if commands:
             evidence.append(_ordered(operator, orders))
         confidence = "high" if commands else "medium"
-        return Finding(shape="interactive-shell", confidence=confidence, evidence=evidence, by_client_only=not opening.server)
+        return Finding(
+            shape="interactive-shell", confidence=confidence, evidence=evidence, by_client_only=not opening.server
+        )
     for side, data in sides:
         if _commands(data) >= _COMMAND_LINES:
             other = window.server if side == "client" else window.client
-            return Finding(shape="interactive-shell", confidence="medium" if other else "low", evidence=[_ordered(side, data)],
-                                by_client_only=not opening.server)
+            return Finding(
+                shape="interactive-shell",
+                confidence="medium" if other else "low",
+                evidence=[_ordered(side, data)],
+                by_client_only=not opening.server,
+            )
     return None
 
 
 def _ordered(side: str, data: bytes) -> Evidence:
     return Evidence(code="shell-commands", side=side, packet=0, offset=0, text=safe_text(data[:SHOWN_BYTES]))
-

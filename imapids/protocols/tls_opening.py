@@ -65,9 +65,15 @@ def _look_sslv2_hello(data: bytes, ended: bool) -> Look:
         return NO if ended or data[2:3] not in (b"", b"\x01") else NEED_MORE
     length = (data[0] & 0x7F) << 8 | data[1]
     ciphers, session, challenge = (int.from_bytes(data[at : at + 2], "big") for at in (5, 7, 9))
-    good = (data[2] == 1 and data[3:5] in (b"\x00\x02", b"\x03\x00", b"\x03\x01", b"\x03\x02", b"\x03\x03")
-            and ciphers and ciphers % 3 == 0 and session in (0, 16) and 16 <= challenge <= 32
-            and length == 9 + ciphers + session + challenge)
+    good = (
+        data[2] == 1
+        and data[3:5] in (b"\x00\x02", b"\x03\x00", b"\x03\x01", b"\x03\x02", b"\x03\x03")
+        and ciphers
+        and ciphers % 3 == 0
+        and session in (0, 16)
+        and 16 <= challenge <= 32
+        and length == 9 + ciphers + session + challenge
+    )
     return YES if good else NO
 
 
@@ -132,8 +138,10 @@ def _look_midstream_tls(opening: Opening) -> Answer:
     """Protected records on every side that spoke, where the handshake was not captured."""
     if not opening.midstream:
         return NO, None
-    looks = [side_look(look_for_records, opening.client, opening.client_ended),
-             side_look(look_for_records, opening.server, opening.server_ended)]
+    looks = [
+        side_look(look_for_records, opening.client, opening.client_ended),
+        side_look(look_for_records, opening.server, opening.server_ended),
+    ]
     if NO in looks or looks == [None, None]:
         return NO, None
     if NEED_MORE in looks:
@@ -158,9 +166,13 @@ def _look_fake_tls(opening: Opening) -> Answer:
         return NEED_MORE, None
     side = "client" if opening.first_side == 0 else "server"
     first = opening.client if opening.first_side == 0 else opening.server
-    return shaped("fake-tls", "high" if None not in looks else "medium",
-                  Evidence(code="tls-records-without-handshake", side=side, packet=0, offset=0,
-                           text=speaks(side, "tls", first).text))
+    return shaped(
+        "fake-tls",
+        "high" if None not in looks else "medium",
+        Evidence(
+            code="tls-records-without-handshake", side=side, packet=0, offset=0, text=speaks(side, "tls", first).text
+        ),
+    )
 
 
 PROBES = (

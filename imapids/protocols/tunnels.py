@@ -17,7 +17,7 @@ from imapids.protocols.probing import (
 )
 from imapids.records.candidates import Look
 
-# ---- SOCKS (RFC 1928 sections 3 and 4; Ylonen and Koblas for version 4) --------------------------------------------------
+# ---- SOCKS (RFC 1928 sections 3 and 4; Ylonen and Koblas for version 4) -------------------------------------
 
 
 def _socks5_client(data: bytes, ended: bool) -> Look:
@@ -49,7 +49,7 @@ def _socks4_client(data: bytes) -> bool:
     return data[1] in (1, 2) and be16(data, 2) > 0 and (be32(data, 4) > 0x00FFFFFF or 0 < be32(data, 4) < 256)
 
 
-# ---- OpenVPN over TCP: BE16 length, opcode and key id, session id ----------------------------------------------------------
+# ---- OpenVPN over TCP: BE16 length, opcode and key id, session id -------------------------------------------
 
 _OVPN_CLIENT_RESETS, _OVPN_SERVER_RESETS = b"\x08\x38\x50", b"\x10\x40"
 
@@ -75,14 +75,37 @@ def _teamviewer(header: bytes) -> int:
 
 PROBES: tuple[Probe, ...] = (
     dialogue("socks5", server=_socks5_server, client=_socks5_client, both=True, server_alone=False),
-    dialogue("socks4", server=fixed(8, lambda data: 0x5A <= data[1] <= 0x5D, b"\x00"), client=fixed(9, _socks4_client, b"\x04"),
-             both=True, server_alone=False),
-    dialogue("openvpn", server=fixed(11, lambda data: _openvpn_frame(_OVPN_SERVER_RESETS, data), b"\x00\x01\x02\x03\x04\x05"),
-             client=fixed(11, lambda data: _openvpn_frame(_OVPN_CLIENT_RESETS, data), b"\x00\x01\x02\x03\x04\x05"), both=True),
+    dialogue(
+        "socks4",
+        server=fixed(8, lambda data: 0x5A <= data[1] <= 0x5D, b"\x00"),
+        client=fixed(9, _socks4_client, b"\x04"),
+        both=True,
+        server_alone=False,
+    ),
+    dialogue(
+        "openvpn",
+        server=fixed(11, lambda data: _openvpn_frame(_OVPN_SERVER_RESETS, data), b"\x00\x01\x02\x03\x04\x05"),
+        client=fixed(11, lambda data: _openvpn_frame(_OVPN_CLIENT_RESETS, data), b"\x00\x01\x02\x03\x04\x05"),
+        both=True,
+    ),
     dialogue("stun", server=fixed(10, _stun_tcp), client=fixed(10, _stun_tcp)),
-    dialogue("tinc", server=first_line(rb"0 [^ ]{1,64} 17(?:\.[0-9]+)?", b"0"), client=first_line(rb"0 [^ ]{1,64} 17(?:\.[0-9]+)?", b"0"), both=True),
-    dialogue("frp", client=fixed(10, lambda data: data[0] in b"o1" and not any(data[1:7]) and data[9] == 0x7B, b"o1"),
-             server=fixed(10, lambda data: data[0] in b"12" and not any(data[1:7]) and data[9] == 0x7B, b"12"), both=True),
-    dialogue("teamviewer", server=frames(5, _teamviewer, b"\x17", wanted=1), client=frames(5, _teamviewer, b"\x17", wanted=1), both=True),
+    dialogue(
+        "tinc",
+        server=first_line(rb"0 [^ ]{1,64} 17(?:\.[0-9]+)?", b"0"),
+        client=first_line(rb"0 [^ ]{1,64} 17(?:\.[0-9]+)?", b"0"),
+        both=True,
+    ),
+    dialogue(
+        "frp",
+        client=fixed(10, lambda data: data[0] in b"o1" and not any(data[1:7]) and data[9] == 0x7B, b"o1"),
+        server=fixed(10, lambda data: data[0] in b"12" and not any(data[1:7]) and data[9] == 0x7B, b"12"),
+        both=True,
+    ),
+    dialogue(
+        "teamviewer",
+        server=frames(5, _teamviewer, b"\x17", wanted=1),
+        client=frames(5, _teamviewer, b"\x17", wanted=1),
+        both=True,
+    ),
     dialogue("chisel", server=prefix(b"SSH-chisel-"), client=prefix(b"SSH-chisel-")),
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from imapids.protocols import (
     databases,
+    datagram_calls,
+    datagram_media,
+    datagram_routing,
     datagram_tunnels,
     datagrams,
     directories,
@@ -14,6 +17,7 @@ from imapids.protocols import (
     peer_to_peer,
     rats,
     remote_access,
+    remote_calls,
     routing,
     shapes,
     tls_opening,
@@ -24,19 +28,29 @@ from imapids.protocols.probing import Probe
 
 TCP_PROBES: tuple[Probe, ...] = (
     *tls_opening.PROBES,  # first: records and hellos hold lengths that agree; nothing else has them
-    *remote_access.PROBES,
+    *remote_access.PROBES,  # fixed banners and TPKT, whose first byte others take for a version
     *web_protocols.PROBES,
-    *mail_protocols.PROBES,
+    *mail_protocols.PROBES,  # text that names itself, before text that is known by its commands
     *databases.PROBES,
     *directories.PROBES,
     *dns_messages.PROBES,
     *messaging.PROBES,
+    *remote_calls.PROBES,
     *industrial.PROBES,
-    *routing.PROBES,
+    *routing.PROBES,  # short headers of a version and a length: after all that have more to show
     *tunnels.PROBES,
     *peer_to_peer.PROBES,
-    *rats.PROBES,
-    *shapes.PROBES,
+    *rats.PROBES,  # after honest protocols: a trojan inside HTTP is HTTP
+    *shapes.PROBES,  # last: what has no name
 )
+"""Within a family, too, the order is the one in which they are asked."""
 
-UDP_PROBES: tuple[Probe, ...] = (*datagrams.PROBES, *datagram_tunnels.PROBES)
+UDP_PROBES: tuple[Probe, ...] = (
+    *datagram_calls.PROBES,  # magic cookies, and text that names itself
+    *datagrams.PROBES,
+    *datagram_tunnels.PROBES,
+    *datagram_routing.PROBES,
+    *datagram_media.PROBES,
+    *datagrams.LATE,  # few bytes of structure
+    *datagram_calls.LATE,
+)

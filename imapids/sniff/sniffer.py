@@ -25,8 +25,10 @@ class _Dispatch:
     def choose(self, opening: Opening) -> tuple[Probe, ...]:
         """The probes that the first bytes do not exclude, in order."""
         server, client = opening.server, opening.client
-        first = (server[0] if server else SILENT if opening.server_ended else UNKNOWN,
-                 client[0] if client else SILENT if opening.client_ended else UNKNOWN)
+        first = (
+            server[0] if server else SILENT if opening.server_ended else UNKNOWN,
+            client[0] if client else SILENT if opening.client_ended else UNKNOWN,
+        )
         chosen = self._chosen.get(first)
         if chosen is None:
             chosen = self._chosen[first] = tuple(probe for probe in self._probes if probe.may_start(*first))
@@ -87,8 +89,9 @@ def sniff(opening: Opening) -> Candidate:
 def _settled_evidence(opening: Opening, finding: Finding | None) -> bool:
     """Are the bytes that the evidence shows all there? Otherwise its text would depend on when it was asked for."""
     for row in finding.evidence if finding is not None else ():
-        data, ended = ((opening.client, opening.client_ended) if row.side == "client" else
-                       (opening.server, opening.server_ended))
+        data, ended = (
+            (opening.client, opening.client_ended) if row.side == "client" else (opening.server, opening.server_ended)
+        )
         end = row.offset + SHOWN_BYTES
         if "-speaks-" in row.code and not ended and len(data) < end and b"\n" not in data[row.offset : end]:
             return False
@@ -97,14 +100,29 @@ def _settled_evidence(opening: Opening, finding: Finding | None) -> bool:
 
 def _the_other_way_round(opening: Opening) -> Finding | None:
     """Who is the client of a flow whose start is missing was guessed: try the sides exchanged, where all is known."""
-    swapped = Opening(client=opening.server, server=opening.client, midstream=True, client_ended=True, server_ended=True,
-                      first_side=None if opening.first_side is None else 1 - opening.first_side,
-                      turns=[(1 - side, size) for side, size in opening.turns], sides_seen=opening.sides_seen)
+    swapped = Opening(
+        client=opening.server,
+        server=opening.client,
+        midstream=True,
+        client_ended=True,
+        server_ended=True,
+        first_side=None if opening.first_side is None else 1 - opening.first_side,
+        turns=[(1 - side, size) for side, size in opening.turns],
+        sides_seen=opening.sides_seen,
+    )
     for probe in _TCP.choose(swapped):
         look, finding = probe.look(swapped)
         if look is YES and finding is not None and finding.protocol is not None:
-            finding.evidence = [Evidence(code=_swapped(row.code), side=_OTHER.get(row.side, row.side), packet=0,
-                                         offset=row.offset, text=row.text) for row in finding.evidence]
+            finding.evidence = [
+                Evidence(
+                    code=_swapped(row.code),
+                    side=_OTHER.get(row.side, row.side),
+                    packet=0,
+                    offset=row.offset,
+                    text=row.text,
+                )
+                for row in finding.evidence
+            ]
             return finding
     return None
 
