@@ -34,7 +34,7 @@ def test_every_short_frame_of_every_link_type_is_accounted_for(kind):
     assert Decoded(frames, kind).account.packets == len(frames)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_changed_bytes_in_good_frames_are_accounted_for(data):
     frames = []
@@ -83,7 +83,7 @@ def packet(transport: int, payload: bytes, sport: int, dport: int, number: int) 
     return tcp(payload, sport, dport, number) if transport == 6 else udp(payload, sport, dport)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(frames_of_all_kinds, max_size=20))
 def test_a_second_decoder_reads_the_same(frames):
     expected = []

@@ -37,8 +37,8 @@ def ip4(payload: bytes, protocol: int = 6, src: str = CLIENT, dst: str = SERVER,
     header = 20 + len(options)
     return struct.pack(
         ">BBHHHBBH4s4s", 0x40 | (header // 4 if ihl is None else ihl), 0,
-        header + len(payload) if total is None else total, ident, more << 13 | offset // 8, ttl, protocol, 0, ipaddress.IPv4Address(src).packed,
-        ipaddress.IPv4Address(dst).packed,
+        header + len(payload) if total is None else total, ident, more << 13 | offset // 8, ttl, protocol, 0,
+        ipaddress.IPv4Address(src).packed, ipaddress.IPv4Address(dst).packed,
     ) + options + payload
 
 
@@ -98,7 +98,8 @@ class Decoded:
     """What a decoder made of some frames, in a form that tests read."""
 
     def __init__(self, frames: Sequence[bytes], link_type: int | Sequence[int] = 1, *,
-                 limits: DecodeLimits | None = None, times_ns: Sequence[int] | None = None, originals: Sequence[int] | None = None, cut: int = 0) -> None:
+                 limits: DecodeLimits | None = None, times_ns: Sequence[int] | None = None,
+                 originals: Sequence[int] | None = None, cut: int = 0) -> None:
         table = EncapsulationTable()
         decoder = Decoder(limits or DecodeLimits(), table)
         kinds = [link_type] * len(frames) if isinstance(link_type, int) else list(link_type)
