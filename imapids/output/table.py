@@ -117,8 +117,8 @@ class TableReport:
             if nature not in self._natures and len(self._natures) >= NAMES_COUNTED:
                 nature = "others"
             self._natures[nature] += 1
-        if event.flow is None or body.verdict == "silent" or not body.evidence:
-            return
+        if event.flow is None or body.verdict in ("silent", "genuine") or not body.evidence:
+            return  # what proves a genuine session explains no alert
         first = body.evidence[0]
         text = f"{first.code}: {first.text}" if first.text else first.code
         where = f" ({first.side}, packet {first.packet})" if first.packet else ""
