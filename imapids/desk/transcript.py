@@ -26,7 +26,7 @@ HEX_ROW = 16
 KEPT_SECRETS = 64
 
 _SECRET_WORDS = re.compile(
-    rb"pass|login|auth|secret|token|cookie|bearer|credential|session|\buser\b|\bapi.?key\b", re.IGNORECASE)
+    rb"pass|login|auth|secret|token|cookie|bearer|credential|\bapi.?key\b", re.IGNORECASE)
 _PROMPT = re.compile(rb"(?:pass(?:word|phrase|code)?|pin|secret)[^\n]{0,32}[:>] ?$", re.IGNORECASE)
 _STATES = {state: name.replace("authenticated", "auth") for state, name in STATE_NAMES.items()}
 _RECORD_TYPES = {20: "change-cipher-spec", 21: "alert", 22: "handshake", 23: "application data"}  # RFC 8446 section 5.1
