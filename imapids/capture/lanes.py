@@ -25,6 +25,8 @@ SERIAL_RECORDS = 1_500
 SPAN_MIN_BYTES = 128 << 10
 LANES_MAX = 1_024
 """More walk no faster: each lane reads a memory page of its own (measured)."""
+LANES_MIN = 32
+"""Fewer lanes that still walk are left to the serial walk: a vector step costs as much as 32 serial ones."""
 SEARCH_FIRST_BYTES = 256
 SEARCH_BUDGET = 4
 """Bytes looked at for entries, in all: this many times the span at most."""
@@ -86,6 +88,8 @@ def _walk_lanes(framing: Framing, start: int, stop: int, mean: int) -> tuple[lis
     entry = _find_entries(framing, start, stop, lanes, mean)
     goal = np.append(entry[1:], stop)
     offsets, lane, end = _lockstep(framing, entry, goal)
+    if not len(offsets):
+        return [], start  # too few entries: the caller goes on serially
     return _prove(framing, stop, entry, offsets, lane, end)
 
 
@@ -112,7 +116,7 @@ def _find_entries(framing: Framing, start: int, stop: int, lanes: int, mean: int
 
 
 def _lockstep(framing: Framing, entry: I64, goal: I64) -> tuple[I64, I16, I64]:
-    """Walk all lanes until each is stuck or at its goal.
+    """Walk all lanes until each is stuck or at its goal, or few still walk.
 
     Returns:
         All record offsets, ascending; the lane of each; and where each lane ended (+ STUCK where no record starts).
@@ -122,7 +126,7 @@ def _lockstep(framing: Framing, entry: I64, goal: I64) -> tuple[I64, I16, I64]:
     at = entry
     rows: list[I64] = []
     ids = []
-    while len(at):
+    while len(at) >= LANES_MIN:
         after = framing.step(at)
         going = after < goal
         if going.all():
@@ -135,6 +139,9 @@ def _lockstep(framing: Framing, entry: I64, goal: I64) -> tuple[I64, I16, I64]:
         rows.append(at[moved])
         ids.append(lane[moved])
         at, goal, lane = after[going], goal[going], lane[going]
+    end[lane] = at
+    if not rows:
+        return entry[:0], lane[:0], end
     lanes = np.concatenate(ids)
     order = np.argsort(lanes, kind="stable")  # a radix sort: 16-bit keys
     return np.concatenate(rows)[order], lanes[order], end
@@ -159,8 +166,8 @@ def _prove(framing: Framing, stop: int, entry: I64, offsets: I64, lane: I16, end
                 return pieces, at
             listed, after, stuck = framing.serial(at, count, stop)
             walked = np.array(listed, np.int64)
-            place = np.searchsorted(offsets, walked)
-            met = np.flatnonzero(offsets[np.minimum(place, len(offsets) - 1)] == walked)
+            place = np.minimum(np.searchsorted(offsets, walked), len(offsets) - 1)
+            met = np.flatnonzero(offsets[place] == walked)
             if len(met):
                 pieces.append(walked[: met[0]])
                 index = int(place[met[0]])

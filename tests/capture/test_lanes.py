@@ -45,6 +45,7 @@ def few_records_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "PREFIX_RECORDS", 2)
     monkeypatch.setattr(lanes, "SERIAL_RECORDS", 4)
     monkeypatch.setattr(lanes, "SPAN_MIN_BYTES", 64)
+    monkeypatch.setattr(lanes, "LANES_MIN", 1)
 
 
 def record(size: int, seconds: int, filling: bytes) -> bytes:
@@ -59,16 +60,17 @@ def record(size: int, seconds: int, filling: bytes) -> bytes:
         b"\0", b"\xff\x01", b"text in lines\r\n", pcap_record(Packet(b"inner", START_S * 10**9)),
         struct.pack("<IIII", START_S, 5, 20, 20) + b"x" * 20,
     ]),
-    cut=st.integers(0, 40), damaged=st.none() | st.integers(0, 399), seed=st.integers(0, 99),
+    lanes_min=st.sampled_from([1, 8, 32]), cut=st.integers(0, 40), damaged=st.none() | st.integers(0, 399), seed=st.integers(0, 99),
 )
 def test_lanes_agree_with_a_serial_walk(
-    sizes: list[int], filling: bytes, cut: int, damaged: int | None, seed: int
+    sizes: list[int], filling: bytes, lanes_min: int, cut: int, damaged: int | None, seed: int
 ) -> None:
     patch = pytest.MonkeyPatch()
     with patch.context() as small:
         small.setattr(lanes, "PREFIX_RECORDS", 2)
         small.setattr(lanes, "SERIAL_RECORDS", 4)
         small.setattr(lanes, "SPAN_MIN_BYTES", 64)
+        small.setattr(lanes, "LANES_MIN", lanes_min)
         rng = random.Random(seed)
         records = [record(size, START_S + rng.randrange(100), filling) for size in sizes]
         if damaged is not None and damaged < len(records):
