@@ -140,7 +140,7 @@ def _mirrored(work: Work, rows: Rows) -> Rows:
     first, second = u16(work.data, rows.at), u16(work.data, rows.at + 2)
     rows = rows.moved(0, work.paths.tunnel(rows, "erspan", second & 0x3FF))
     tag = second >> 11 & 3
-    return rows.moved(0, work.paths.vlan(rows, np.where((tag == 1) | (tag == 2), first & 0xFFF, 0)))
+    return rows.moved(0, work.paths.vlan(rows.path, np.where((tag == 1) | (tag == 2), first & 0xFFF, 0)))
 
 
 def decode_wccp(work: Work, rows: Rows) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from imapids.decode.columns import Rows, u8, u16, u24
 from imapids.decode.work import Header, Work
 from imapids.protocols import link_layers as link
-from imapids.records.packets import I64, U8, Bool
+from imapids.records.packets import I64, U8, U32, Bool
 
 VLAN_TAGS, TAGS = 3, 8
 """802.1Q tags in one frame, and tags of all kinds: a fourth VLAN tag is not of this world."""
@@ -63,16 +63,16 @@ def _strip_tags(work: Work, rows: Rows, types: I64) -> None:
         rows, types, vlans, tagged = work.keep(rows, few, "too-many-vlan-tags"), types[few], vlans[few], tagged[few]
         path = rows.path
         if tagged.all():
-            path = work.paths.vlan(rows, u16(work.data, rows.at) & 0xFFF)
+            path = work.paths.vlan(rows.path, u16(work.data, rows.at) & 0xFFF)
         elif tagged.any():
             path = path.copy()
-            path[tagged] = work.paths.vlan(rows.select(tagged), u16(work.data, rows.at[tagged]) & 0xFFF)
+            path[tagged] = work.paths.vlan(path[tagged], u16(work.data, rows.at[tagged]) & 0xFFF)
         rows = rows.moved(rows.at + _TAG[types], path)
         types = u16(work.data, rows.at - 2)
     work.skip("too-many-tags", rows)
 
 
-def is_ip_type(types: I64) -> Bool:
+def is_ip_type(types: I64 | U32) -> Bool:
     """Which numbers are EtherTypes of IP."""
     result: Bool = (types == link.ETHERTYPE_IPV4) | (types == link.ETHERTYPE_IPV6)
     return result

@@ -6,7 +6,7 @@ import numpy as np
 
 from imapids.decode.columns import Rows, header_words, u8
 from imapids.decode.extensions import strip_extensions
-from imapids.decode.links import by_ethertype
+from imapids.decode.links import by_ethertype, is_ip_type
 from imapids.decode.transport import Addresses, decode_upper, emit_plain, is_plain
 from imapids.decode.work import FragmentRows, Work
 from imapids.protocols import ip_headers as ip
@@ -31,14 +31,41 @@ def decode_ethernet(work: Work, rows: Rows) -> None:
             continue
         words = header_words(work.data, block.at + 10, 1 + _IP_WORDS)  # from the last two bytes of the source address
         types = words[0] & 0xFFFF
-        internet: Bool = (types == link.ETHERTYPE_IPV4) | (types == link.ETHERTYPE_IPV6)
         block = block.moved(14)
+        tagged = np.flatnonzero(types == link.ETHERTYPE_VLAN)
+        if len(tagged):
+            block, words, types = _strip_one_tag(work, block, words, types, tagged)
+        internet = is_ip_type(types)
         if internet.all():
             _decode_block(work, block, words[1:])
         else:
             other = np.flatnonzero(~internet)
             by_ethertype(work, block.select(other), types[other].astype(np.int64))
             _decode_block(work, block, words[1:], internet)
+
+
+def _strip_one_tag(work: Work, rows: Rows, words: U32, types: U32, tagged: I64) -> tuple[Rows, U32, U32]:
+    """Put the words behind a single 802.1Q tag in the place of those behind the tag's type, where IP follows.
+
+    Rows with other things behind the tag stay as they are: `by_ethertype` takes them.
+    """
+    tagged = tagged[rows.end[tagged] - rows.at[tagged] >= 4]
+    behind = header_words(work.data, rows.at[tagged], 1 + _IP_WORDS)  # tag, type, IP header
+    pick = np.flatnonzero(is_ip_type(behind[0] & 0xFFFF))
+    if len(pick) < len(tagged):
+        tagged, behind = tagged[pick], behind.take(pick, axis=1)
+    if len(tagged) == len(rows):
+        words, types, at = behind, behind[0] & 0xFFFF, rows.at + 4
+        path = work.paths.vlan(rows.path, (behind[0] >> 16 & 0xFFF).astype(np.int64))
+    elif len(tagged):
+        words[:, tagged] = behind
+        types[tagged] = behind[0] & 0xFFFF
+        at, path = rows.at.copy(), rows.path.copy()
+        at[tagged] += 4
+        path[tagged] = work.paths.vlan(path[tagged], (behind[0] >> 16 & 0xFFF).astype(np.int64))
+    else:
+        return rows, words, types
+    return rows.moved(at, path), words, types
 
 
 def decode_ip(work: Work, rows: Rows) -> None:

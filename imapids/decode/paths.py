@@ -30,13 +30,13 @@ class Paths:
         """The paths of these rows inside one more tunnel; with ids it reads `kind:id`."""
         return self._enter(rows.path, kind, ids)
 
-    def vlan(self, rows: Rows, ids: I64) -> I64:
-        """The paths of these rows inside one more VLAN. Id 0 is a priority tag: no VLAN (802.1Q clause 6.8)."""
+    def vlan(self, parents: I64, ids: I64) -> I64:
+        """These paths inside one more VLAN. Id 0 is a priority tag: no VLAN (802.1Q clause 6.8)."""
         tagged = ids != 0
         if tagged.all():
-            return self._enter(rows.path, "", ids)
-        path = rows.path.copy()
-        path[tagged] = self._enter(rows.path[tagged], "", ids[tagged])
+            return self._enter(parents, "", ids)
+        path = parents.copy()
+        path[tagged] = self._enter(parents[tagged], "", ids[tagged])
         return path
 
     def _enter(self, parents: I64, kind: str, ids: I64 | None) -> I64:

@@ -62,14 +62,15 @@ def is_plain(protocol: U32, words: U32, length: I64, room: I64) -> Bool:
     pick = np.flatnonzero(udp)
     if len(pick):
         ports, told = words[0, pick], words[1, pick] >> 16
-        tunnel = TUNNEL_PORTS[ports & 0xFFFF] | TUNNEL_PORTS[ports >> 16] | _holds_ipv6(words[:, pick], told)
+        tunnel = TUNNEL_PORTS[ports & 0xFFFF] | TUNNEL_PORTS[ports >> 16]
+        tunnel |= _holds_ipv6(words[2, pick], words[3, pick], told)
         good[pick] = (told >= 8) & (told <= length[pick]) & (room[pick] >= 8) & ~tunnel
     return good
 
 
-def _holds_ipv6(words: U32, length: I64 | U32) -> Bool:
+def _holds_ipv6(first: U32, second: U32, length: I64 | U32) -> Bool:
     """Whether a UDP datagram may be Teredo between two peers: an IPv6 header that ends where the datagram ends."""
-    result: Bool = (words[2] >> 28 == 6) & ((words[3] >> 16) + 48 == length)
+    result: Bool = (first >> 28 == 6) & ((second >> 16) + 48 == length)
     return result
 
 
@@ -177,7 +178,7 @@ def _decode_udp(work: Work, rows: Rows, addresses: Addresses) -> None:
     length = np.where((told == 0) | (told > rest), rest, told)
     if not good.all():
         rows, addresses, words, length = rows.select(good), addresses.select(good), words[:, good], length[good]
-    ports = TUNNEL_PORTS[words[0] & 0xFFFF] | TUNNEL_PORTS[words[0] >> 16] | _holds_ipv6(words, length)
+    ports = TUNNEL_PORTS[words[0] & 0xFFFF] | TUNNEL_PORTS[words[0] >> 16] | _holds_ipv6(words[2], words[3], length)
     if ports.any():
         inner = rows.select(ports).within(length[ports]).moved(8)
         inside = np.flatnonzero(ports)[enter_udp_tunnel(work, inner, words[0, ports].astype(np.int64))]

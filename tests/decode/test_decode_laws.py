@@ -8,7 +8,7 @@ import dpkt
 import numpy as np
 import pytest
 from helpers.encapsulations import CASES
-from helpers.frames import Decoded, batch_of, check_account, ethernet, ip4, ip6, tcp, udp
+from helpers.frames import Decoded, batch_of, check_account, ethernet, ip4, ip6, tcp, udp, vlan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,13 +99,23 @@ def test_a_second_decoder_reads_the_same(frames):
     ]
 
 
+def frame_of(number: int) -> bytes:
+    """IPv4, IPv6 and ARP, with and without a tag, in a pattern that has no period of two."""
+    kind, inner = (
+        (0x0806, b"") if number % 21 == 0 else
+        (0x86DD, ip6(tcp(seq=number))) if number % 7 == 0 else
+        (0x0800, ip4(tcp(seq=number)))
+    )
+    return ethernet(vlan(number % 3 + 1, kind) + inner, 0x8100) if number % 5 == 0 else ethernet(inner, kind)
+
+
 def test_large_batches_are_decoded_in_blocks_without_a_seam():
-    frames = [
-        ethernet(ip4(tcp(seq=n))) if n % 7 else ethernet(ip6(tcp(seq=n)), 0x86DD) if n % 3 else ethernet(b"", 0x0806)
-        for n in range(40_000)
-    ]
-    decoder = Decoder(DecodeLimits(), EncapsulationTable())
-    segments = decoder.feed(batch_of(frames)).segments
-    kept = [n for n in range(40_000) if n % 21]
+    table = EncapsulationTable()
+    decoder = Decoder(DecodeLimits(), table)
+    segments = decoder.feed(batch_of([frame_of(number) for number in range(40_000)])).segments
+    kept = [number for number in range(40_000) if number % 21]
     assert segments.seq.tolist() == kept
     assert (segments.number - 1).tolist() == kept
+    vlans = [table.paths[path].vlan for path in segments.tunnel.tolist()]
+    assert vlans == [(number % 3 + 1,) if number % 5 == 0 else () for number in kept]
+    assert decoder.account.skipped == {"arp": 40_000 - len(kept)}

@@ -178,8 +178,8 @@ DEMANDS = {
 }
 """The column `demand_of_imapids`, as far as it is a matter of decode, by capture."""
 
-CLASSES = {"vlan", "mpls", "ppp", "gre", "erspan", "vxlan", "geneve", "gtp", "teredo", "ipip", "layers", "link", "trunc",
-           "jumbo", "ip-frag", "ip6-frag", "ip6-ext"}
+CLASSES = {"vlan", "mpls", "ppp", "gre", "erspan", "vxlan", "geneve", "gtp", "teredo", "ipip", "layers", "link",
+           "trunc", "jumbo", "ip-frag", "ip6-frag", "ip6-ext"}
 
 
 def test_catalogue_captures_meet_their_demands(shared):
