@@ -25,18 +25,22 @@ UNITS = (("_bytes_all", "bytes"), ("_bytes", "bytes"), ("_ns", "ns"))
 
 def limits_page() -> str:
     """Every limit of config.py: name, value, reason (the docstring under the field)."""
-    parts = ["""# Limits
+    parts = [
+        """# Limits
 
-Every table and buffer is bounded, for every byte of a capture may be an attacker's. When a limit is reached, a counter of
-its name says so in the `capture` event (`limits`), and the session that lost something names it in `session.limits`.
+Every table and buffer is bounded, for every byte of a capture may be an attacker's. When a limit is reached, a counter
+of its name says so in the `capture` event (`limits`), and the session that lost something names it in `session.limits`.
 `--max-memory` makes the tables and buffers smaller or larger together. This page is made from `imapids/config.py`.
-"""]
+"""
+    ]
     tree = ast.parse(Path(imapids.config.__file__).read_text())
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name != "Limits":
             default = getattr(imapids.config, node.name)()
             title = node.name.removesuffix("Limits").lower()
-            parts.append(f"\n## {title}\n\n{ast.get_docstring(node)}\n\n| name | default | why |\n| --- | ---: | --- |\n")
+            parts.append(
+                f"\n## {title}\n\n{ast.get_docstring(node)}\n\n| name | default | why |\n| --- | ---: | --- |\n"
+            )
             parts += [f"| `{name}` | {shown(name, getattr(default, name))} | {why} |\n" for name, why in fields(node)]
     return "".join(parts)
 
@@ -65,11 +69,13 @@ def shown(name: str, value: object) -> str:
 
 def cli_page() -> str:
     """Every command with its arguments, options and help."""
-    parts = ["""# Command line
+    parts = [
+        """# Command line
 
-Results go to standard output (or `-o`), messages to standard error. With `--format jsonl` standard output holds JSON lines
-and nothing else. Exit codes: [exit-codes.md](exit-codes.md). This page is made from `imapids/cli/`.
-"""]
+Results go to standard output (or `-o`), messages to standard error. With `--format jsonl` standard output holds JSON
+lines and nothing else. Exit codes: [exit-codes.md](exit-codes.md). This page is made from `imapids/cli/`.
+"""
+    ]
     context = click.Context(application, info_name="imapids")
     for name, (module, _) in COMMANDS.items():
         parts += command_part(importlib.import_module(module).command, name, context, "##")
@@ -80,7 +86,8 @@ def command_part(command: click.Command, name: str, parent: click.Context, level
     """One command and, for a group, its commands."""
     context = click.Context(command, info_name=name, parent=parent)
     usage = " ".join(command.collect_usage_pieces(context))
-    yield f"\n{level} {context.command_path}\n\n```\n{context.command_path} {usage}\n```\n\n{paragraphs(command.help)}\n"
+    yield f"\n{level} {context.command_path}\n\n```\n{context.command_path} {usage}\n```\n"
+    yield f"\n{paragraphs(command.help)}\n"
     options = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
     if options:
         yield "\n| option | meaning |\n| --- | --- |\n"

@@ -17,7 +17,9 @@ NEVER = {"pandas", "scapy", "matplotlib", "altair", "pyarrow", "dask", "requests
 
 def modules_after(code, *arguments):
     """Names of the top-level modules that a fresh interpreter holds after `code`."""
-    script = f"{code}\nimport sys; sys.stderr.write(' '.join(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    script = (
+        f"{code}\nimport sys; sys.stderr.write(' '.join(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    )
     run = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
     return set(run.stderr.split())
 
@@ -28,7 +30,9 @@ def test_importing_the_package_imports_nothing_heavy():
 
 def test_the_version_is_answered_before_the_command_line_is_imported():
     code = "import sys; from imapids.__main__ import main; main(['--version'])"
-    assert modules_after(code).isdisjoint(NEVER | {"click", "rich_click", "numpy", "msgspec", "rich", "importlib.metadata"})
+    assert modules_after(code).isdisjoint(
+        NEVER | {"click", "rich_click", "numpy", "msgspec", "rich", "importlib.metadata"}
+    )
 
 
 def test_a_usage_error_does_not_wait_for_the_engine():
@@ -37,7 +41,8 @@ def test_a_usage_error_does_not_wait_for_the_engine():
 
 
 def test_analyze_imports_neither_pandas_nor_scapy_nor_sigma_nor_dpkt():
-    code = f"from imapids.__main__ import main; main(['analyze', {str(SAMPLES / 'genuine-session.pcap')!r}, '-q', '-o', '/dev/null'])"
+    capture = str(SAMPLES / "genuine-session.pcap")
+    code = f"from imapids.__main__ import main; main(['analyze', {capture!r}, '-q', '-o', '/dev/null'])"
     used = modules_after(code)
     assert "numpy" in used
     assert used.isdisjoint(NEVER | {"sigma", "dpkt", "yaml", "rich", "asyncio"})
@@ -45,7 +50,11 @@ def test_analyze_imports_neither_pandas_nor_scapy_nor_sigma_nor_dpkt():
 
 def test_only_samples_and_tests_name_scapy():
     pattern = re.compile(r"^\s*(?:from|import)\s+scapy\b", re.MULTILINE)
-    named = [path for path in (ROOT / "imapids").rglob("*.py") if "_samples" not in path.parts and pattern.search(path.read_text())]
+    named = [
+        path
+        for path in (ROOT / "imapids").rglob("*.py")
+        if "_samples" not in path.parts and pattern.search(path.read_text())
+    ]
     assert named == []
 
 
@@ -54,13 +63,16 @@ def test_the_public_names_are_listed_and_exist():
     assert [name for name in imapids.__all__ if not hasattr(imapids, name)] == []
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    pytest.param(UsageError, ExitCode.USAGE, id="usage"),
-    pytest.param(RuleError, ExitCode.BAD_RULES, id="rules"),
-    pytest.param(InputError, ExitCode.NO_INPUT, id="input"),
-    pytest.param(UnsupportedInput, ExitCode.NO_INPUT, id="unsupported input"),
-    pytest.param(OutputError, ExitCode.NO_INPUT, id="output"),
-])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        pytest.param(UsageError, ExitCode.USAGE, id="usage"),
+        pytest.param(RuleError, ExitCode.BAD_RULES, id="rules"),
+        pytest.param(InputError, ExitCode.NO_INPUT, id="input"),
+        pytest.param(UnsupportedInput, ExitCode.NO_INPUT, id="unsupported input"),
+        pytest.param(OutputError, ExitCode.NO_INPUT, id="output"),
+    ],
+)
 def test_every_error_names_its_exit_code(error, code):
     assert issubclass(error, ImapidsError)
     assert error.exit_code is code
@@ -68,5 +80,11 @@ def test_every_error_names_its_exit_code(error, code):
 
 def test_the_exit_codes_are_the_contract():
     assert {code.name: int(code) for code in ExitCode} == {
-        "COMPLETE": 0, "ALERTS": 1, "USAGE": 2, "NO_INPUT": 3, "INCOMPLETE": 4, "BAD_RULES": 5, "INTERRUPTED": 130,
+        "COMPLETE": 0,
+        "ALERTS": 1,
+        "USAGE": 2,
+        "NO_INPUT": 3,
+        "INCOMPLETE": 4,
+        "BAD_RULES": 5,
+        "INTERRUPTED": 130,
     }

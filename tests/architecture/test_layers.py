@@ -1,4 +1,4 @@
-"""The layers are kept, the table in the documentation is the one that is checked, and pages made from code are current."""
+"""The layers are kept, the documented table is the one that is checked, and pages made from code are current."""
 
 import re
 import subprocess
@@ -13,8 +13,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_import_contracts_are_kept():
     pytest.importorskip("importlinter")
-    run = subprocess.run([str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], cwd=ROOT, capture_output=True,
-                         text=True, check=False)
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -38,7 +43,9 @@ def reference():
 
 @pytest.mark.parametrize("page", [pytest.param("limits.md", id="limits"), pytest.param("cli.md", id="command line")])
 def test_a_page_made_from_code_is_current(reference, page):
-    assert (ROOT / "docs/reference" / page).read_text() == reference.PAGES[page](), "run: python docs/generate_reference.py"
+    assert (ROOT / "docs/reference" / page).read_text() == reference.PAGES[page](), (
+        "run: python docs/generate_reference.py"
+    )
 
 
 def test_every_limit_has_a_reason(reference):
@@ -47,11 +54,11 @@ def test_every_limit_has_a_reason(reference):
 
 
 def test_links_between_pages_lead_somewhere():
-    broken = []
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-            if not re.match(r"https?://", target) and not (page.parent / target).exists():
-                broken.append(f"{page.name}: {target}")
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [(page, target) for page in pages
+             for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())]
+    broken = [f"{page.name}: {target}" for page, target in links
+              if not re.match(r"https?://", target) and not (page.parent / target).exists()]
     assert broken == []
 
 

@@ -29,8 +29,14 @@ def test_the_wheel_brings_rules_and_samples_and_no_generator(tmp_path):
     rules |= {path.relative_to(ROOT / "rules").as_posix() for path in (ROOT / "rules").rglob("*.yml")}
     assert {f"imapids/_rules/{name}" for name in rules} <= names
     assert "imapids/py.typed" in names
-    assert [name for name in names if name.startswith("imapids/_") and name.endswith(".py") and name != "imapids/__init__.py"
-            and name != "imapids/__main__.py"] == []
+    assert [
+        name
+        for name in names
+        if name.startswith("imapids/_")
+        and name.endswith(".py")
+        and name != "imapids/__init__.py"
+        and name != "imapids/__main__.py"
+    ] == []
     assert not any(name.startswith(("tests/", "sample_pcaps/", "benchmarks/")) for name in names)
 
 
@@ -39,7 +45,13 @@ def test_the_source_archive_builds_the_same_package(tmp_path):
     (path,) = builders.SdistBuilder(str(ROOT)).build(directory=str(tmp_path))
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"README.md", "LICENSE", "pyproject.toml", "imapids/_samples/MANIFEST.toml", "sample_pcaps/generate.py"} <= names
+    assert {
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+        "imapids/_samples/MANIFEST.toml",
+        "sample_pcaps/generate.py",
+    } <= names
 
 
 def test_the_readme_starts_with_the_two_commands():
@@ -58,12 +70,18 @@ def test_the_readme_starts_with_the_two_commands():
 
 
 def test_no_path_of_a_machine_and_no_index_host_is_written_down():
-    files = [path for folder in ("imapids", "tests", "docs", "sample_pcaps", "rules", ".ci")
-             for path in (ROOT / folder).rglob("*")
-             if path.suffix in {".py", ".md", ".toml", ".yml", ".yar", ""} and path.is_file() and "venv" not in path.parts]
+    files = [
+        path
+        for folder in ("imapids", "tests", "docs", "sample_pcaps", "rules", ".ci")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".md", ".toml", ".yml", ".yar", ""} and path.is_file() and "venv" not in path.parts
+    ]
     files += [path for path in ROOT.glob("*") if path.suffix in {".md", ".toml", ".yml"}]
     wrong = re.compile(r"/(?:home|root|work|Users)/\w|index-url|pypi\.org|files\.pythonhosted")
-    found = [f"{path.relative_to(ROOT)}: {match[0]}" for path in files
-             if path != Path(__file__).resolve() and (match := wrong.search(path.read_text(errors="replace")))]
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in files
+        if path != Path(__file__).resolve() and (match := wrong.search(path.read_text(errors="replace")))
+    ]
     assert found == []
     assert not (ROOT / "uv.lock").exists()

@@ -16,9 +16,22 @@ SECRETS = ("hunter2", "s3cret", "Winter2024", "aHVudGVyMg", "czNjcmV0")
 
 
 def session(**fields):
-    facts = {"verdict": "genuine", "confidence": "high", "protocol": "imap", "shape": None, "reason": None, "evidence": [],
-             "sides_seen": "both", "midstream": False, "limits": [], "packets": 1, "bytes_client": 1, "bytes_server": 1,
-             "direction": "outbound", "state": "closed"}
+    facts = {
+        "verdict": "genuine",
+        "confidence": "high",
+        "protocol": "imap",
+        "shape": None,
+        "reason": None,
+        "evidence": [],
+        "sides_seen": "both",
+        "midstream": False,
+        "limits": [],
+        "packets": 1,
+        "bytes_client": 1,
+        "bytes_server": 1,
+        "direction": "outbound",
+        "state": "closed",
+    }
     return Session(**(facts | fields))
 
 
@@ -30,7 +43,7 @@ def transcript(turns, **fields):
         offsets = [0, 0]
         for number, (side, data) in enumerate(turns, 1):
             for start in range(0, len(data), cut):
-                part = data[start:start + cut]
+                part = data[start : start + cut]
                 made.feed([StreamChunk(side, offsets[side], part, number * 10**9, number)])
                 offsets[side] += len(part)
         made.feed([StreamEnd(10**12, 99, "fin")])
@@ -49,7 +62,9 @@ def test_every_sample_can_be_explained_without_its_secrets(imapids, name):
 
 
 def test_the_worst_case_comes_without_being_asked(imapids):
-    outcome = imapids("explain", SAMPLES / "genuine-session.pcap", SAMPLES / "reverse-shell.pcap", SAMPLES / "pop3-on-143.pcap")
+    outcome = imapids(
+        "explain", SAMPLES / "genuine-session.pcap", SAMPLES / "reverse-shell.pcap", SAMPLES / "pop3-on-143.pcap"
+    )
     assert outcome.out.startswith("not-imap (high confidence): interactive-shell")
     assert re.search(r"^ +4 +0\.000  C +Microsoft Windows.*<-.*\[1\]", outcome.out, re.MULTILINE)
 
@@ -64,12 +79,15 @@ def test_a_session_is_found_by_its_flow_and_by_its_alert(imapids):
     assert imapids("explain", others, capture, "--alert", alert).out == first
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), [
-    pytest.param(["--flow", "1"], 3, "no session with flow id 1", id="an unknown flow"),
-    pytest.param(["--alert", "0123456789abcdef"], 3, "no alert", id="an unknown alert"),
-    pytest.param(["--alert", "0", "--flow", "1"], 2, "give one of them", id="both at once"),
-    pytest.param(["-"], 2, "twice", id="standard input"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        pytest.param(["--flow", "1"], 3, "no session with flow id 1", id="an unknown flow"),
+        pytest.param(["--alert", "0123456789abcdef"], 3, "no alert", id="an unknown alert"),
+        pytest.param(["--alert", "0", "--flow", "1"], 2, "give one of them", id="both at once"),
+        pytest.param(["-"], 2, "twice", id="standard input"),
+    ],
+)
 def test_what_cannot_be_explained(imapids, arguments, code, says):
     outcome = imapids("explain", SAMPLES / "udp-143.pcap", *arguments)
     assert outcome.code == code
@@ -77,17 +95,42 @@ def test_what_cannot_be_explained(imapids, arguments, code, says):
 
 
 DIALOGUES = [
-    pytest.param([(SERVER, b"* OK hi\r\n"), (CLIENT, b'a LOGIN "maria" "hunter2"\r\n'), (SERVER, b"a NO hunter2 is wrong\r\n")], {},
-                 ["* OK hi", "a LOGIN [redacted]", "a NO [redacted] is wrong"], id="a login, and a server that repeats the password"),
-    pytest.param([(SERVER, b"* OK hi\r\n"), (CLIENT, b"a LOGIN maria {7}\r\n"), (SERVER, b"+ go\r\n"), (CLIENT, b"hunter2\r\n"),
-                  (SERVER, b"a OK in\r\n")], {},
-                 ["* OK hi", "a LOGIN {7}", "+ go", "[7 bytes of a literal]", "", "a OK in"], id="a password in a literal"),
-    pytest.param([(SERVER, b"* OK hi\r\n"), (CLIENT, b"a AUTHENTICATE LOGIN\r\n"), (SERVER, b"+ UGFzc3dvcmQ6\r\n"),
-                  (CLIENT, b"aHVudGVyMg==\r\n"), (SERVER, b"a OK in\r\n")], {},
-                 ["* OK hi", "a AUTHENTICATE LOGIN", "+ [SASL challenge: 12 bytes]", "[SASL response: 12 bytes]", "a OK in"],
-                 id="a SASL exchange"),
-    pytest.param([(SERVER, b"+OK\r\n"), (CLIENT, b"USER maria\r\n"), (SERVER, b"+OK\r\n"), (CLIENT, b"PASS hunter2\r\n")],
-                 {"protocol": "pop3", "verdict": "not-imap"}, ["+OK", "USER maria", "+OK", "PASS [redacted]"], id="POP3"),
+    pytest.param(
+        [(SERVER, b"* OK hi\r\n"), (CLIENT, b'a LOGIN "maria" "hunter2"\r\n'), (SERVER, b"a NO hunter2 is wrong\r\n")],
+        {},
+        ["* OK hi", "a LOGIN [redacted]", "a NO [redacted] is wrong"],
+        id="a login, and a server that repeats the password",
+    ),
+    pytest.param(
+        [
+            (SERVER, b"* OK hi\r\n"),
+            (CLIENT, b"a LOGIN maria {7}\r\n"),
+            (SERVER, b"+ go\r\n"),
+            (CLIENT, b"hunter2\r\n"),
+            (SERVER, b"a OK in\r\n"),
+        ],
+        {},
+        ["* OK hi", "a LOGIN {7}", "+ go", "[7 bytes of a literal]", "", "a OK in"],
+        id="a password in a literal",
+    ),
+    pytest.param(
+        [
+            (SERVER, b"* OK hi\r\n"),
+            (CLIENT, b"a AUTHENTICATE LOGIN\r\n"),
+            (SERVER, b"+ UGFzc3dvcmQ6\r\n"),
+            (CLIENT, b"aHVudGVyMg==\r\n"),
+            (SERVER, b"a OK in\r\n"),
+        ],
+        {},
+        ["* OK hi", "a AUTHENTICATE LOGIN", "+ [SASL challenge: 12 bytes]", "[SASL response: 12 bytes]", "a OK in"],
+        id="a SASL exchange",
+    ),
+    pytest.param(
+        [(SERVER, b"+OK\r\n"), (CLIENT, b"USER maria\r\n"), (SERVER, b"+OK\r\n"), (CLIENT, b"PASS hunter2\r\n")],
+        {"protocol": "pop3", "verdict": "not-imap"},
+        ["+OK", "USER maria", "+OK", "PASS [redacted]"],
+        id="POP3",
+    ),
 ]
 
 
@@ -102,18 +145,35 @@ def test_no_cut_of_the_bytes_shows_a_secret(turns, fields, expected):
     _, pieces = transcript(turns, **fields)
     shown = "\n".join(line.text for line in pieces.lines)
     assert [secret for secret in SECRETS if secret in shown] == []
-    assert [line for line in pieces.lines if "literal" not in line.text][0].text == expected[0]
+    assert next(line.text for line in pieces.lines if "literal" not in line.text) == expected[0]
 
 
-@pytest.mark.parametrize(("turns", "shown"), [
-    pytest.param([(SERVER, b"220 ready\r\n"), (CLIENT, b"AUTH LOGIN\r\n"), (SERVER, b"334 UGFzc3dvcmQ6\r\n"), (CLIENT, b"aHVudGVyMg==\r\n")],
-                 "[14 bytes that answer a prompt: redacted]", id="SMTP AUTH"),
-    pytest.param([(SERVER, b"host login: "), (CLIENT, b"maria\r\n"), (SERVER, b"Password: "), (CLIENT, b"hunter2\r\n")],
-                 "[9 bytes that answer a prompt: redacted]", id="a telnet prompt"),
-    pytest.param([(CLIENT, b"POST / HTTP/1.1\r\nAuthorization: Basic aHVudGVyMg==\r\n\r\nuser=m&password=hunter2")],
-                 "Authorization: [redacted]", id="HTTP"),
-    pytest.param([(CLIENT, b"\x01\x05maria\x07hunter2")], "[user name and password: redacted]", id="SOCKS5"),
-])
+@pytest.mark.parametrize(
+    ("turns", "shown"),
+    [
+        pytest.param(
+            [
+                (SERVER, b"220 ready\r\n"),
+                (CLIENT, b"AUTH LOGIN\r\n"),
+                (SERVER, b"334 UGFzc3dvcmQ6\r\n"),
+                (CLIENT, b"aHVudGVyMg==\r\n"),
+            ],
+            "[14 bytes that answer a prompt: redacted]",
+            id="SMTP AUTH",
+        ),
+        pytest.param(
+            [(SERVER, b"host login: "), (CLIENT, b"maria\r\n"), (SERVER, b"Password: "), (CLIENT, b"hunter2\r\n")],
+            "[9 bytes that answer a prompt: redacted]",
+            id="a telnet prompt",
+        ),
+        pytest.param(
+            [(CLIENT, b"POST / HTTP/1.1\r\nAuthorization: Basic aHVudGVyMg==\r\n\r\nuser=m&password=hunter2")],
+            "Authorization: [redacted]",
+            id="HTTP",
+        ),
+        pytest.param([(CLIENT, b"\x01\x05maria\x07hunter2")], "[user name and password: redacted]", id="SOCKS5"),
+    ],
+)
 def test_other_protocols_lose_their_secrets(turns, shown):
     whole, _ = transcript(turns, protocol="socks5" if turns[0][1][:1] == b"\x01" else "http", verdict="not-imap")
     text = "\n".join(line.text for line in whole.lines)

@@ -70,11 +70,14 @@ def test_check_escapes_what_a_file_holds(imapids, rule):
     assert "\x1b" not in outcome.out + outcome.err
 
 
-@pytest.mark.parametrize(("fires", "code", "says"), [
-    pytest.param("password-guessing", 0, "2 promises tried, 0 not kept", id="a rule that keeps its promises"),
-    pytest.param("starttls", 5, "fires on starttls: FAILED", id="a rule that does not fire"),
-    pytest.param("nowhere.pcap", 5, "there is no sample 'nowhere.pcap'", id="a capture that does not exist"),
-])
+@pytest.mark.parametrize(
+    ("fires", "code", "says"),
+    [
+        pytest.param("password-guessing", 0, "2 promises tried, 0 not kept", id="a rule that keeps its promises"),
+        pytest.param("starttls", 5, "fires on starttls: FAILED", id="a rule that does not fire"),
+        pytest.param("nowhere.pcap", 5, "there is no sample 'nowhere.pcap'", id="a capture that does not exist"),
+    ],
+)
 def test_rules_are_tried_on_their_samples(imapids, rule, fires, code, says):
     rule.write_text(RULE % fires)
     outcome = imapids("rules", "test", rule)
@@ -90,9 +93,9 @@ def test_a_rule_may_name_a_capture_beside_it(imapids, rule):
     assert "fires on mine.pcap: ok" in outcome.out
 
 
-@pytest.mark.parametrize("kind", [
-    pytest.param(kind, id=kind) for kind in ("session", "command", "login", "correlation", "filter")
-])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, id=kind) for kind in ("session", "command", "login", "correlation", "filter")]
+)
 def test_a_new_rule_passes_the_check(imapids, tmp_path, kind):
     target = tmp_path / "new.yml"
     assert imapids("rules", "new", kind, "-o", target).code == 0

@@ -11,8 +11,17 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "sample_pcaps"
 MANIFEST = tomllib.loads((FOLDER / "MANIFEST.toml").read_text())["sample"]
-FAMILIES = {"verdict", "transport-security", "credentials", "service-abuse", "mailbox-abuse", "exposure", "scanning",
-            "c2", "udp"}
+FAMILIES = {
+    "verdict",
+    "transport-security",
+    "credentials",
+    "service-abuse",
+    "mailbox-abuse",
+    "exposure",
+    "scanning",
+    "c2",
+    "udp",
+}
 VERDICTS = {"genuine", "not-imap", "mimic", "undecided", "silent"}
 
 
@@ -21,7 +30,7 @@ def records(data):
     position = 24
     while position < len(data):
         seconds, micros, length = struct.unpack_from("<III", data, position)
-        frame = data[position + 16:position + 16 + length]
+        frame = data[position + 16 : position + 16 + length]
         assert len(frame) == length
         yield (seconds, micros), frame
         position += 16 + length
@@ -66,12 +75,14 @@ def test_the_samples_stay_small_and_every_capture_is_in_the_manifest():
 
 
 def test_no_address_outside_the_documentation_and_private_ranges():
-    ranges = [ipaddress.ip_network(text) for text in (
-        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8", "2001:db8::/32")]
+    ranges = [
+        ipaddress.ip_network(text)
+        for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8", "2001:db8::/32")
+    ]
     addresses = set()
     for entry in MANIFEST:
         for _, frame in records((FOLDER / entry["file"]).read_bytes()):
             first, size = (26, 4) if frame[12:14] == b"\x08\x00" else (22, 16)
-            addresses |= {frame[first:first + size], frame[first + size:first + 2 * size]}
+            addresses |= {frame[first : first + size], frame[first + size : first + 2 * size]}
     found = sorted(str(ipaddress.ip_address(address)) for address in addresses)
     assert [text for text in found if not any(ipaddress.ip_address(text) in network for network in ranges)] == []
