@@ -140,8 +140,11 @@ def _cidr_predicate(atom: Atom) -> Predicate:
     network = parse_network(str(atom.value))
 
     def inside(value: Any) -> bool:
+        text = as_text(value)
+        if network.is_ipv4 == (":" in text):  # ::/0 holds no IPv4 address
+            return False
         try:
-            hi, lo = parse_address(as_text(value))
+            hi, lo = parse_address(text)
         except ValueError:
             return False
         return (hi & network.hi_mask, lo & network.lo_mask) == (network.hi, network.lo)

@@ -76,11 +76,11 @@ class Column:
         if is_absent(value):
             return self._absent
         if isinstance(value, tuple):
-            found = 0
-            for item in value:
-                if not is_absent(item):
-                    found |= self._answer_one(item)
-            return found or self._absent
+            items = [item for item in value if not is_absent(item)]
+            found = 0 if items else self._absent
+            for item in items:
+                found |= self._answer_one(item)
+            return found
         return self._answer_one(value)
 
     def _answer_one(self, value: Any) -> int:

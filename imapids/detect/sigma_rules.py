@@ -167,7 +167,7 @@ def _condition(document: Document, parsed: Any, atoms: Atoms, faults: list[Fault
         line = _field_line(document, top, error.field) if error.field else document.line(top, "condition")
         faults.append(Fault(document.file, line, safe_str(str(error), 300)))
         return None
-    except (SigmaError, RecursionError, ValueError) as error:
+    except (SigmaError, RecursionError, ValueError, TypeError, AttributeError, KeyError) as error:
         text = safe_str(" ".join(str(error.args[0] if error.args else error).split()), 300)
         faults.append(Fault(document.file, document.line(top, "condition"), text + _near_name(text, document, top)))
         return None

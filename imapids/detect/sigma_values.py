@@ -138,7 +138,7 @@ def _text_atom(field: str, value: SigmaString) -> Atom:
     for part in value.s:
         if isinstance(part, str):
             parts[-1] += part
-        elif part in _WILDCARDS:
+        elif isinstance(part, SpecialChars):
             parts += [_WILDCARDS[part], ""]
         else:
             raise ConditionError("placeholders (expand) have no values here: write them out", field)

@@ -1,0 +1,75 @@
+"""Correlation windows: bounded, in packet time, and sensible with late events."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from helpers.rules import SECOND, event
+
+from imapids.config import DetectLimits
+from imapids.detect.compiled import Correlation
+from imapids.detect.windows import Windows
+from imapids.records.alerts import RuleInfo
+from imapids.records.events import Event
+
+
+def windows(limits: DetectLimits | None = None, **fields: Any) -> Windows:
+    info = RuleInfo(id="x", sid=1, title="x", level="low")
+    given = {"kind": "event_count", "bases": [0], "span_ns": 60 * SECOND, "threshold": 3, **fields}
+    return Windows(Correlation(info=info, **given), limits or DetectLimits())
+
+
+def feed(into: Windows, seconds: float, group: tuple[Any, ...] = ("a",), base: int = 0, value: Any = None) -> bool:
+    item: Event = event("login", seconds)
+    return into.feed(base, group, value, item, "x") is not None
+
+
+def test_the_span_is_inclusive_and_slides() -> None:
+    one = windows()
+    assert [feed(one, second) for second in (0, 30, 60, 61, 121)] == [False, False, True, True, False]
+
+
+def test_a_late_event_completes_the_newest_window() -> None:
+    one = windows()
+    assert [feed(one, second) for second in (100, 120, 90)] == [False, False, True]
+
+
+def test_an_event_without_a_group_counts_nowhere() -> None:
+    one = windows(threshold=1)
+    assert not feed(one, 0, group=(None,))
+    assert not feed(one, 0, group=("",))
+
+
+def test_order_matters_to_temporal_ordered_only() -> None:
+    for kind, expected in (("temporal", True), ("temporal_ordered", False)):
+        one = windows(kind=kind, bases=[0, 1], threshold=2)
+        assert not feed(one, 0, base=1)
+        assert feed(one, 1, base=0) is expected
+        assert feed(one, 2, base=1)
+
+
+def test_groups_are_bounded_and_counted() -> None:
+    one = windows(DetectLimits(groups=100))
+    for number in range(1_000):
+        feed(one, number / 100, group=(number,))
+    assert len(one._groups) <= 100
+    assert one.dropped_groups == 900
+
+
+def test_old_groups_go_without_being_counted() -> None:
+    one = windows()
+    for number in range(1_000):
+        feed(one, number * 10, group=(number,))
+    assert len(one._groups) < 20
+    assert one.dropped_groups == 0
+
+
+def test_a_flood_into_one_group_takes_linear_time_and_bounded_memory() -> None:
+    one = windows(kind="value_count", fields=["login.user"], threshold=10**9, span_ns=10**6 * SECOND)
+    start = time.process_time()
+    for number in range(10_000):
+        feed(one, number / 1_000, value=f"u{number}")
+    assert time.process_time() - start < 3
+    assert max(len(group.entries) for group in one._groups.values()) <= DetectLimits().group_entries
+    assert one.dropped_entries > 0
