@@ -142,15 +142,16 @@ def cache_folder() -> Path | None:
 def _read_compiled(path: Path, key: str, *, owner_matters: bool) -> RuleSet | None:
     """The compiled set at this path, if it is whole, made from the same files, and (cache) written by this user."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_NOFOLLOW if owner_matters else 0))
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if owner_matters else 0)
+        handle = os.open(path, flags)
     except OSError:
         return None
+    status = os.fstat(handle)
+    foreign = owner_matters and (status.st_uid != os.geteuid() or status.st_mode & 0o022)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > COMPILED_BYTES or foreign:
+        os.close(handle)
+        return None
     with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > COMPILED_BYTES:
-            return None
-        if owner_matters and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-            return None
         try:
             rules = _decoder.decode(stream.read(COMPILED_BYTES))
         except (msgspec.DecodeError, msgspec.ValidationError, OSError, RecursionError):
