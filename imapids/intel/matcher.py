@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 from imapids.intel.indicators import FOREVER, Benign, IndicatorSet, Known
 from imapids.intel.values import address_number
 from imapids.protocols.addresses import Network, Networks
@@ -20,7 +22,7 @@ CACHED = 65_536
 NAMES = 16
 """Host names looked up of one text."""
 _MASK64 = (1 << 64) - 1
-_HOST_NAME = re.compile(r"(?<![\w.-])(?:[\w-]{1,63}\.){1,10}[A-Za-z][A-Za-z0-9-]{1,62}(?![\w-])", re.ASCII)
+_HOST_NAME = re.compile(r"(?<![\w-])(?:[\w-]{1,63}\.){1,10}[A-Za-z][A-Za-z0-9-]{1,62}(?![\w-])", re.ASCII)
 
 Hit = tuple[str, Known, str]
 """Kind, what is known, the event field that matched."""
@@ -40,7 +42,7 @@ class Matcher:
         self._addresses: dict[str, tuple[tuple[str, Known], ...]] = {}
         self._by_prefix = [(128 - prefix, indicators.networks[prefix])
                            for prefix in sorted(indicators.networks, reverse=True)]
-        self._columns: Networks | None = None
+        self._columns: tuple[Networks, U64] | None = None
         self.suppressed: dict[str, int] = {}
         """Hits that a warning list calls benign, by the list's name (an address counts once while it is remembered)."""
         self._fields: dict[type, Callable[[Event], Iterable[Hit]]] = {}
@@ -73,19 +75,24 @@ class Matcher:
         what passes it `match` decides.
         """
         if self._columns is None:
-            self._columns = Networks(self._all_networks())
-        return self._columns.contains_columns(hi, lo)
+            self._columns = self._sieve()
+        networks, single = self._columns
+        inside = networks.contains_columns(hi, lo)
+        if len(single):
+            place = np.minimum(np.searchsorted(single, lo), len(single) - 1)
+            inside |= (hi == 0) & (single[place] == lo)
+        return inside
 
-    def _all_networks(self) -> Iterable[Network]:
+    def _sieve(self) -> tuple[Networks, U64]:
+        """Networks (and single IPv6 addresses) as intervals, single IPv4 addresses as a sorted column of low halves."""
+        texts = {*self._set.exact["address"], *(key.partition(" ")[0] for key in self._set.exact["endpoint"])}
+        numbers = [number for number in map(address_number, texts) if number is not None]
+        networks = [Network(number >> 64, number & _MASK64, _MASK64, _MASK64) for number in numbers if number >> 64]
         for prefix, table in self._set.networks.items():
             mask = (1 << 128) - (1 << 128 - prefix)
-            for first in table:
-                yield Network(first >> 64, first & _MASK64, mask >> 64, mask & _MASK64)
-        single = {*self._set.exact["address"], *(key.partition(" ")[0] for key in self._set.exact["endpoint"])}
-        for text in single:
-            number = address_number(text)
-            if number is not None:
-                yield Network(number >> 64, number & _MASK64, _MASK64, _MASK64)
+            networks += [Network(first >> 64, first & _MASK64, mask >> 64, mask & _MASK64) for first in table]
+        single = np.array(sorted(number for number in numbers if not number >> 64), dtype=np.uint64)
+        return Networks(networks), single
 
     def _session(self, event: Event) -> Iterable[Hit]:
         assert isinstance(event.body, Session)

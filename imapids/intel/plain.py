@@ -28,8 +28,12 @@ def read_text(text: str, into: IndicatorSet, source: str, place: str) -> None:
                 if columns is not None:
                     read_table(lines, index + 1, delimiter, columns, into, source, place)
                     return
-        if stripped and not line.lstrip().startswith("#"):
-            break  # the first line of data
+        if stripped and not line.lstrip().startswith("#"):  # the first line of data, or the name of the only column
+            columns = header_of([stripped])
+            if columns is not None:
+                read_table(lines, index + 1, ",", columns, into, source, place)
+                return
+            break
     _read_lines(lines, into, source, place)
 
 
