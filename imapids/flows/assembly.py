@@ -78,6 +78,7 @@ class Assembler:
         at = positions[np.argsort(local[positions], kind="stable")]
         part = _Sorted(at, rows[at], ends[at], batch.length[at], batch.flags[at], batch.protocol[at] == TCP)
         self._learn_starts(batch, part)
+        self._note_acks(batch, part)
         offset = self._check_order(batch, part)
         updates: list[FlowUpdate] = []
         slow = self.columns.slow[part.row]
@@ -93,7 +94,7 @@ class Assembler:
     def _learn_starts(self, batch: SegmentBatch, part: _Sorted) -> None:
         """Where each side's stream begins: its SYN, or the first packet that tells (its own, or the peer's ACK)."""
         columns = self.columns
-        usable = part.tcp & ((part.flags & RST) == 0)
+        usable = part.tcp & (((part.flags & RST) == 0) | (part.length > 0))
         for side in (0, 1):
             unknown = ~columns.known[part.row, side] & usable
             if not unknown.any():
@@ -105,6 +106,14 @@ class Assembler:
             start = np.where(own[here], batch.seq[where] + ((part.flags[here] & SYN) != 0), batch.ack[where])
             columns.next_seq[part.row[here], side] = start.astype(np.uint32)
             columns.known[part.row[here], side] = True
+
+    def _note_acks(self, batch: SegmentBatch, part: _Sorted) -> None:
+        """How far each side's bytes were acknowledged: what tells a lost segment from a late one."""
+        columns = self.columns
+        usable = np.flatnonzero(part.tcp & ((part.flags & (ACK | RST)) == ACK))
+        rows, peer = part.row[usable], 1 - part.end[usable]
+        ahead = (batch.ack[part.at[usable]] - columns.next_seq[rows, peer]).astype(np.int32)
+        np.maximum.at(columns.acked, (rows, peer), ahead + columns.delivered[rows, peer])
 
     def _check_order(self, batch: SegmentBatch, part: _Sorted) -> I64:
         """Marks flows that are not in order as slow; moves the others on.
@@ -260,6 +269,7 @@ class Assembler:
             half.offset = int(columns.delivered[row, end])
             if columns.known[row, end]:
                 half.start(int(columns.next_seq[row, end]))
+            half.acknowledge(int(columns.acked[row, end]))
             if columns.heard[row, end]:
                 reassembly.seen_sides |= 1 << side
             if columns.finished[row, end] and half.fin is None:

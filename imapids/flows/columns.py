@@ -39,6 +39,7 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("spoke", np.bool_, 2),        # payload was seen, by end
     ("known", np.bool_, 2),        # next_seq is known, by end
     ("next_seq", np.uint32, 2),    # the byte expected next, by end
+    ("acked", np.int64, 2),        # stream offset that the peer acknowledged, by end (selected flows)
     ("delivered", np.int64, 2),    # stream bytes delivered or declared missing, by end
     ("heard", np.bool_, 2),        # packets came before this batch, by end
     ("finished", np.bool_, 2),     # a FIN came before this batch, by end
@@ -73,6 +74,7 @@ class FlowColumns:
     spoke: Bool
     known: Bool
     next_seq: U32
+    acked: I64
     delivered: I64
     heard: Bool
     finished: Bool
@@ -109,17 +111,17 @@ class FlowColumns:
             if len(rows) > missing:
                 self.free.append(rows[missing:])
                 rows = rows[:missing]
+            for name, _, _ in _LAYOUT:
+                getattr(self, name)[rows] = 0
             parts.append(rows)
             missing -= len(rows)
-        if missing:
+        if missing:  # rows that were never used are clear
             parts.append(np.arange(self.used, self.used + missing, dtype=np.int32))
             self.used += missing
-        rows = np.concatenate(parts) if len(parts) != 1 else parts[0]
-        for name, _, _ in _LAYOUT:
-            getattr(self, name)[rows] = 0
-        self.target[rows] = rows
-        self.live[rows] = True
-        return rows
+        taken = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        self.target[taken] = taken
+        self.live[taken] = True
+        return taken
 
     def keep(self, live: Bool) -> None:
         """Clears the rows (below `used`) that are not marked, and makes them the free ones."""

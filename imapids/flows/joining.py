@@ -18,36 +18,36 @@ _TUNNEL_MASK = np.uint64(0x00FF_FFFF << 8)
 
 
 class VlanJoiner:
-    """Knows all rows by their key without VLAN tags, once any tag was seen."""
+    """Knows the tagged rows by their key without VLAN tags, once any tag was seen."""
 
-    def __init__(self, columns: FlowColumns, encapsulations: EncapsulationTable) -> None:
+    def __init__(self, columns: FlowColumns, encapsulations: EncapsulationTable, untagged: FlowIndex) -> None:
+        """`untagged`: the index of the flow table, in which rows without tags stand under their bare keys."""
         self.columns = columns
         self.encapsulations = encapsulations
-        self._index = FlowIndex()
+        self._untagged = untagged
+        self._tagged = FlowIndex()
         self._keys: Keys = np.zeros((0, KEY_WORDS), np.uint64)
-        """The bare keys of all rows."""
+        """The bare keys of tagged rows."""
         self._joined: set[int] = set()
         """Rows that hold both directions because another one joined them."""
-        self._seen_paths = 1
+        self._join = np.zeros(1, np.uint64)
         self._active = False
 
     def active(self) -> bool:
         """Whether any packet of the run carried a VLAN tag."""
-        paths = self.encapsulations.paths
-        if not self._active and len(paths) > self._seen_paths:
-            self._active = any(path.vlan for path in paths[self._seen_paths :])
-            self._seen_paths = len(paths)
-            if self._active:
-                columns = self.columns
-                self._rebuild(np.flatnonzero(columns.live[: columns.used]).astype(np.int32))
+        if len(self.encapsulations.paths) > len(self._join):
+            self._join = np.array(self.encapsulations.join, np.uint64)
+            self._active = self._active or any(path.vlan for path in self.encapsulations.paths)
         return self._active
 
-    def _bare(self, keys: Keys) -> Keys:
-        join = np.array(self.encapsulations.join, np.uint64)
+    def _bare(self, keys: Keys) -> tuple[Keys, Bool]:
+        """Keys without VLAN tags, and which of them had any."""
         bare = keys.copy()
         tunnel = (keys[:, 4] & _TUNNEL_MASK) >> _TUNNEL_SHIFT
-        bare[:, 4] = (keys[:, 4] & ~_TUNNEL_MASK) | (join[tunnel.astype(np.int64)] << _TUNNEL_SHIFT)
-        return bare
+        join = self._join.take(tunnel.astype(np.int64))
+        bare[:, 4] = (keys[:, 4] & ~_TUNNEL_MASK) | (join << _TUNNEL_SHIFT)
+        tagged: Bool = join != tunnel
+        return bare, tagged
 
     def join(self, entry: I32, end: U8, made: I32, first: I64) -> int:
         """Lets new rows count for the flow whose missing direction they are; returns how many did.
@@ -57,41 +57,53 @@ class VlanJoiner:
             made: the new rows in the order of their first segments; `first`: the positions of these.
         """
         columns = self.columns
-        if len(self._keys) < columns.capacity or 4 * columns.used > len(self._index.slots):
+        bare, tagged = self._bare(columns.keys[made])
+        if len(self._keys) < columns.capacity or 4 * columns.used > len(self._tagged.slots):
             live = columns.live[: columns.used].copy()
             live[made] = False
             self._rebuild(np.flatnonzero(live).astype(np.int32))
-        holder = self._index.add(self._bare(columns.keys[made]), made, self._keys)
-        shared = np.flatnonzero(holder != made)
+        with_tags, without = np.flatnonzero(tagged), np.flatnonzero(~tagged)
+        other = np.full(len(made), -1, np.int32)
+        if with_tags.size:
+            rows = made[with_tags]
+            plain, _ = self._untagged.find(bare[with_tags], columns.keys)
+            holder = self._tagged.add(bare[with_tags], rows, self._keys)
+            other[with_tags] = np.where(holder != rows, holder, plain)
+        if without.size:
+            other[without], _ = self._tagged.find(bare[without], self._keys)
+        shared = np.flatnonzero(other >= 0)
         if not shared.size:
             return 0
         earliest = np.full(2 * columns.used, len(entry), np.int64)
         earliest[entry[::-1].astype(np.int64) * 2 + end[::-1]] = np.arange(len(entry) - 1, -1, -1)
-        joined = 0
-        for row, position, other in zip(made[shared].tolist(), first[shared].tolist(), holder[shared].tolist(),
-                                        strict=True):
-            side = int(end[position])
-            if (columns.live[other] and other not in self._joined and columns.target[other] == other
-                    and columns.path[other] != columns.path[row]
-                    and not columns.packets[other, side] and earliest[other * 2 + side] > position):
-                columns.target[row] = other
-                self._joined.add(other)
-                joined += 1
-            else:  # a flow of its own: from now on the newest one stands for the bare key
-                self._index.replace(self._keys[other : other + 1], self._keys, row)
-                self._keys[row] = self._keys[other]
-        return joined
+        fields = (made[shared], other[shared], end[first[shared]], first[shared], tagged[shared])
+        return sum(self._join_one(*one, earliest) for one in zip(*(field.tolist() for field in fields), strict=True))
+
+    def _join_one(self, row: int, other: int, side: int, position: int, tagged: bool, earliest: I64) -> bool:
+        columns = self.columns
+        one_sided = not columns.packets[other, side] and earliest[other * 2 + side] > position
+        older = earliest[other * 2 + 1 - side] < position or columns.packets[other, 1 - side]
+        if (columns.live[other] and other not in self._joined and columns.target[other] == other
+                and columns.path[other] != columns.path[row] and one_sided and older):
+            columns.target[row] = other
+            self._joined.add(other)
+            return True
+        if tagged and other < len(self._keys) and self._keys[other].any():
+            # a flow of its own: from now on the newest one stands for the bare key
+            self._tagged.replace(self._keys[other : other + 1], self._keys, row)
+            self._keys[row] = self._keys[other]
+        return False
 
     def _rebuild(self, rows: I32) -> None:
         columns = self.columns
         self._keys = np.zeros((columns.capacity, KEY_WORDS), np.uint64)
-        self._index.clear(4 * columns.capacity)
+        self._tagged.clear(4 * columns.capacity)
         if rows.size:
-            self._index.add(self._bare(columns.keys[rows]), rows, self._keys)
+            bare, tagged = self._bare(columns.keys[rows])
+            self._tagged.add(bare[tagged], rows[tagged], self._keys)
 
     def forget(self, live: Bool) -> None:
         """Drops the rows that are over."""
-        if not self._active:
-            return
-        self._joined = {row for row in self._joined if live[row]}
-        self._rebuild(np.flatnonzero(live).astype(np.int32))
+        if self._active:
+            self._joined = {row for row in self._joined if live[row]}
+            self._rebuild(np.flatnonzero(live).astype(np.int32))

@@ -58,6 +58,12 @@ class Half:
         self.known = True
         self.next_seq = seq & 0xFFFFFFFF
 
+    def acknowledge(self, offset: int) -> None:
+        """The peer has the bytes up to a stream offset."""
+        if offset > self.acked:
+            self.acked = offset
+            self.patience = _ACKED_PATIENCE
+
     def place(self, seq: int) -> int:
         """Stream offset of a sequence number: the nearest one to the next expected byte (RFC 9293 section 3.4)."""
         ahead = (seq - self.next_seq) & 0xFFFFFFFF
@@ -107,10 +113,10 @@ class Reassembly:
         if flags & SYN:
             self._handshake(own, peer, seq, ack, flags)
             seq = (seq + 1) & 0xFFFFFFFF
-        if not flags & RST:
+        if not flags & RST or length:
             if not own.known:
                 own.start(seq)
-            if flags & ACK:
+            if flags & ACK and not flags & RST:
                 self._acknowledge(peer, ack)
         elif not own.known:
             return out
@@ -137,10 +143,7 @@ class Reassembly:
         if not peer.known:
             peer.start(ack)
             return
-        acked = peer.place(ack)
-        if acked > peer.acked:
-            peer.acked = acked
-            peer.patience = _ACKED_PATIENCE
+        peer.acknowledge(peer.place(ack))
 
     def _payload(self, half: Half, side: int, offset: int, data: bytes, length: int,
                  packet: int, time_ns: int, out: list[Piece]) -> None:
@@ -263,7 +266,6 @@ class Reassembly:
         for side, half in enumerate(self.halves):
             while half.pending:
                 self._gap(half, side, half.pending[0][0], "lost", packet, time_ns, out)
-            end = max(half.fin or 0, min(half.acked, half.offset + _HALF))
-            if half.known and half.fin is not None and end > half.offset:
-                self._gap(half, side, end, "lost", packet, time_ns, out)
+            if half.fin is not None and half.fin > half.offset:
+                self._gap(half, side, half.fin, "lost", packet, time_ns, out)
         return out

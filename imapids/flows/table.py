@@ -39,7 +39,7 @@ class FlowTable:
         """
         self.limits = limits
         self.account = FlowAccount(limits={})
-        self.columns = FlowColumns()
+        self.columns = FlowColumns(min(4096, limits.flows))
         self.clock_ns = -(1 << 62)
         self._watch = np.zeros((2, 65_536), bool)
         self._watch[0, list(watch_tcp)] = True
@@ -50,7 +50,7 @@ class FlowTable:
         self._namer = FlowNamer(self.columns, encapsulations, self._sources, direction)
         self._assembler = Assembler(limits, self.columns, self._namer.open)
         self._splitter = ReuseSplitter(limits, self.columns)
-        self._joiner = VlanJoiner(self.columns, encapsulations)
+        self._joiner = VlanJoiner(self.columns, encapsulations, self._index)
         self._local = np.zeros(self.columns.capacity, np.uint16)
         self._swept = -(1 << 62)
         self._doubted_ns: int | None = None
@@ -224,9 +224,9 @@ class FlowTable:
         dialogue. Returns a mask of the segments that came before the first such bytes of a flow selected now.
         """
         columns = self.columns
-        fresh = (batch.captured >= 5) & (batch.protocol == TCP)
-        fresh &= (columns.selected[rows] == COUNTED) & ~columns.spoke[rows, end]
-        at = np.flatnonzero(fresh)
+        at = np.flatnonzero(batch.captured >= 5)
+        at = at[~columns.spoke.ravel().take(rows[at] * 2 + end[at])]
+        at = at[(columns.selected.take(rows[at]) == COUNTED) & (batch.protocol[at] == TCP)]
         if not at.size:
             return None
         group = rows[at].astype(np.int64) * 2 + end[at]

@@ -8,7 +8,7 @@ from imapids.pipeline.prefix import Prefix
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.candidates import Candidate, Evidence, Opening
 from imapids.records.dialogue import OpaqueFacts, SessionFacts, TlsFacts
-from imapids.records.events import Anomaly, EventBody
+from imapids.records.events import Anomaly, Body
 from imapids.records.streams import (
     CLIENT,
     SERVER,
@@ -21,7 +21,7 @@ from imapids.records.streams import (
 )
 from imapids.sniff import sniff
 
-Fact = tuple[int, int, EventBody]
+Fact = tuple[int, int, Body]
 """(time, frame number, body) of an event."""
 
 _RESNIFF_GROWTH = 1.25

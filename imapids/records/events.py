@@ -286,7 +286,7 @@ class Event(msgspec.Struct):
     kind: str
     """Event type: session, command, login, ..."""
     time_ns: int
-    body: EventBody
+    body: Body
     flow: Flow | None = None
     packet: int = 0
     """Frame number (EVE's pcap_cnt); 0 where none applies."""
