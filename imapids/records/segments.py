@@ -134,7 +134,8 @@ class DecodeAccount:
     segments: int = 0
     """TCP segments and UDP datagrams handed on (a rebuilt datagram counts once)."""
     skipped: dict[str, int] = field(default_factory=dict)
-    """Packets that gave no segment, by reason: arp, icmp, fragment-held, unknown-link-type:147, cut-header, ..."""
+    """Packets that gave no segment, by reason: arp, icmp, fragment-held, unknown-link-type:147, cut-header, ...
+    (docs/reference/packet-account.md). `fragment-held` is what waits for the rest now: it may become less."""
     notes: dict[str, int] = field(default_factory=dict)
     """Oddities that lost nothing: presumed-offload, ..."""
 
