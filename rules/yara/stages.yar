@@ -86,10 +86,10 @@ rule powershell_stage : stage
         level = "high"
         family = "script-stage"
         reference = "https://attack.mitre.org/techniques/T1059/001/"
-        fires = "706f7765727368656c6c202d6e6f70202d77202068696464656e202d656e63204a41426a414777416151426c414734416441"
+        fires = "706f7765727368656c6c202d6e6f70202d77202068696464656e202d656e63204a41426a414777416151426c4147344164414239"
         silent = "706f7765727368656c6c202d68656c70"
     strings:
-        $encoded = /powershell(\.exe)?["']? [^\r\n]{0,120}-e(nc|ncodedcommand|c)? +['"]?[A-Za-z0-9+\/=]{24}/ nocase
+        $encoded = /powershell(\.exe)?["']? [^\r\n]{0,120}-e(nc|ncodedcommand|c)? +['"]?[A-Za-z0-9+\/=]{20}/ nocase
         $download = /IEX *\(? *\(?New-Object +(System\.)?Net\.WebClient\)?\.Download(String|Data)/ nocase
         $unpack = /FromBase64String\([^\r\n]{0,200}(GzipStream|DeflateStream|MemoryStream)/ nocase
     condition:

@@ -18,8 +18,8 @@ rule gh0st_frames : trojan
         family = "gh0st"
         reference = "https://attack.mitre.org/software/S0032/"
         sample = "gh0st"
-        fires = "4768307374160000000100000078 9c 6300000001000100"
-        silent = "4768307374ff0000000100000078 9c 6300000001000100"
+        fires = "4768307374 16000000 01000000 789c63000000010001"
+        silent = "4768307374 ff000000 01000000 789c63000000010001"
     condition:
         filesize > 16 and
         // Variants change the magic (2 to 10 printable characters) and the byte order, never the structure. A frame's
@@ -251,7 +251,7 @@ rule plugx_header : trojan
         fires = "a1b2 50000100000000040000001000000000"
         silent = "a1b2 50000100000000050000001000000000"
     condition:
-        uint32be(2) == 0x50000100 and uint32be(6) == 0x00000400 and uint32be(10) == 0x00001000
+        uint32be(2) == 0x50000100 and uint32be(6) == 4 and uint32be(10) == 0x10
 }
 
 rule winnti_header : trojan

@@ -32,13 +32,13 @@ def matcher(tmp_path: Path, text: str, *warnings: dict[str, Any]) -> Matcher:
 
 def session(**fields: Any) -> Session:
     return Session(**{"verdict": "genuine", "confidence": "high", "protocol": "imap", "shape": None, "reason": None,
-                      "evidence": [], "sides_seen": "both", "midstream": False, "limits": [], "packets": 3, "bytes_client": 1,
-                      "bytes_server": 1, "direction": "outbound", "state": "closed"} | fields)
+                      "evidence": [], "sides_seen": "both", "midstream": False, "limits": [], "packets": 3,
+                      "bytes_client": 1, "bytes_server": 1, "direction": "outbound", "state": "closed"} | fields)
 
 
 def flow_body() -> FlowBody:
-    return FlowBody(pkts_toserver=1, pkts_toclient=1, bytes_toserver=0, bytes_toclient=0, start="", end="", age=0, state="",
-                    reason="")
+    return FlowBody(pkts_toserver=1, pkts_toclient=1, bytes_toserver=0, bytes_toclient=0, start="", end="", age=0,
+                    state="", reason="")
 
 
 @pytest.mark.parametrize(("indicator", "body", "kind", "field"), [
@@ -54,8 +54,8 @@ def flow_body() -> FlowBody:
     pytest.param("bad.example", Tls(subject="O=Acme, CN=*.bad.example"), "domain", "tls.subject",
                  id="a certificate's name"),
     pytest.param("ja3:" + "0a" * 16, Tls(ja3=Ja3("0a" * 16, "771,,,,")), "ja3", "tls.ja3.hash", id="JA3"),
-    pytest.param("t13d1812ip_85036bcba153_d41ae481755e", Tls(ja4="t13d1812ip_85036bcba153_d41ae481755e"), "ja4", "tls.ja4",
-                 id="JA4"),
+    pytest.param("t13d1812ip_85036bcba153_d41ae481755e", Tls(ja4="t13d1812ip_85036bcba153_d41ae481755e"), "ja4",
+                 "tls.ja4", id="JA4"),
     pytest.param("sha1:" + "ab" * 20, Tls(fingerprint=":".join(["AB"] * 20)), "certificate", "tls.fingerprint",
                  id="a certificate's hash with colons"),
     pytest.param("user:mallory", Login(mechanism="plain", outcome="success", user="Mallory"), "user", "login.user",
