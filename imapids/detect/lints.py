@@ -156,6 +156,22 @@ class OnlyExcludes(Lint):
         return None
 
 
+class NamesLikeAnOperator(Lint):
+    """pySigma 1 reads `nothing` in a condition as `not hing`."""
+
+    name = "selection begins like an operator"
+    advice = "give it a name that does not begin with and, or, not"
+    for_filters = True
+
+    def check(self, document: Document) -> Path_ | None:
+        for top in ("detection", "filter"):
+            inner = document.content.get(top)
+            for name in inner if isinstance(inner, dict) else ():
+                if str(name).startswith(("not", "and", "or")):
+                    return (top, name)
+        return None
+
+
 class NeverExpires(Lint):
     """Nobody remembers why it was allowed."""
 
@@ -184,8 +200,8 @@ class AllowsEverything(Lint):
 
 LINTS: tuple[Lint, ...] = (
     NamesNoId(), NamesNoSid(), NamesNoLevel(), SaysNothing(), AdvisesNothing(), NamesNoFalsePositives(),
-    NamesNoTechnique(), NamesNoSample(), TitleTooLong(), HasNoCategory(), OnlyExcludes(), NeverExpires(),
-    AllowsEverything(),
+    NamesNoTechnique(), NamesNoSample(), TitleTooLong(), HasNoCategory(), OnlyExcludes(), NamesLikeAnOperator(),
+    NeverExpires(), AllowsEverything(),
 )
 """In the order in which a writer would mend them."""
 

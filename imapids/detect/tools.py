@@ -13,6 +13,7 @@ from imapids.detect.loading import SHIPPED, compile_with_faults, load_rules, shi
 from imapids.detect.reasons import describe
 from imapids.detect.rule_files import Fault, RuleFile, collect, parse
 from imapids.errors import RuleError, UsageError
+from imapids.protocols.text import safe_str
 from imapids.records.alerts import Alert
 
 KINDS = ("session", "command", "login", "message", "tls", "correlation", "filter")
@@ -249,7 +250,7 @@ def convert(paths: Sequence[Path], target: str, *, defaults: bool = False) -> li
                 queries = backend.convert_rule(rule)
             text = "\n".join(str(query) for query in queries)
         except (SigmaError, NotImplementedError) as error:
-            text = f"# not convertible: {error}"
+            text = f"# not convertible: {safe_str(' '.join(str(error).split()), 200)}"
         if id(rule) in shown:
             results.append((str(rule.title), text))
     return results

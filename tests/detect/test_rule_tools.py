@@ -57,6 +57,8 @@ def test_good_documents_need_no_advice() -> None:
     pytest.param(without(GOOD, "logsource", "category"), "rule has no category", id="HasNoCategory"),
     pytest.param({**GOOD, "detection": {"a": {"src_ip": "x"}, "b": {"dest_ip": "y"}, "condition": "not a and not b"}},
                  "condition only excludes", id="OnlyExcludes"),
+    pytest.param({**GOOD, "detection": {"nothing": {"src_ip": "x"}, "condition": "nothing"}},
+                 "selection begins like an operator", id="NamesLikeAnOperator"),
     pytest.param(without(FILTER, "imapids"), "allow-list never expires", id="NeverExpires"),
     pytest.param({**FILTER, "filter": {**FILTER["filter"], "rules": "any"}},  # type: ignore[dict-item]
                  "allow-list applies to any rule", id="AllowsEverything"),
