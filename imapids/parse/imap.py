@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from imapids.config import DialogueLimits
 from imapids.parse import imap_client, imap_server
+from imapids.parse.imap_foreign import ForeignBytes, unfinished
 from imapids.parse.imap_lines import LineReader
-from imapids.parse.imap_pending import Pending, Tally
 from imapids.parse.imap_login import Exchange
+from imapids.parse.imap_pending import Pending, Tally
 from imapids.protocols.imap_commands import STATE_NAMES, UNKNOWN_STATE, State
 from imapids.protocols.imap_grammar import is_binary
-from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Opening, Upgraded
 from imapids.records.dialogue import ImapFacts
 from imapids.records.events import Anomaly, Command, Login, Message
@@ -24,8 +24,9 @@ from imapids.records.streams import CLIENT, SERVER, SIDES, StreamChunk, StreamEn
 HashSecret = Callable[[bytes, "bytes | str"], tuple[str, list[str]]]
 DialogueBody = Command | Login | Message | Anomaly
 
-FOREIGN_BYTES = 4_096
-"""Bytes a side that are kept from where a dialogue stops being IMAP: enough for every shape."""
+NOT_AUTHENTICATED = int(State.NOT_AUTHENTICATED)
+HELD_BYTES = 4_096
+"""Client bytes behind STARTTLS that wait for its answer: a hello is shorter, and commands are read after that many."""
 EVIDENCE_EACH = 3
 """Pieces of evidence of one code: the first ones tell the story, the counts in the facts tell the rest."""
 
@@ -33,66 +34,61 @@ EVIDENCE_EACH = 3
 class ImapDialogue:
     """One IMAP connection. `feed` the chunks of both sides in order; read `events`, `facts`, `upgraded`, `foreign`."""
 
-    __slots__ = (
-        "_carry_held", "_carry_size", "_evidence_counts", "_junk", "_junk_from", "_junk_turns", "_layer", "_layer_start", "_readers", "anomalies", "building",
-        "carry", "certain_client", "certain_server", "certain_state", "done_tags", "events", "exchange", "facts_",
-        "greeted", "hash_secret", "idling", "injecting", "last_client_line", "limits", "logins", "mailbox", "overflowed", "pending", "reader_client", "reader_server",
-        "sides_seen", "starttls_pending", "state", "strange_words", "tally", "upgraded",
-    )
+    # Class attributes are the defaults: most conversations never need to store these.
+    upgraded: Upgraded | None = None
+    """The dialogue handed its bytes over; `resume` ends that."""
+    overflowed = False
+    """Tags were dropped from `pending`: an unknown tag proves nothing any more."""
+    building: Pending | None = None
+    """The command whose literals are still coming."""
+    exchange: Exchange | None = None
+    """The AUTHENTICATE under way."""
+    idling: Pending | None = None
+    upgrade_asked: Pending | None = None
+    """STARTTLS or COMPRESS was asked: client bytes wait for the answer."""
+    injecting: Pending | None = None
+    """Client bytes that came behind this STARTTLS or COMPRESS, before its answer, are being read."""
+    mailbox = ""
+    """The mailbox that is open."""
+    logins = 0
+    last_client_line = b""
+    _held_bytes = 0
+    _foreign: ForeignBytes | None = None
+    _layer = ""
+    _layer_start = 0
 
     def __init__(self, limits: DialogueLimits, *, midstream: bool = False, sides_seen: str = "both",
                  hash_secret: HashSecret | None = None) -> None:
+        """
+        Args:
+            midstream: the start was not captured; nothing is held against either side until lines are recognised.
+            sides_seen: both, client, server: which sides the capture holds. May be set later.
+            hash_secret: (user, secret) -> (keyed hash, traits); without it secrets leave no trace at all.
+        """
         self.limits = limits
         self.hash_secret = hash_secret
         self.sides_seen = sides_seen
         self.events: list[tuple[int, int, DialogueBody]] = []
         """(time, frame number, body) since the owner last took them; the owner empties the list."""
-        self.upgraded: Upgraded | None = None
-        """The dialogue handed its bytes over; `resume` ends that."""
         self.carry: list[StreamChunk] = []
         """Client chunks that came before the server's OK and belong to the new layer: to be fed to it first."""
-        self._carry_held: list[StreamChunk] = []
-        self._carry_size = 0
-        self.injecting: Pending | None = None
-        """Client bytes that came behind this STARTTLS or COMPRESS, before its answer, are being read."""
-        self._readers = (LineReader(CLIENT, imap_client.read_line, limits.line_bytes),
-                         LineReader(SERVER, imap_server.read_line, limits.line_bytes))
-        self._layer = ""
-        self._layer_start = 0
-        self._evidence_counts: dict[str, int] = {}
-        self._junk: tuple[bytearray, bytearray] | None = None
-        self._junk_turns: list[tuple[int, int]] = []
-        self._junk_from = [0, 0]
+        self._held: list[StreamChunk] = []
+        self.reader_client = LineReader(CLIENT, imap_client.read_line, limits.line_bytes)
+        self.reader_server = LineReader(SERVER, imap_server.read_line, limits.line_bytes)
         self.facts_ = ImapFacts(midstream=midstream)
-        self.state = int(UNKNOWN_STATE if midstream else State.NOT_AUTHENTICATED)
+        self.state = UNKNOWN_STATE if midstream else NOT_AUTHENTICATED
         self.greeted = midstream
         """The greeting was read, or will never be."""
-        self.certain_client = not midstream
+        self.certain_client = self.certain_server = self.certain_state = not midstream
         """Every byte of the side was seen so far, and is understood: what breaks the grammar now is broken."""
-        self.certain_server = not midstream
-        self.certain_state = not midstream
-        self.reader_client, self.reader_server = self._readers
         if midstream:
-            for reader in self._readers:
-                reader.lost = True
+            self.reader_client.lost = self.reader_server.lost = True
         self.pending: dict[bytes, Pending] = {}
-        self.overflowed = False
-        """Tags were dropped from `pending`: an unknown tag proves nothing any more."""
         self.done_tags: dict[bytes, None] = {}
         """The last tags that were completed: a second answer to one is no answer to a tag that was never sent."""
-        self.building: Pending | None = None
-        """The command whose literals are still coming."""
-        self.exchange: Exchange | None = None
-        """The AUTHENTICATE under way."""
-        self.idling: Pending | None = None
-        self.starttls_pending: Pending | None = None
-        """STARTTLS or COMPRESS was asked: client bytes wait for the answer."""
         self.tally = Tally()
-        self.mailbox = ""
-        self.logins = 0
-        self.last_client_line = b""
-        self.anomalies: dict[str, int] = {}
-        self.strange_words = 0
+        self._counts: dict[str, int] = {}
+        """Pieces of evidence and anomalies so far, by name."""
 
     # ---------------------------------------------------------------- what the pipeline calls
 
@@ -108,12 +104,12 @@ class ImapDialogue:
             facts.bytes_server += len(chunk.data)
         else:
             facts.bytes_client += len(chunk.data)
-        reader = self._readers[side]
-        if side == CLIENT and self.starttls_pending is not None and not reader.skip:
+        reader = self.reader_server if side == SERVER else self.reader_client
+        if side == CLIENT and self.upgrade_asked is not None and not reader.skip:
             return self._hold_for_upgrade(chunk)
         stopped = reader.feed(chunk, self)
-        if self._junk is not None:
-            self._collect(chunk, stopped)
+        if self._foreign is not None:
+            self._foreign.collect(chunk, stopped)
         return None if stopped < 0 else self._stopped(chunk, stopped)
 
     def gap(self, gap: StreamGap) -> None:
@@ -130,11 +126,11 @@ class ImapDialogue:
             self.certain_client = False
         else:
             self.certain_server = False
-        if self._readers[gap.side].gap(gap.offset, gap.length, self):
+        if self._reader(gap.side).gap(gap.offset, gap.length, self):
             self.certain_client, self.certain_server = certain
             return
         self.certain_state = False
-        self.state = int(UNKNOWN_STATE)
+        self.state = UNKNOWN_STATE
         if gap.side == CLIENT:
             self.building = None
         else:
@@ -143,11 +139,11 @@ class ImapDialogue:
 
     def end(self, end: StreamEnd) -> None:
         """No more bytes will come: unfinished lines are read as cut ones, commands without answer are told as such."""
-        held = self._carry_held
+        held = self._held
         if held and not (held[0].data[:1] == b"\x16" and not self.facts_.bytes_server):  # a hello after an unseen answer
             self._release_held()
         if self.upgraded is None:
-            for reader in self._readers:
+            for reader in (self.reader_client, self.reader_server):
                 if reader.skip == 0 and not reader.frames and not (reader.side == SERVER and self._may_go_on()):
                     reader.flush(self)
         if self.building is not None:
@@ -165,7 +161,7 @@ class ImapDialogue:
         self.upgraded = None
         self._layer = layer
         self._layer_start = self.facts_.tagged + self.facts_.untagged
-        for reader in self._readers:
+        for reader in (self.reader_client, self.reader_server):
             reader.resume(0)
 
     def broken_upgrade(self, layer: str, packet: int, offset: int, side: int = SERVER) -> None:
@@ -182,7 +178,7 @@ class ImapDialogue:
         """What was verified and what is broken, as of now."""
         facts = self.facts_
         facts.state = STATE_NAMES.get(self.state, "unknown")
-        client, server = self._readers
+        client, server = self.reader_client, self.reader_server
         facts.lines_client, facts.lines_server = client.lines, server.lines
         facts.literal_open = bool(server.skip) and not server.frames
         facts.server_pending = self._server_line_is_hopeless()
@@ -195,18 +191,11 @@ class ImapDialogue:
     @property
     def foreign(self) -> Opening | None:
         """The first bytes from where the dialogue stopped being IMAP, for the sniffer; None while it did not."""
-        junk = self._junk
-        if junk is None:
-            if not self._server_line_is_hopeless():
-                return None
-            client, server = (bytes(reader.held[:FOREIGN_BYTES]) for reader in self._readers)
-            turns = [(side, len(data)) for side, data in ((SERVER, server), (CLIENT, client)) if data]
-        else:
-            client, server = bytes(junk[CLIENT]), bytes(junk[SERVER])
-            turns = list(self._junk_turns)
-        first = turns[0][0] if turns else None
-        return Opening(client=client, server=server, first_side=first, turns=turns, midstream=True, client_ended=True,
-                       server_ended=True, sides_seen=self.sides_seen, after_upgrade="compress" if self._layer else "")
+        if self._foreign is not None:
+            return self._foreign.opening(self.sides_seen, self._layer)
+        if not self._server_line_is_hopeless():
+            return None
+        return unfinished((self.reader_client, self.reader_server), self.sides_seen, self._layer)
 
     # ---------------------------------------------------------------- what the readers call
 
@@ -232,24 +221,20 @@ class ImapDialogue:
     @property
     def stopped_being_imap(self) -> bool:
         """A line that no IMAP server sends was seen."""
-        return self._junk is not None
-
-    def tell(self, time_ns: int, packet: int, body: DialogueBody) -> None:
-        """Adds an event."""
-        self.events.append((time_ns, packet, body))
+        return self._foreign is not None
 
     def note(self, code: str, side: int, packet: int, offset: int, text: str) -> None:
         """Adds a piece of evidence, as long as few of its code are kept and the record has room."""
-        count = self._evidence_counts.get(code, 0) + 1
-        self._evidence_counts[code] = count
+        count = self._counts.get(code, 0) + 1
+        self._counts[code] = count
         evidence = self.facts_.evidence
         if count <= EVIDENCE_EACH and len(evidence) < self.limits.evidence:
             evidence.append(Evidence(code, SIDES[side], packet, offset, text))
 
     def anomaly(self, name: str, packet: int, time_ns: int) -> None:
         """Tells an oddity of the wire, the first ones of each name for each flow."""
-        count = self.anomalies.get(name, 0) + 1
-        self.anomalies[name] = count
+        count = self._counts.get(name, 0) + 1
+        self._counts[name] = count
         if count <= self.limits.anomalies:
             self.events.append((time_ns, packet, Anomaly(type="applayer", event=name, layer="proto_parser",
                                                          app_proto="imap")))
@@ -260,49 +245,27 @@ class ImapDialogue:
             self.facts_.limits = [*self.facts_.limits, name]
         self.anomaly(name, packet, time_ns)
 
-    def start_junk(self, side: int, line: bytes) -> None:
+    def start_foreign(self, side: int, line: bytes) -> None:
         """The dialogue stops being IMAP with this line: keep what follows for the sniffer."""
-        if self._junk is not None:
-            return
-        self._junk = (bytearray(), bytearray())
-        self._keep(side, line + b"\r\n")
-        self._junk_from[side] = self._readers[side].line_end
-        other = self._readers[1 - side]
-        self._keep(1 - side, bytes(other.held[:FOREIGN_BYTES]))
-        self._junk_from[1 - side] = other.offset
+        if self._foreign is None:
+            self._foreign = ForeignBytes((self.reader_client, self.reader_server), side, line, self.limits.sniff_turns)
 
     def upgrade(self, layer: str, packet: int, time_ns: int) -> None:
         """The next byte of either side belongs to the new layer."""
         self.upgraded = Upgraded(layer, time_ns, packet)
-        for reader in self._readers:
+        for reader in (self.reader_client, self.reader_server):
             reader.stop = True
 
     # ---------------------------------------------------------------- inside
 
-    def _collect(self, chunk: StreamChunk, stopped: int) -> None:
-        """Keeps what a chunk holds of the foreign bytes."""
-        side = chunk.side
-        start = max(0, self._junk_from[side] - chunk.offset)
-        end = len(chunk.data) if stopped < 0 else stopped
-        self._keep(side, chunk.data[start : min(end, start + FOREIGN_BYTES)])
-
-    def _keep(self, side: int, data: bytes) -> None:
-        assert self._junk is not None
-        kept, turns = self._junk[side], self._junk_turns
-        taken = min(FOREIGN_BYTES - len(kept), len(data))
-        if taken <= 0:
-            return
-        kept += data[:taken]
-        if turns and turns[-1][0] == side:
-            turns[-1] = (side, turns[-1][1] + taken)
-        elif len(turns) < self.limits.sniff_turns:
-            turns.append((side, taken))
+    def _reader(self, side: int) -> LineReader:
+        return self.reader_server if side == SERVER else self.reader_client
 
     def _stopped(self, chunk: StreamChunk, position: int) -> StreamChunk | None:
         """The reader stopped inside the chunk: an upgrade began, or the client must wait for one."""
         rest = chunk.tail(position) if position < len(chunk.data) else None
         if self.upgraded is None:  # STARTTLS or COMPRESS was asked: what stands behind it waits for the answer
-            self._readers[chunk.side].stop = False
+            self._reader(chunk.side).stop = False
             return None if rest is None else self._hold_for_upgrade(rest)
         if rest is not None:
             if chunk.side == SERVER:
@@ -313,46 +276,45 @@ class ImapDialogue:
 
     def _hold_for_upgrade(self, chunk: StreamChunk) -> StreamChunk | None:
         """Client bytes after STARTTLS or COMPRESS, before the answer: an early hello, or commands injected."""
-        self._carry_held.append(chunk)
-        self._carry_size += len(chunk.data)
-        if self.sides_seen == "client" and len(self._carry_held) == 1 and chunk.data[:1] == b"\x16":
+        self._held.append(chunk)
+        self._held_bytes += len(chunk.data)
+        if self.sides_seen == "client" and len(self._held) == 1 and chunk.data[:1] == b"\x16":
             self.answer_upgrade(True, chunk.packet, chunk.time_ns)  # the answer is not in the capture, the hello is
-        elif self._carry_size >= FOREIGN_BYTES:
+        elif self._held_bytes >= HELD_BYTES:
             self._release_held()
         return None
 
     def answer_upgrade(self, accepted: bool, packet: int, time_ns: int) -> None:
         """The server answered STARTTLS or COMPRESS: held client bytes go to the new layer, or are read as commands."""
-        asked = self.starttls_pending
+        asked = self.upgrade_asked
         if asked is None:
             return
         layer = "tls" if asked.shape.name == "STARTTLS" else "deflate"
-        held = self._carry_held
+        held = self._held
         if accepted and layer == "tls" and held and held[0].data[:1] != b"\x16":
             self._release_held()  # no hello: commands that an attacker hopes to see run inside TLS
             held = []
         elif not accepted:
             self._release_held()
             held = []
-        self.starttls_pending = None
+        self.upgrade_asked = None
         if accepted:
-            self.carry, self._carry_held = held, []
+            self.carry, self._held = held, []
             self.facts_.bytes_client -= sum(len(chunk.data) for chunk in held)
             self.upgrade(layer, packet, time_ns)
 
     def _release_held(self) -> None:
-        held, self._carry_held, self._carry_size = self._carry_held, [], 0
-        self.injecting, self.starttls_pending = self.starttls_pending, None
+        held, self._held, self._held_bytes = self._held, [], 0
+        self.injecting, self.upgrade_asked = self.upgrade_asked, None
         for chunk in held:
-            self._readers[CLIENT].feed(chunk, self)
-            if self._junk is not None:
-                kept = self._junk[CLIENT]
-                kept += chunk.data[: FOREIGN_BYTES - len(kept)]  # without a turn: they came earlier than they are read
+            self.reader_client.feed(chunk, self)
+            if self._foreign is not None:
+                self._foreign.add_late(chunk.data)
         self.injecting = None
 
     def _may_go_on(self) -> bool:
         """The server's unfinished last line may be the beginning of a legal one: nothing is to be told of it."""
-        held = bytes(self._readers[SERVER].held[:2048])
+        held = bytes(self.reader_server.held[:2048])
         if held[:1] in (b"*", b"+", b"\r", b"") and not is_binary(held[:512]):
             return True
         tag, blank, _ = held.partition(b" ")
@@ -360,7 +322,7 @@ class ImapDialogue:
 
     def _server_line_is_hopeless(self) -> bool:
         """The unfinished line of the server cannot become one of IMAP: no text, where every byte was seen."""
-        reader = self._readers[SERVER]
+        reader = self.reader_server
         if not reader.held_size or reader.lost or not self.certain_server or reader.skip:
             return False
         return is_binary(bytes(reader.held[:512]))

@@ -109,7 +109,7 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int) -> None:
         else:
             facts.compress = "asked"
         if dialogue.injecting is None and pending.shape.literal < 0:
-            dialogue.starttls_pending = pending
+            dialogue.upgrade_asked = pending
             dialogue.reader_client.stop = True
     elif code == ID and not facts.client_software:
         facts.client_software = id_name(pending.parts[0] if pending.parts else b"")

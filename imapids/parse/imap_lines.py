@@ -30,39 +30,37 @@ LineHandler = Callable[[Any, bytes, int, int, int], None]
 class LineReader:
     """The bytes of one side. `skip` is set by the listener when a line announced a literal."""
 
-    __slots__ = ("capture", "cut", "frame_head", "framed", "frames", "held", "held_offset", "held_packet", "held_size", "held_time_ns",
-                 "layer", "limit", "line_end", "lines", "lost", "offset", "on_line", "side", "skip",
-                 "stop", "wanted")
+    # Class attributes are the defaults: a conversation of a few lines never needs to store most of these.
+    skip = 0
+    """Bytes of a literal (or frame) still to come."""
+    wanted = 0
+    """How many of its first bytes to keep for the listener."""
+    capture = bytearray()
+    layer = False
+    """A line may begin a SASL security layer: frames, if its first byte is zero."""
+    frames = False
+    frame_head = b""
+    framed = 0
+    """Frames of that layer that were followed."""
+    held = bytearray()
+    """The unfinished line, at most `limit` bytes of it. Made anew when needed, never changed in the class."""
+    held_size = held_packet = held_time_ns = held_offset = 0
+    cut = False
+    """The line being told was cut by a gap or by the limit."""
+    lost = False
+    """A gap came, and no line has been recognised since."""
+    stop = False
+    """Set by the listener: the rest of the bytes is not for lines."""
+    lines = 0
+    line_end = 0
+    """Position after the line that is being told."""
+    offset = 0
+    """Position after the last byte read."""
 
     def __init__(self, side: int, on_line: LineHandler, limit: int) -> None:
         self.side = side
         self.on_line = on_line
         self.limit = limit
-        self.skip = 0
-        """Bytes of a literal (or frame) still to come."""
-        self.wanted = 0
-        """How many of its first bytes to keep for the listener."""
-        self.capture = bytearray()
-        self.layer = False
-        """A line may begin a SASL security layer: frames, if its first byte is zero."""
-        self.frames = False
-        self.frame_head = b""
-        self.framed = 0
-        self.held = bytearray()
-        """The unfinished line, at most `limit` bytes of it."""
-        self.held_size = 0
-        self.held_packet = self.held_time_ns = self.held_offset = 0
-        self.cut = False
-        """The line being told was cut by a gap or by the limit."""
-        self.lost = False
-        """A gap came, and no line has been recognised since."""
-        self.stop = False
-        """Set by the listener: the rest of the bytes is not for lines."""
-        self.lines = 0
-        self.line_end = 0
-        """Position after the line that is being told."""
-        self.offset = 0
-        """Position after the last byte read."""
 
     def feed(self, chunk: StreamChunk, listener: Listener) -> int:
         """Reads a chunk; the position in it at which the listener said stop, or -1."""
@@ -122,7 +120,7 @@ class LineReader:
         if self.held_size:
             line = bytes(self.held[: self.limit])
             self.line_end = self.held_offset + self.held_size
-            self.held, self.held_size = bytearray(), 0
+            self.held_size = 0
             self.cut = True
             self.on_line(listener, line, self.held_packet, self.held_time_ns, self.held_offset)
             self.cut = False
@@ -131,7 +129,7 @@ class LineReader:
         """Lines go on in a new layer, whose bytes are counted from `offset`."""
         self.stop = False
         self.skip = 0
-        self.held, self.held_size = bytearray(), 0
+        self.held_size = 0
         self.offset = offset
 
     def _skip(self, data: bytes, position: int, listener: Listener) -> int:
@@ -148,6 +146,7 @@ class LineReader:
 
     def _hold(self, data: bytes, position: int, end: int, chunk: StreamChunk) -> None:
         if not self.held_size:
+            self.held = bytearray()
             self.held_packet, self.held_time_ns = chunk.locate(position)
             self.held_offset = chunk.offset + position
         room = self.limit + 2 - len(self.held)  # two more: a line of exactly the limit and its CRLF is not too long
@@ -162,7 +161,7 @@ class LineReader:
         if room > 0 and end > position:
             held += data[position : min(end, position + room)]
         total = self.held_size + end - position
-        self.held, self.held_size = bytearray(), 0
+        self.held_size = 0
         line = bytes(held)
         if len(line) == total and line[-1:] == b"\r":
             line = line[:-1]

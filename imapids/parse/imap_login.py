@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from imapids.parse.imap_pending import Pending
@@ -10,8 +11,6 @@ from imapids.protocols.imap_grammar import QUOTED, unquote
 from imapids.protocols.imap_sasl import Credentials, decode_response, read_exchange
 from imapids.protocols.text import safe_text
 from imapids.records.events import Login
-
-import re
 
 if TYPE_CHECKING:
     from imapids.parse.imap import ImapDialogue
@@ -58,11 +57,20 @@ def start_exchange(pending: Pending, text: bytes) -> Exchange:
     return exchange
 
 
+_TWO_ARGUMENTS = re.compile(rb' *(?:"([^"\\]*)"|([^ "{\\]+)) (?:"([^"\\]*)"|([^ "{\\]+))\Z')
+"""The usual forms: both quoted without escapes, or both atoms, or one of each."""
+
+
 def login_arguments(parts: tuple[bytes, ...]) -> Credentials:
     """User and secret of LOGIN out of the lines and literals of the command (RFC 9051 6.2.3), in order.
 
     Lenient: a password with blanks and no quotes (telnet users), anything after the second argument is part of it.
     """
+    if len(parts) == 1:
+        usual = _TWO_ARGUMENTS.match(parts[0])
+        if usual is not None:
+            quoted_user, user, quoted_secret, secret = usual.groups()
+            return Credentials(user if quoted_user is None else quoted_user, secret if quoted_secret is None else quoted_secret)
     found: list[bytes] = []
     texts, literals = parts[::2], parts[1::2]
     for index, text in enumerate(texts):
@@ -92,19 +100,29 @@ def tell_login(dialogue: ImapDialogue, pending: Pending, result: str, reply: Rep
         mechanism = exchange.mechanism.lower()
     else:
         credentials, mechanism = login_arguments(pending.parts), "login"
-    hashed, traits = "", []
+    hashed = ""
+    traits: list[str] = []
     if dialogue.hash_secret is not None and credentials.secret is not None:
         hashed, traits = dialogue.hash_secret(credentials.user, credentials.secret)
     dialogue.logins += 1
     facts.logins += 1
-    outcome = "success" if result == "ok" else "failure" if result in ("no", "bad") else "unknown"
-    if exchange is not None and exchange.cancelled and outcome != "success":
+    if result == "ok":
+        outcome = "success"
+    elif exchange is not None and exchange.cancelled:
         outcome = "aborted"
-    if outcome == "failure":
-        facts.logins_failed += 1
-    capabilities = facts.capabilities
-    dialogue.tell(pending.time_ns, pending.packet, Login(
-        mechanism=mechanism, outcome=outcome, user=safe_text(credentials.user, dialogue.limits.text_bytes),
-        code=reply.code if reply is not None else "", tag=safe_text(pending.tag, 64), secret_hash=hashed,
-        secret_traits=traits, attempt=dialogue.logins, starttls_offered="STARTTLS" in capabilities,
-        logindisabled=facts.logindisabled, initial_response=exchange is not None and exchange.initial))
+    else:
+        outcome = "unknown" if result == "none" else "failure"
+        if result != "none":
+            facts.logins_failed += 1
+    tag = pending.tag
+    login = Login(mechanism=mechanism, outcome=outcome, user=safe_text(credentials.user, dialogue.limits.text_bytes),
+                  tag=tag.decode() if tag.isalnum() and len(tag) < 64 else safe_text(tag, 64), secret_hash=hashed,
+                  attempt=dialogue.logins, starttls_offered="STARTTLS" in facts.capabilities,
+                  logindisabled=facts.logindisabled)
+    if reply is not None:
+        login.code = reply.code
+    if traits:
+        login.secret_traits = traits
+    if exchange is not None and exchange.initial:
+        login.initial_response = True
+    dialogue.events.append((pending.time_ns, pending.packet, login))

@@ -14,8 +14,11 @@ _KINDS = {b"OK": CONDITION, b"NO": CONDITION, b"BAD": CONDITION, b"PREAUTH": CON
           b"CAPABILITY": CAPABILITY, b"FETCH": FETCH, b"EXISTS": EXISTS, b"EXPUNGE": EXPUNGE, b"SEARCH": SEARCH,
           b"SORT": SEARCH, b"ESEARCH": SEARCH, b"VANISHED": EXPUNGE, b"ID": ID}
 
+_NUMBERED_KINDS = {b"FETCH": FETCH, b"EXISTS": EXISTS, b"EXPUNGE": EXPUNGE, b"RECENT": OTHER}
+_NUMBERS_MATTER = frozenset(("CAPABILITY", "COPYUID", "APPENDUID"))
+"""Response codes whose arguments are read."""
+
 _WHOLE_BODY = re.compile(rb"(?:(?:BODY|BINARY)\[\](?:<[0-9]+>)?|RFC822) +~?\{[0-9]+\}\Z", re.IGNORECASE)
-_BODY = re.compile(rb"(?:BODY|BINARY)\[|RFC822(?:\.TEXT|\.HEADER)? ", re.IGNORECASE)
 _ALL = re.compile(rb"\bALL ([0-9:,]+)|\bCOUNT ([0-9]+)", re.IGNORECASE)
 _ID_NAME = re.compile(rb'"name" "([^"]*)"', re.IGNORECASE)
 _ID_VERSION = re.compile(rb'"version" "([^"]*)"', re.IGNORECASE)
@@ -24,75 +27,123 @@ _ID_VERSION = re.compile(rb'"version" "([^"]*)"', re.IGNORECASE)
 class Reply:
     """What one server line says, its tag left out; shared by all lines that are equal."""
 
-    __slots__ = ("capabilities", "code", "code_text", "count", "kind", "legal", "literal", "opaque", "result", "software",
-                 "whole_body", "word")
+    # Class attributes are the defaults: most lines have none of these, and need not store that.
+    code = ""
+    code_text = b""
+    capabilities: list[str] | None = None
+    opaque: bytes | None = None
+    """Encoded data where text for people stands."""
+    legal = 7
+    """States in which it can be true (bits of imap_commands.State)."""
+    count = 0
+    """The number in front, or how many messages a SEARCH names."""
+    literal = -1
+    whole_body = False
+    software = ""
+    plain = False
+    """Nothing follows from it but that it was said."""
 
     def __init__(self, kind: int, result: str = "", word: bytes = b"") -> None:
         self.kind = kind
         self.result = result
         """ok, no, bad, preauth, bye of a condition."""
         self.word = word
-        self.code = ""
-        self.code_text = b""
-        self.capabilities: list[str] | None = None
-        self.opaque: bytes | None = None
-        """Encoded data where text for people stands."""
-        self.legal = 7
-        """States in which it can be true (bits of imap_commands.State)."""
-        self.count = 0
-        """The number in front, or how many messages a SEARCH names."""
-        self.literal = -1
-        self.whole_body = False
-        self.software = ""
 
 
-_MEMO: dict[bytes, Reply | None] = {}
+UNTAGGED_MEMO: dict[bytes, Reply] = {}
+"""Whole lines, and lines without their digits (see `_template`), that were read before."""
+TAGGED_MEMO: dict[bytes, Reply] = {}
 _MEMO_LINES = 4_096
 _MEMO_BYTES = 400
+_DIGITS = b"0123456789"
+_TEMPLATE_DIGITS = 20
+_LONG_WORD = re.compile(rb"[A-Za-z0-9+/_\-]{12}")
 
 
-def _remember(line: bytes, reply: Reply | None) -> Reply | None:
+def _template(line: bytes) -> bytes | None:
+    """The line without its digits, where those change nothing: numbers in codes and texts differ from session to session.
+
+    Few digits and short words only: together they cannot be a token of encoded data.
+    """
+    if line[-1:] == b"}":  # the size of a literal matters
+        return None
+    template = line.translate(None, _DIGITS)
+    return template if 0 < len(line) - len(template) <= _TEMPLATE_DIGITS else None
+
+
+def _remember(memo: dict[bytes, Reply], line: bytes, reply: Reply) -> Reply:
     if len(line) <= _MEMO_BYTES:
-        if len(_MEMO) >= _MEMO_LINES:
-            _MEMO.clear()
-        _MEMO[line] = reply
+        if len(memo) >= _MEMO_LINES:
+            memo.clear()
+        if reply.kind == CONDITION and reply.code not in _NUMBERS_MATTER and not _LONG_WORD.search(line):
+            template = _template(line)
+            if template is not None:
+                memo[template] = reply
+                return reply
+        memo[line] = reply
     return reply
 
 
 def read_untagged(line: bytes, limits: DialogueLimits) -> Reply | None:
     """A line that begins with `* `, or None where no response stands there. Lines repeat: short ones are remembered."""
-    if line in _MEMO:
-        return _MEMO[line]
+    if line in UNTAGGED_MEMO:
+        return UNTAGGED_MEMO[line]
     match = UNTAGGED.match(line)
     if match is None:
-        return _remember(line, None)
+        return None
     number, word = match[1], match[2].upper()
-    if word in CONDITIONS and number is None:
+    if number is not None:
+        return _read_numbered(number, word, line, limits)
+    if word in CONDITIONS:
+        template = _template(line)
+        known = UNTAGGED_MEMO.get(template) if template is not None else None
+        if known is not None:
+            return known
         reply = _read_condition(word, line[match.end() :])
         reply.kind = _KINDS[word]
     else:
         # Lenient: GNU imap4d says `* 15 EXPUNGED`; a number before or missing at a known word is told as an unknown one.
-        legal = LEGAL_IN.get(word) if (word in NUMBERED) == (number is not None) else None
+        legal = LEGAL_IN.get(word) if word not in NUMBERED else None
         reply = Reply(UNKNOWN if legal is None else _KINDS.get(word, OTHER), "", word)
         reply.legal = 7 if legal is None else legal
-        _read_data(reply, number, line[match.end() :], limits)
+        _read_data(reply, line[match.end() :])
     announced = literal_size(line, limits.literal_digits)
     if announced is not None:
         reply.literal = announced[0]
-        if reply.kind == FETCH:
-            reply.whole_body = _WHOLE_BODY.search(line) is not None
-    return _remember(line, reply)
+    reply.plain = reply.kind in (CONDITION, OTHER) and reply.opaque is None and reply.capabilities is None and (
+        reply.literal < 0)
+    return _remember(UNTAGGED_MEMO, line, reply)
+
+
+def _read_numbered(number: bytes, word: bytes, line: bytes, limits: DialogueLimits) -> Reply:
+    """`* number WORD`: numbers differ from line to line, so nothing is remembered."""
+    kind = _NUMBERED_KINDS.get(word)
+    if kind is None:
+        reply = Reply(UNKNOWN, "", word)
+    else:
+        reply = Reply(kind, "", word)
+        reply.legal = 4
+        reply.count = int(number[: limits.literal_digits])
+    if line[-1:] == b"}":
+        announced = literal_size(line, limits.literal_digits)
+        if announced is not None:
+            reply.literal = announced[0]
+            reply.whole_body = kind == FETCH and _WHOLE_BODY.search(line) is not None
+    reply.plain = kind == OTHER and reply.literal < 0
+    return reply
 
 
 def read_tagged(rest: bytes) -> Reply | None:
     """`OK|NO|BAD text` after a tag and a space, or None."""
-    if rest in _MEMO:
-        return _MEMO[rest]
+    if rest in TAGGED_MEMO:
+        return TAGGED_MEMO[rest]
+    template = _template(rest)
+    if template is not None and template in TAGGED_MEMO:
+        return TAGGED_MEMO[template]
     match = TAGGED.match(b"x " + rest.lstrip(b" "))
     if match is None:
-        return _remember(rest, None)
-    reply = _read_condition(match[2].upper(), rest.lstrip(b" ")[match.end() - 2 :])
-    return _remember(rest, reply)
+        return None
+    return _remember(TAGGED_MEMO, rest, _read_condition(match[2].upper(), rest.lstrip(b" ")[match.end() - 2 :]))
 
 
 def continued(line: bytes, reply: Reply, limits: DialogueLimits) -> tuple[int, bool]:
@@ -116,9 +167,7 @@ def _read_condition(word: bytes, text: bytes) -> Reply:
     return reply
 
 
-def _read_data(reply: Reply, number: bytes | None, text: bytes, limits: DialogueLimits) -> None:
-    if number is not None:
-        reply.count = int(number[: limits.literal_digits])
+def _read_data(reply: Reply, text: bytes) -> None:
     if reply.kind == CAPABILITY:
         reply.capabilities = _capabilities(text)
     elif reply.kind == SEARCH:
@@ -147,8 +196,3 @@ def id_name(text: bytes) -> str:
         return ""
     version = _ID_VERSION.search(text, 0, 4096)
     return safe_text(name[1] + b" " + version[1] if version else name[1], 100)
-
-
-def speaks_of_body(line: bytes) -> bool:
-    """Whether a FETCH line carries content of a message."""
-    return _BODY.search(line) is not None

@@ -9,7 +9,7 @@ from imapids.parse import imap_replies as replies
 from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, IDLE, LOGIN, SELECT, STARTTLS
 from imapids.parse.imap_login import tell_login
 from imapids.parse.imap_pending import Pending
-from imapids.parse.imap_replies import Reply, read_tagged, read_untagged
+from imapids.parse.imap_replies import TAGGED_MEMO, UNTAGGED_MEMO, Reply, read_tagged, read_untagged
 from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, UNKNOWN_STATE, State
 from imapids.protocols.imap_grammar import AFTER_LITERAL, ANSWER_TO_NONSENSE, CONTINUATION, GREETING, is_binary
 from imapids.protocols.imap_responses import CLEARTEXT_BAN
@@ -32,23 +32,28 @@ _COPIED = re.compile(rb"\A[0-9]+ ([0-9:,]+) ")
 
 def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
     """One line of the server, without its end."""
-    tally = dialogue.tally
-    if tally.reply is not None:
-        _continue_response(dialogue, tally.reply, line, packet, offset)
+    if dialogue.tally.reply is not None:
+        _continue_response(dialogue, dialogue.tally.reply, line, packet, offset)
         return
     if not dialogue.greeted:
         _read_greeting(dialogue, line, packet, time_ns, offset)
         return
     if line[:2] == b"* ":
-        reply = read_untagged(line, dialogue.limits)
+        reply = UNTAGGED_MEMO.get(line) or read_untagged(line, dialogue.limits)
         if reply is not None:
+            if reply.plain and reply.legal & dialogue.state and not dialogue.reader_server.lost:
+                facts = dialogue.facts_
+                facts.untagged += 1
+                if facts.client_nonsense and reply.result in ("bad", "no"):
+                    facts.answers_to_nonsense += 1
+                return
             _read_untagged(dialogue, reply, line, packet, time_ns, offset)
             return
     else:
         tag, _, rest = line.partition(b" ")
         pending = dialogue.pending.get(tag)
         if pending is not None:
-            answer = read_tagged(rest)
+            answer = TAGGED_MEMO.get(rest) or read_tagged(rest)
             if answer is not None:
                 _complete(dialogue, pending, answer, packet, time_ns, offset)
                 return
@@ -99,7 +104,7 @@ def _read_untagged(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: in
     if kind == replies.UNKNOWN:
         if reader.lost:
             return
-        dialogue.strange_words += 1
+        pass
     else:
         facts.untagged += 1
         reader.lost = False
@@ -190,7 +195,7 @@ def _continue_response(dialogue: ImapDialogue, reply: Reply, line: bytes, packet
             dialogue.facts_.literal_lies += 1
             dialogue.note("literal-lies", SERVER, packet, offset,
                           f"[{len(line)} bytes]" if is_binary(line) else safe_text(line[:1], 1) + "...")
-            dialogue.start_junk(SERVER, line)
+            dialogue.start_foreign(SERVER, line)
         return
     size, whole_body = replies.continued(line, reply, dialogue.limits)
     if size >= 0 and not dialogue.reader_server.cut:
@@ -234,7 +239,7 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
                 dialogue.note("opaque-argument", CLIENT, pending.packet, pending.offset,
                               f"{shape.name} [{shape.size - len(shape.name) - 1} bytes]")
         elif dialogue.state == NOT_AUTHENTICATED:
-            dialogue.state = int(UNKNOWN_STATE)  # a vendor's command of its own may sign in
+            dialogue.state = UNKNOWN_STATE  # a vendor's command of its own may sign in
     if reply.opaque is not None and shape.code != AUTHENTICATE:
         _note_opaque(dialogue, reply.opaque, packet, offset)
     tell(dialogue, pending, result, reply, time_ns)
@@ -304,7 +309,7 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
     facts.tagged += 1
     if not facts.bytes_client:  # the client's half is not in the capture, or it never spoke: the judge knows
         dialogue.certain_client = dialogue.certain_state = False
-        dialogue.state = int(UNKNOWN_STATE)
+        dialogue.state = UNKNOWN_STATE
     if reply.result != "ok" and (facts.client_nonsense or tag in dialogue.done_tags):
         facts.answers_to_nonsense += 1
         return
@@ -342,7 +347,7 @@ def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
     else:
         dialogue.note("server-line-is-no-imap", SERVER, packet, offset,
                       f"[{len(line)} bytes]" if binary else safe_text(line, 80))
-    dialogue.start_junk(SERVER, line)
+    dialogue.start_foreign(SERVER, line)
     dialogue.anomaly("imap-server-line-invalid", packet, time_ns)
 
 
