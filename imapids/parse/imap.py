@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from imapids.config import DialogueLimits
 from imapids.parse import imap_client, imap_server
+from imapids.parse.imap_events import tell
 from imapids.parse.imap_foreign import ForeignBytes, unfinished
 from imapids.parse.imap_lines import LineReader
 from imapids.parse.imap_login import Exchange
@@ -152,7 +153,7 @@ class ImapDialogue:
         for pending in list(self.pending.values()):
             each: Pending | None = pending
             while each is not None:
-                imap_server.tell(self, each, "none", None, end.time_ns)
+                tell(self, each, "none", None, end.time_ns)
                 each = each.twin
         self.pending.clear()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, ID, IDLE, LOGIN, LOGOUT, STARTTLS, read_command, redact
+from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, ID, IDLE, LOGIN, STARTTLS, read_command, redact
+from imapids.parse.imap_events import tell
 from imapids.parse.imap_login import start_exchange
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import id_name
@@ -103,7 +104,7 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int) -> None:
         facts.auth_rounds = max(facts.auth_rounds, dialogue.exchange.rounds)
     elif code == IDLE:
         dialogue.idling = pending
-    elif code == STARTTLS or code == COMPRESS:
+    elif code in (STARTTLS, COMPRESS):
         if code == STARTTLS:
             facts.starttls = "asked"
         else:
@@ -217,8 +218,6 @@ def _twins(pending: Pending | None, most: int) -> int:
 
 def _drop_oldest(dialogue: ImapDialogue, newest: Pending) -> None:
     """Too many commands wait: the oldest is told as one without answer, and unknown tags prove nothing any more."""
-    from imapids.parse.imap_server import tell  # the two halves call each other
-
     dialogue.overflowed = True
     dialogue.limit("imap-too-many-pending", newest.packet, newest.time_ns)
     waiting = dialogue.pending

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from imapids.parse import imap_replies as replies
+from imapids.parse.imap_client import register
 from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, IDLE, LOGIN, SELECT, STARTTLS
-from imapids.parse.imap_login import tell_login
+from imapids.parse.imap_events import MAIL_HEADER, mailbox_of, tell
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import TAGGED_MEMO, UNTAGGED_MEMO, Reply, read_tagged, read_untagged
 from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, UNKNOWN_STATE, State
@@ -16,7 +16,6 @@ from imapids.protocols.imap_responses import CLEARTEXT_BAN
 from imapids.protocols.imap_sasl import SECURITY_LAYERS
 from imapids.protocols.imap_software import server_software
 from imapids.protocols.text import safe_text
-from imapids.records.events import Command, Message
 from imapids.records.streams import CLIENT, SERVER
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ BODY_BYTES = 512
 """First bytes of a fetched message that are kept: a mail header shows itself within them."""
 NOT_AUTHENTICATED = int(State.NOT_AUTHENTICATED)
 LOGOUT = int(State.LOGOUT)
-_MAIL_HEADER = re.compile(rb"\A\s*(?:>?From |[!-9;-~]{1,76}:)")
-_COPIED = re.compile(rb"\A[0-9]+ ([0-9:,]+) ")
 
 
 def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
@@ -183,7 +180,7 @@ def _expect_literal(dialogue: ImapDialogue, reply: Reply, size: int, whole_body:
 
 def literal_done(dialogue: ImapDialogue, head: bytes) -> None:
     """The last byte of a literal of the server was read."""
-    if head and not _MAIL_HEADER.match(head):
+    if head and not MAIL_HEADER.match(head):
         dialogue.tally.opaque = True
 
 
@@ -296,8 +293,6 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
         dialogue.building = None
         if not client.capture:
             client.skip = client.wanted = 0  # refused before the client sent any byte of it
-        from imapids.parse.imap_client import register
-
         register(dialogue, building)
         _complete(dialogue, building, reply, packet, time_ns, offset)
         return
@@ -349,93 +344,3 @@ def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
                       f"[{len(line)} bytes]" if binary else safe_text(line, 80))
     dialogue.start_foreign(SERVER, line)
     dialogue.anomaly("imap-server-line-invalid", packet, time_ns)
-
-
-# ---------------------------------------------------------------- events
-
-
-def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | None, time_ns: int) -> None:
-    """The events of a command: `command`, and `login` or `message` where it is one."""
-    shape = pending.shape
-    spec = shape.spec
-    if spec is None and dialogue.stopped_being_imap:
-        return  # lines of another protocol: what they look like is the sniffer's word
-    tag, state = pending.tag, pending.state
-    command = Command(tag=tag.decode() if tag.isalnum() and len(tag) < 64 else safe_text(tag, 64), name=shape.name,
-                      result=result, state=STATE_NAMES.get(state, "unknown"), arguments=shape.arguments,
-                      line_bytes=len(tag) + 1 + shape.size, longest_argument=shape.longest)
-    if reply is not None:
-        command.code = reply.code
-        command.duration_us = (time_ns - pending.time_ns) // 1000 if time_ns > pending.time_ns else 0
-    if pending.literals:
-        command.literals = pending.literals
-        command.literal_bytes = pending.literal_bytes
-        command.line_bytes += pending.more_bytes
-        command.longest_argument = max(shape.longest, pending.longest)
-    if pending.pipelined:
-        command.pipelined = True
-    elif spec is not None and not spec.states & state:
-        command.illegal_state = True
-    if shape.traits:
-        command.traits = shape.traits
-    events = dialogue.events
-    events.append((pending.time_ns, pending.packet, command))
-    if shape.code == LOGIN:
-        tell_login(dialogue, pending, result, reply, None)
-    elif shape.code == AUTHENTICATE:
-        exchange = dialogue.exchange
-        tell_login(dialogue, pending, result, reply, exchange if exchange is not None and exchange.pending is pending
-                   else None)
-    elif spec is not None and spec.action:
-        events.append((pending.time_ns, pending.packet, _message(dialogue, pending, spec.action, result, reply)))
-
-
-def _message(dialogue: ImapDialogue, pending: Pending, action: str, result: str, reply: Reply | None) -> Message:
-    """What a command did to the mailbox, out of its arguments and of the responses before its completion."""
-    shape, tally = pending.shape, dialogue.tally
-    mailbox = mailbox_of(dialogue, pending)
-    if action == "fetch":
-        return Message(action=action, mailbox=mailbox, count=tally.fetched, bytes=tally.literal_bytes, bodies=tally.bodies,
-                       result=result, opaque_body=tally.opaque)
-    if action == "search":
-        return Message(action=action, mailbox=mailbox, count=max(tally.found, 0), criteria=shape.criteria, result=result)
-    if action == "select":
-        return Message(action=action, mailbox=mailbox, count=max(tally.exists, 0), result=result)
-    if action == "expunge":
-        return Message(action=action, mailbox=mailbox, count=tally.expunged, result=result)
-    if action == "store":
-        return Message(action=action, mailbox=mailbox, count=tally.fetched, flags=shape.flags, result=result)
-    if action == "append":
-        body = pending.parts[-2] if len(pending.parts) > 2 else pending.parts[-1] if len(pending.parts) == 2 else b""
-        return Message(action=action, mailbox=mailbox, count=1 if result == "ok" else 0, bytes=pending.literal_bytes,
-                       flags=shape.flags, result=result,
-                       opaque_body=bool(body) and not _MAIL_HEADER.match(body))
-    count = 0
-    if action in ("copy", "move") and reply is not None and reply.code == "COPYUID":
-        count = _set_size(reply.code_text)
-    return Message(action=action, mailbox=mailbox, count=count, result=result)
-
-
-def mailbox_of(dialogue: ImapDialogue, pending: Pending) -> str:
-    """The mailbox that a command names, as an argument or as its first literal; else the one that is open."""
-    shape = pending.shape
-    if shape.spec is None or shape.spec.mailbox < 0:
-        return dialogue.mailbox
-    if shape.mailbox or not pending.literals or (shape.name == "APPEND" and pending.literals < 2):
-        return shape.mailbox
-    return safe_text(pending.parts[1], dialogue.limits.text_bytes) if len(pending.parts) > 1 else ""
-
-
-def _set_size(code_text: bytes) -> int:
-    """How many messages the source set of COPYUID names (RFC 4315 section 3)."""
-    match = _COPIED.match(code_text)
-    if match is None:
-        return 0
-    total = 0
-    for part in match[1].split(b",")[:1024]:
-        low, colon, high = part.partition(b":")
-        try:
-            total += abs(int(high[:20]) - int(low[:20])) + 1 if colon else 1
-        except ValueError:
-            return 0
-    return min(total, 1 << 32)
