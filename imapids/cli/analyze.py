@@ -22,7 +22,7 @@ from imapids.cli.options import (
 from imapids.cli.progress import ProgressBar
 from imapids.cli.results import open_results, refuse_inputs
 from imapids.config import HOME_NETS
-from imapids.errors import UsageError
+from imapids.errors import ExitCode, UsageError
 from imapids.records.events import Capture
 from imapids.run.options import DEFAULT_EVENTS, RunOptions
 
@@ -55,6 +55,8 @@ def command(
     """
     if since is not None and until is not None and since >= until:
         raise UsageError("--since must lie before --until.")
+    if workers > 1:
+        raise UsageError(f"--workers {workers}: sharing the work is not in this version; leave it at 1 or auto.")
     refuse_inputs(output, captures)
     form = form or ("table" if output is None and on_terminal() else "jsonl")
     watch_tcp, watch_udp = watched_ports(watch)
@@ -91,7 +93,7 @@ def run_analysis(captures: tuple[str, ...], options: RunOptions, form: str, outp
         result = analyze(captures, options, sink, progress=progress, stop=stop)
     if not quiet:
         _tell(result, verbose)
-    return int(result.exit_code(fail_on))
+    return int(ExitCode.INTERRUPTED if stop.requested else result.exit_code(fail_on))
 
 
 def _tell(result: RunResult, verbose: int) -> None:

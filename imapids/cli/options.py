@@ -24,7 +24,7 @@ EVENT_NAMES = Names("event type", ALL_EVENTS, ALL_EVENTS - {"flow"})
 KEY_BYTES = (16, 4_096)
 """Shortest and longest key file: under 16 bytes a key can be guessed."""
 
-LATER_OPTIONS = ("--scheduler", "--work", "--inventory")
+LATER_OPTIONS = ("--indicators", "--scheduler", "--work", "--inventory")
 """Options of the design that this version does not have: they are refused by name, never ignored."""
 
 
@@ -81,7 +81,7 @@ display_options = together(
 
 run_options = together(
     click.option("--workers", metavar="N|auto", type=Workers(), default="1",
-                 help="Processes to share the work. Default: 1."),
+                 help="Processes to share the work; this version works in one. Default: 1."),
     click.option("--max-memory", metavar="SIZE", type=Size(),
                  help="Hold at most about this much, such as 200M. Default: 400M."),
     click.option("--hash-key", metavar="FILE", type=click.Path(),

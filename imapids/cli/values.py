@@ -127,7 +127,7 @@ class Names(Value):
 
 
 class Workers(Value):
-    """How many processes: a number, or `auto` for one for each core."""
+    """How many processes: a number, or `auto` for as many as pay."""
 
     name = "workers"
 
@@ -136,9 +136,7 @@ class Workers(Value):
             return value
         text = str(value).strip().lower()
         if text == "auto":
-            import os
-
-            return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+            return 1  # the best that this version can do
         if not re.fullmatch(r"\d{1,3}", text) or not 0 < int(text) <= 256:
             self.refuse(f"{text!r} is no number of workers. Write 1 to 256, or auto.", param, ctx)
         return int(text)

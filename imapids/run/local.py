@@ -124,6 +124,7 @@ class _Run:
             if stop is not None and stop():
                 interrupted = True
                 break
+        interrupted = interrupted or (stop is not None and stop())  # a reader that follows a file ends by itself then
         reader.close()
         self._handle(self.pipeline.finish())
         self._alerts(self.detector.finish(self.pipeline.table.clock_ns))

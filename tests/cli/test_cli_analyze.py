@@ -4,9 +4,14 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
+import imapids as package
 from imapids.config import HOME_NETS, Limits
 from imapids.errors import InputError, RuleError, UnsupportedInput
 from imapids.run.options import ALL_EVENTS
@@ -62,7 +67,7 @@ SECOND = 10**9
             {"rule_paths": ("r",), "default_rules": False, "allow_paths": ("a.yml",)},
             id="rules",
         ),
-        pytest.param(["--follow", "--workers", "2"], {"follow": True, "workers": 2}, id="follow and workers"),
+        pytest.param(["--follow", "--workers", "auto"], {"follow": True, "workers": 1}, id="follow and workers"),
     ],
 )
 def test_options_reach_the_engine(imapids, engine, arguments, expected):
@@ -96,6 +101,8 @@ def test_less_memory_means_smaller_limits(imapids, engine):
             "--scheduler is not in this version",
             id="an option of a later version",
         ),
+        pytest.param(["a.pcap", "--indicators", "x"], "--indicators is not in this version", id="indicators"),
+        pytest.param(["a.pcap", "--workers", "4"], "sharing the work is not in this version", id="several workers"),
         pytest.param(["a.pcap", "--inventory", "x"], "--inventory is not in this version", id="the inventory"),
         pytest.param(["a.pcap", "--events", "sesion"], "Did you mean 'session'", id="a typing error in an event"),
         pytest.param(["a.pcap", "--fail-on", "bad"], "informational", id="no such level"),
@@ -251,3 +258,20 @@ def test_the_key_of_secrets(imapids, engine, tmp_path, data, mode, code, says):
 
 def test_verbose_tells_the_account(imapids, engine):
     assert "5 packets read, 4 processed; skipped: 1 arp" in imapids("analyze", "a.pcap", "-v").err
+
+
+def test_ctrl_c_ends_a_followed_capture_with_its_results(tmp_path):
+    capture, results = tmp_path / "growing.pcap", tmp_path / "results.jsonl"
+    capture.write_bytes((Path(package.__file__).parent / "_samples" / "ssh-on-143.pcap").read_bytes())
+    command = [sys.executable, "-m", "imapids", "analyze", str(capture), "--follow", "-o", str(results), "--quiet"]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not results.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)  # the file is made just before the signals are awaited
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert lines[-1]["event_type"] == "capture"
+    assert lines[-1]["capture"]["packets"] in (0, 42)
+    assert lines[-1]["capture"]["interrupted"] is True

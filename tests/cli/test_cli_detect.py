@@ -1,13 +1,16 @@
 """`imapids detect`: saved events in, the same alerts out."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import imapids as package
 from imapids.output.eve import encode
 from imapids.records.events import Event, Login
 from imapids.records.streams import Flow
 
+SAMPLES = Path(package.__file__).parent / "_samples"
 FLOW = Flow(protocol="TCP", client="198.51.100.9", client_port=50_000, server="10.20.0.25", server_port=143, flow_id=7)
 RULE = """
 title: A failed login
@@ -84,3 +87,22 @@ def test_events_can_be_passed_on(imapids, saved):
     kinds = [json.loads(line)["event_type"] for line in outcome.out.splitlines()]
     assert kinds.count("login") == 5
     assert "alert" in kinds
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, id=name)
+        for name in ("office-day", "password-spraying", "dead-drop", "scan", "http-beacon", "udp-143")
+    ],
+)
+def test_saved_events_give_the_alerts_of_the_run_that_saved_them(imapids, tmp_path, name):
+    def alerts(path):
+        lines = [json.loads(line)["alert"] for line in path.read_text().splitlines() if '"event_type":"alert"' in line]
+        ours = [line["context"]["imapids"] for line in lines]
+        return [(alert["id"], alert["state"], alert["count"], alert["rule"]) for alert in ours]
+
+    saved, again = tmp_path / "saved.jsonl", tmp_path / "again.jsonl"
+    assert imapids("analyze", SAMPLES / f"{name}.pcap", "--events", "all", "-o", saved).code == 0
+    assert imapids("detect", saved, "-o", again).code == 0
+    assert alerts(again) == alerts(saved) != []
