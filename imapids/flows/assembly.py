@@ -78,7 +78,7 @@ class Assembler:
         at = positions[np.argsort(local[positions], kind="stable")]
         part = _Sorted(at, rows[at], ends[at], batch.length[at], batch.flags[at], batch.protocol[at] == TCP)
         self._learn_starts(batch, part)
-        self._note_acks(batch, part)
+        ack_rows, peers, acked = self._acks(batch, part)
         offset = self._check_order(batch, part)
         updates: list[FlowUpdate] = []
         slow = self.columns.slow[part.row]
@@ -89,6 +89,7 @@ class Assembler:
             plain = np.flatnonzero(part.length > 0)
         if plain.size:
             self._by_slices(batch, part, plain, offset[plain], updates)
+        np.maximum.at(self.columns.acked, (ack_rows, peers), acked)  # not before: a reassembler sees each at its place
         return updates
 
     def _learn_starts(self, batch: SegmentBatch, part: _Sorted) -> None:
@@ -107,13 +108,13 @@ class Assembler:
             columns.next_seq[part.row[here], side] = start.astype(np.uint32)
             columns.known[part.row[here], side] = True
 
-    def _note_acks(self, batch: SegmentBatch, part: _Sorted) -> None:
-        """How far each side's bytes were acknowledged: what tells a lost segment from a late one."""
+    def _acks(self, batch: SegmentBatch, part: _Sorted) -> tuple[I32, U8, I64]:
+        """(rows, ends, stream offsets) of acknowledged bytes: what tells a lost segment from a late one."""
         columns = self.columns
         usable = np.flatnonzero(part.tcp & ((part.flags & (ACK | RST)) == ACK))
         rows, peer = part.row[usable], 1 - part.end[usable]
         ahead = (batch.ack[part.at[usable]] - columns.next_seq[rows, peer]).astype(np.int32)
-        np.maximum.at(columns.acked, (rows, peer), ahead + columns.delivered[rows, peer])
+        return rows, peer, ahead + columns.delivered[rows, peer]
 
     def _check_order(self, batch: SegmentBatch, part: _Sorted) -> I64:
         """Marks flows that are not in order as slow; moves the others on.
