@@ -22,11 +22,10 @@ rule gh0st_frames : trojan
         silent = "4768307374 ff000000 01000000 789c63000000010001"
     condition:
         filesize > 16 and
-        // Variants change the magic (2 to 10 printable characters) and the byte order, never the structure. A frame's
+        // Variants change the magic (2 to 10 bytes of any kind) and the byte order, never the structure. A frame's
         // length must end at the next frame, or at the end of what was seen: magics alone fire on market data feeds.
         for any n in (2..10) : (
             (uint16be(n + 8) == 0x789c or uint16be(n + 8) == 0x78da or uint16be(n + 8) == 0x7801) and
-            for all i in (0..n - 1) : (uint8(i) >= 0x21 and uint8(i) <= 0x7e) and
             (
                 (uint32(n) > n + 9 and uint32(n + 4) < 0x1000000 and uint32(n + 4) > 0 and
                  (uint32(n) == filesize or
@@ -83,13 +82,15 @@ rule nanocore_frames : trojan
         level = "high"
         family = "nanocore"
         reference = "https://attack.mitre.org/software/S0336/"
-        fires = "40000000 a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90 08000000 9f8e7d6c5b4a3928 08000000 9f8e7d6c5b4a3928"
+        fires = "40000000 a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90 08000000 9f8e7d6c5b4a3928 08000000 9f8e7d6c5b4a3928 10000000"
         silent = "40000000 00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 09000000 9f8e7d6c5b4a3928 08000000 9f8e7d6c5b4a3928"
     condition:
-        filesize >= 84 and uint32(0) == 0x40 and
-        uint32(68) > 0 and uint32(68) % 8 == 0 and uint32(68) < 0x100000 and
-        (72 + uint32(68) + 4 > filesize or
-         (uint32(72 + uint32(68)) > 0 and uint32(72 + uint32(68)) % 8 == 0 and uint32(72 + uint32(68)) < 0x100000)) and
+        filesize >= 96 and uint32(0) == 0x40 and
+        // three more frames, each of whole blocks, and among them the keep-alive of a single block
+        with second = uint32(68) : (second > 0 and second % 8 == 0 and second < 0x1000 and
+            with third = uint32(72 + second) : (third > 0 and third % 8 == 0 and third < 0x1000 and
+                with fourth = uint32(76 + second + third) : (fourth > 0 and fourth % 8 == 0 and fourth < 0x100000 and
+                    (second == 8 or third == 8 or fourth == 8)))) and
         // ciphertext: no long run of one byte, few equal neighbours
         for all i in (1..7) : (uint32be(i * 8) != 0 and uint32be(i * 8) != uint32be(i * 8 + 4))
 }

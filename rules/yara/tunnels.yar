@@ -74,18 +74,23 @@ rule socks_request : tunnel
         fires = "050100 05010001 c0000201 01bb"
         silent = "050100 05040001 c0000201 01bb"
     strings:
-        $v5 = { 05 01 (00 05 | 02 01) }
-        $v5_request = { 05 (01 | 02 | 03) 00 (01 | 03 | 04) }
-        $v4 = { 04 (01 | 02) ?? ?? ?? ?? ?? ?? }
-        $user_end = /\A\x04[\x01\x02].{6}[!-~]{0,64}\x00/s
+        $v4 = /\A\x04[\x01\x02].{2}[\x01-\xdf].{3}[!-~]{0,64}\x00(\x16\x03|[A-Z]{3}|$)/s
+        $v4a = /\A\x04[\x01\x02].{2}\x00\x00\x00[^\x00][!-~]{0,64}\x00[A-Za-z0-9._-]{1,255}\x00/s
     condition:
         side == "client" and (
-            // greeting with n methods, then the request behind it
-            (uint8(0) == 5 and uint8(1) >= 1 and uint8(1) <= 9 and
-             for any of ($v5_request) : (@ == 2 + uint8(1) and
-                (uint8(@ + 3) == 1 or uint8(@ + 3) == 4 or (uint8(@ + 4) > 0 and filesize >= @ + 7 + uint8(@ + 4))))) or
-            ($v5 at 0 and uint16be(2) == 0x0201 and $v5_request in (4..520)) or
-            ($v4 at 0 and $user_end and uint16be(2) > 0 and uint8(4) < 224 and filesize <= 80)
+            $v4 or $v4a or
+            (uint8(0) == 5 and uint8(1) >= 1 and uint8(1) <= 16 and
+             // the request stands behind the greeting, or behind user name and password (RFC 1929)
+             with after = 2 + uint8(1) : (
+                with request = (after) : (
+                    uint8(request) == 5 and uint8(request + 1) >= 1 and uint8(request + 1) <= 3 and uint8(request + 2) == 0 and
+                    ((uint8(request + 3) == 1 and filesize >= request + 10) or
+                     (uint8(request + 3) == 4 and filesize >= request + 22) or
+                     (uint8(request + 3) == 3 and uint8(request + 4) > 0 and filesize >= request + 7 + uint8(request + 4)))) or
+                (uint8(after) == 1 and uint8(after + 1) > 0 and
+                 with request = after + 3 + uint8(after + 1) + uint8(after + 2 + uint8(after + 1)) : (
+                    uint8(request) == 5 and uint8(request + 1) >= 1 and uint8(request + 1) <= 3 and uint8(request + 2) == 0 and
+                    (uint8(request + 3) == 1 or uint8(request + 3) == 3 or uint8(request + 3) == 4)))))
         )
 }
 
