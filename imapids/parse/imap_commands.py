@@ -174,6 +174,8 @@ def redact(line: bytes, limit: int) -> str:
     head = line[:4096]
     words = head.split(b" ", 1)
     if _SECRET_WORDS.search(head):
+        if not words[0].rstrip(b":").isalnum() or (len(words) == 1 and len(head) > 12):
+            return REDACTED  # `password=...`, `user=...&password=...`: the first word holds the secret itself
         return safe_text(words[0], 32) + (" " + REDACTED if len(words) > 1 else "")
     if opaque_token(head) is not None or (len(words) == 1 and len(head) >= 16 and COMMAND.match(head) is None):
         return f"[{len(line)} bytes]"
