@@ -16,7 +16,6 @@ rule windows_shellcode : stage
         level = "critical"
         family = "metasploit"
         reference = "https://attack.mitre.org/techniques/T1105/"
-        sample = "stager"
         fires = "00300000 fce8820000006089e531d2648b5230"
         silent = "fce88200 0000 6089e531d2648b52"
     strings:
@@ -38,6 +37,7 @@ rule windows_executable : stage
         level = "high"
         family = "executable"
         reference = "https://attack.mitre.org/techniques/T1105/"
+        sample = "stager"
         fires = "4d5a90000300000004000000ffff0000b8000000000000004000000000000000000000000000000000000000000000000000000000000000000000004000000050450000 6486"
         silent = "4d5a20697320746865206f6c64206d61726b206f662065786563757461626c65732061732065766572796f6e65206b6e6f7773206279206e6f772c2062757420746869732069732074657874"
     condition:

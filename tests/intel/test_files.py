@@ -199,7 +199,8 @@ def test_a_set_survives_pickling(tmp_path: Path) -> None:
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=20),
                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
                         st.sampled_from(["type", "pattern", "objects", "Event", "response", "Attribute", "Object",
-                                         "list", "name", "value", "to_ids", "ip", "port", "info", "valid_from", "data", "id"]),
+                                         "list", "name", "value", "to_ids", "ip", "port", "info", "valid_from",
+                                         "data", "id"]),
                         inner | st.sampled_from(["indicator", "cidr", "ip-dst", "192.0.2.1"]), max_size=5),
                     max_leaves=25)
 
