@@ -186,27 +186,26 @@ class Assembler:
         first = np.flatnonzero(breaks)
         flow_at = np.searchsorted(first, flow_first).tolist()
         flow_at.append(len(first))
-        low = batch.payload[at]
-        sizes = batch.captured[at]
+        low = batch.payload.take(at)
+        sizes = batch.captured.take(at)
+        numbers, times = batch.number.take(at), batch.time_ns.take(at)
         flow_bytes = np.add.reduceat(sizes, flow_first).tolist()
-        high = (low + sizes).tolist()
-        starts, number, time_ns = low.tolist(), batch.number[at].tolist(), batch.time_ns[at].tolist()
-        side, offset = sides[first].tolist(), offsets[first].tolist()
-        bounds = [*first.tolist(), len(plain)]
         view = batch.buffer.data
+        begin = low[first]
+        columns_of = (sides[first], offsets[first], begin, begin + sizes[first], times[first], numbers[first])
+        chunks: list[Piece] = [
+            StreamChunk(side, offset, bytes(view[start:stop]), time_ns, number)
+            for side, offset, start, stop, time_ns, number in zip(*(c.tolist() for c in columns_of), strict=True)]
+        lengths = np.diff(first, append=len(plain))
+        for run in np.flatnonzero(lengths > 1).tolist():  # several segments without a word of the other side
+            part_of = slice(int(first[run]), int(first[run] + lengths[run]))
+            _join(chunks[run], view, low[part_of], sizes[part_of], numbers[part_of], times[part_of])
         owners = rows[flow_first]
+        keep_whole = 4 * self.limits.history_bytes
         for index, (row, stream) in enumerate(zip(owners.tolist(), self._streams_of(owners), strict=True)):
-            pieces: list[Piece] = []
-            for run in range(flow_at[index], flow_at[index + 1]):
-                start, stop = bounds[run], bounds[run + 1]
-                if stop - start == 1:
-                    pieces.append(StreamChunk(side[run], offset[run], bytes(view[starts[start] : high[start]]),
-                                              time_ns[start], number[start]))
-                else:
-                    pieces.append(_joined(view, side[run], offset[run], starts[start:stop], high[start:stop],
-                                          number[start:stop], time_ns[start:stop]))
+            pieces = chunks[flow_at[index] : flow_at[index + 1]]
             updates.append(FlowUpdate(stream.flow, pieces, row))
-            if not stream.recent and len(pieces) <= 16 and flow_bytes[index] <= 4 * self.limits.history_bytes:
+            if not stream.recent and len(pieces) <= 16 and flow_bytes[index] <= keep_whole:
                 stream.recent = pieces
             else:
                 stream.recent = _newest(stream.recent + pieces, self.limits.history_bytes)
@@ -341,13 +340,10 @@ def _newest(pieces: list[Piece], limit: int) -> list[Piece]:
     return kept
 
 
-def _joined(view: memoryview, side: int, offset: int, low: list[int], high: list[int],
-            number: list[int], time_ns: list[int]) -> StreamChunk:
-    """One chunk of several segments, with the place of each."""
-    parts = [view[a:b] for a, b in zip(low, high, strict=True)]
-    starts = []
-    total = 0
-    for part in parts[:-1]:
-        total += len(part)
-        starts.append(total)
-    return StreamChunk(side, offset, b"".join(parts), time_ns[0], number[0], starts, number[1:], time_ns[1:])
+def _join(chunk: Piece, view: memoryview, low: I64, sizes: I64, numbers: I64, times: I64) -> None:
+    """Makes a chunk of its first segment one of all its segments, with the place of each."""
+    assert type(chunk) is StreamChunk
+    chunk.data = b"".join([view[start:stop] for start, stop in zip(low.tolist(), (low + sizes).tolist(), strict=True)])
+    chunk.starts = np.cumsum(sizes)[:-1].tolist()
+    chunk.packets = numbers[1:].tolist()
+    chunk.times = times[1:].tolist()

@@ -76,8 +76,12 @@ class VlanJoiner:
             return 0
         earliest = np.full(2 * columns.used, len(entry), np.int64)
         earliest[entry[::-1].astype(np.int64) * 2 + end[::-1]] = np.arange(len(entry) - 1, -1, -1)
-        fields = (made[shared], other[shared], end[first[shared]], first[shared], tagged[shared])
-        return sum(self._join_one(*one, earliest) for one in zip(*(field.tolist() for field in fields), strict=True))
+        at = first[shared]
+        return sum(
+            self._join_one(row, older, side, position, with_tag, earliest)
+            for row, older, side, position, with_tag in zip(
+                made[shared].tolist(), other[shared].tolist(), end[at].tolist(), at.tolist(), tagged[shared].tolist(),
+                strict=True))
 
     def _join_one(self, row: int, other: int, side: int, position: int, tagged: bool, earliest: I64) -> bool:
         columns = self.columns
