@@ -26,8 +26,9 @@ class Column:
         self._others: list[tuple[Predicate | Atom, int]] = []
         self._absent = 0
         self._present = 0
-        self._memo: dict[Any, int] = {}
-        self._memo_entries = memo_entries
+        self.memo: dict[Any, int] = {}
+        """Bits by value, as answered before. It stays the same object."""
+        self._capacity = memo_entries
 
     def add(self, atom: Atom, bit: int) -> None:
         """Answer this atom too, with this bit."""
@@ -61,15 +62,15 @@ class Column:
         """Bits of the atoms that hold for this event."""
         value = self.get(event)
         try:
-            return self._memo[value]
+            return self.memo[value]
         except KeyError:
             return self.learn(value)
 
     def learn(self, value: Any) -> int:
         """Bits of the atoms that hold for a value seen for the first time."""
-        if len(self._memo) >= self._memo_entries:
-            self._memo.clear()
-        self._memo[value] = found = self._answer(value)
+        if len(self.memo) >= self._capacity:
+            self.memo.clear()
+        self.memo[value] = found = self._answer(value)
         return found
 
     def _answer(self, value: Any) -> int:

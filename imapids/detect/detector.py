@@ -7,16 +7,17 @@ from typing import Any
 
 from imapids.config import DetectLimits
 from imapids.detect.atoms import as_text
-from imapids.detect.compiled import Atom, Correlation, Node, RuleSet
-from imapids.detect.fields import CATEGORIES, Getter, getter, lookup
+from imapids.detect.compiled import Atom, Correlation, Node, Rule, RuleSet
+from imapids.detect.fields import CATEGORIES, lookup, tuple_getter
 from imapids.detect.programs import Program
-from imapids.detect.reasons import reason_of
+from imapids.detect.reasons import Explainer
 from imapids.detect.rolling import RollingAlerts, Subject, subject_of
 from imapids.detect.windows import Hit, Windows, present_value
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import LEVELS, Alert, Reason
 from imapids.records.events import Event
 
+Reader = Callable[[Event], tuple[Any, ...]]
 _URGENCY = {level: -place for place, level in enumerate(LEVELS)}
 
 
@@ -35,7 +36,12 @@ class Detector:
         for place, item in enumerate(rules.correlations):
             for base, rule in enumerate(item.bases):
                 self._feeds.setdefault(rule, []).append((place, base))
-        self._getters: dict[tuple[str, str], Getter] = {}
+        self._readers: dict[tuple[int, int, str], tuple[Reader, Reader]] = {}
+        self._explainers: dict[tuple[int, str], Explainer] = {}
+        both: list[Rule | Correlation] = [*rules.rules, *rules.correlations]
+        self._urgency: list[Any] = [
+            (_URGENCY[item.info.level], item.info.id) if item.output else None for item in both
+        ]
         self._not_fired = 0
         kinds = {rule.category for rule in rules.rules}
         self.categories: frozenset[str] = frozenset(CATEGORIES if "" in kinds else kinds)
@@ -95,76 +101,87 @@ class Detector:
 
     def _fire(self, event: Event, matched: tuple[int, ...], out: list[Alert]) -> None:
         """Count the matches of one event, the most severe first."""
-        rules = self._rules.rules
-        firing = [place for place in matched if rules[place].output]
-        hits: list[tuple[int, Hit]] = []
-        waiting = [(place, event) for place in matched if place in self._feeds]
-        while waiting:  # correlations may feed correlations; the order of loading has no circles
-            place, _ = waiting.pop(0)
-            for correlation, base in self._feeds[place]:
-                hit = self._correlate(correlation, base, event, place)
-                if hit is None:
-                    continue
-                number = len(rules) + correlation
-                if self._rules.correlations[correlation].output:
-                    hits.append((correlation, hit))
-                if number in self._feeds:
-                    waiting.append((number, event))
-        todo: list[tuple[int, str, Callable[[], None]]] = []
-        todo += [(_URGENCY[rules[place].info.level], rules[place].info.id, self._single(place, event, out))
-                 for place in firing]
-        for correlation, hit in hits:
-            info = self._rules.correlations[correlation].info
-            todo.append((_URGENCY[info.level], info.id, self._several(correlation, hit, event, out)))
-        todo.sort(key=lambda item: item[:2])
-        self._not_fired += max(0, len(todo) - self._limits.alerts_per_event)
-        for _, _, act in todo[: self._limits.alerts_per_event]:
-            act()
+        todo: list[tuple[int, str, int, Hit | None]] = []
+        for place in matched:
+            if place in self._feeds:
+                self._correlate(place, event, todo)
+            if self._urgency[place] is not None:
+                todo.append((*self._urgency[place], place, None))
+        if len(todo) > 1:
+            todo.sort(key=_by_urgency)
+            self._not_fired += max(0, len(todo) - self._limits.alerts_per_event)
+        for _, _, place, hit in todo[: self._limits.alerts_per_event]:
+            if hit is None:
+                self._single(place, event, out)
+            else:
+                self._several(place, hit, event, out)
 
-    def _single(self, place: int, event: Event, out: list[Alert]) -> Callable[[], None]:
+    def _single(self, place: int, event: Event, out: list[Alert]) -> None:
         rule = self._rules.rules[place]
 
         def why() -> Reason:
-            return reason_of(rule.condition, self._rules.atoms, event)
+            explainer = self._explainers.get((place, event.kind))
+            if explainer is None:
+                explainer = Explainer(rule.condition, self._rules.atoms, event.kind)
+                self._explainers[place, event.kind] = explainer
+            return explainer.reason(event)
 
-        return lambda: self._alerts.fire(rule.info, subject_of(rule.subject, event), event, rule.labels, why, out)
+        self._alerts.fire(rule.info, subject_of(rule.subject, event), event, rule.labels, why, out)
 
-    def _several(self, place: int, hit: Hit, event: Event, out: list[Alert]) -> Callable[[], None]:
-        rule = self._rules.correlations[place]
+    def _several(self, place: int, hit: Hit, event: Event, out: list[Alert]) -> None:
+        rule = self._rules.correlations[place - len(self._rules.rules)]
         subject: Subject
         if rule.subject:
             subject = subject_of(rule.subject, event)
         else:
             subject = ("group", *((name, safe_str(as_text(value))) for name, value in
                                   zip(rule.group_by, hit.group, strict=True)))
-        return lambda: self._alerts.fire(rule.info, subject, event, rule.labels, lambda: _why_several(rule, hit), out,
-                                         first_ns=hit.first_ns)
+        self._alerts.fire(rule.info, subject, event, rule.labels, lambda: _why_several(rule, hit), out,
+                          first_ns=hit.first_ns)
 
-    def _correlate(self, correlation: int, base: int, event: Event, place: int) -> Hit | None:
-        rule = self._rules.correlations[correlation]
-        group = []
-        for name in rule.group_by:
-            field = rule.aliases[name][base] if name in rule.aliases else name
-            group.append(self._value(event, field))
-        value = present_value(tuple(self._value(event, name) for name in rule.fields)) if rule.fields else None
-        return self._windows[correlation].feed(base, tuple(group), value, event, self._title(place))
+    def _correlate(self, place: int, event: Event, todo: list[tuple[int, str, int, Hit | None]]) -> None:
+        """Feed a match to the correlations that build on it; what holds is fed on (there are no circles)."""
+        for correlation, base in self._feeds[place]:
+            rule = self._rules.correlations[correlation]
+            windows = self._windows[correlation]
+            readers = self._readers.get((correlation, base, event.kind))
+            if readers is None:
+                readers = self._readers[correlation, base, event.kind] = self._make_readers(rule, base, event.kind)
+            key = readers[0](event)
+            if not windows.wants(base, key):
+                continue
+            value = present_value(readers[1](event)) if rule.fields else None
+            hit = windows.feed(base, key, value, event, self._title(place))
+            if hit is None:
+                continue
+            number = len(self._rules.rules) + correlation
+            if self._urgency[number] is not None:
+                todo.append((*self._urgency[number], number, hit))
+            if number in self._feeds:
+                self._correlate(number, event, todo)
+
+    def _make_readers(self, rule: Correlation, base: int, kind: str) -> tuple[Reader, Reader]:
+        """Readers of the group's fields and of the counted ones, for events of this kind."""
+        group = [rule.aliases[name][base] if name in rule.aliases else name for name in rule.group_by]
+        return _reader_of(kind, group), _reader_of(kind, rule.fields)
 
     def _title(self, place: int) -> str:
         count = len(self._rules.rules)
         return self._rules.rules[place].info.title if place < count else (
             self._rules.correlations[place - count].info.title)
 
-    def _value(self, event: Event, name: str) -> Any:
-        key = (event.kind, name)
-        read = self._getters.get(key)
-        if read is None:
-            field = lookup(event.kind, name)
-            read = self._getters[key] = getter(field) if field else _nothing
-        return read(event)
+
+def _by_urgency(item: tuple[int, str, int, Hit | None]) -> tuple[int, str]:
+    return item[:2]
 
 
-def _nothing(_event: Event) -> None:
-    """A field that events of this type do not have."""
+def _reader_of(kind: str, names: list[str]) -> Reader:
+    fields = [lookup(kind, name) for name in names]
+    known = [field for field in fields if field is not None]
+    if len(known) == len(fields):
+        return tuple_getter(known)
+    nothing = (None,) * len(fields)  # events of this type do not have one of the fields
+    return lambda _event: nothing
 
 
 def _why_several(rule: Correlation, hit: Hit) -> Reason:

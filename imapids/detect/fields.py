@@ -7,6 +7,7 @@ keys that all lines share (`src_ip`, `dest_port`, `flow.bytes_toserver`).
 from __future__ import annotations
 
 import functools
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -173,11 +174,26 @@ def getter(field: Field) -> Getter:
     if field.name == "app_proto":
         return app_proto_of
     if field.origin == "event":
-        attribute = path[0]
-        return lambda event: getattr(event, attribute)
+        return operator.attrgetter(path[0])
     if field.origin == "flow":
-        return lambda event: _follow(event.flow, path)
+        of_flow = operator.attrgetter(path[0])  # tuples and scalars only: nothing to convert
+        return lambda event: None if event.flow is None else of_flow(event.flow)
+    if len(path) == 1 and not field.many:
+        return operator.attrgetter(f"body.{path[0]}")
+    if len(path) == 1:
+        whole = operator.attrgetter(f"body.{path[0]}")
+        return lambda event: tuple(whole(event))
     return lambda event: _follow(event.body, path)
+
+
+def tuple_getter(fields: list[Field]) -> Callable[[Event], tuple[Any, ...]]:
+    """Reads several fields as one tuple; fields of the flow, which most groups are made of, in one step."""
+    readers = [getter(field) for field in fields]
+    if len(fields) > 1 and all(field.origin == "flow" for field in fields):
+        together = operator.attrgetter(*(field.path[0] for field in fields))
+        absent = (None,) * len(fields)
+        return lambda event: absent if event.flow is None else together(event.flow)
+    return lambda event: tuple([read(event) for read in readers])
 
 
 def texts_of(event: Event) -> tuple[str, ...]:

@@ -29,7 +29,11 @@ _FEW = 24
 class Rest(NamedTuple):
     """What a key left open: the columns to ask, and the reduced conditions."""
 
-    columns: tuple[Column, ...]
+    read: Callable[[Any], Any]
+    """Gives the values of `direct` at once, of the event's body."""
+    direct: tuple[tuple[Column, dict[Any, int]], ...]
+    """Columns that are plain attributes of the body, with their memos."""
+    others: tuple[Column, ...]
     rules: tuple[tuple[int, All, int], ...]
     """(rule, condition, bits of which one must be set, or 0)."""
     memo: dict[int, tuple[int, ...]]
@@ -100,7 +104,12 @@ class Program:
         if rest is None:
             return step.sure
         truth = 0
-        for column in rest.columns:
+        direct = rest.direct
+        if direct:
+            for value, (column, memo) in zip(rest.read(event.body), direct, strict=True):
+                mask = memo.get(value)
+                truth |= column.learn(value) if mask is None else mask
+        for column in rest.others:
             truth |= column.mask(event)
         found = rest.memo.get(truth)
         if found is None:
@@ -138,8 +147,13 @@ class Program:
         used = 0
         for _, form, _ in left:
             used |= _bits_of(form)
-        columns = tuple(column for column in self._many if column.bits & used)
-        return Step(tuple(sure), Rest(columns, tuple(left), {}))
+        asked = [column for column in self._many if column.bits & used]
+        direct = [column for column in asked if _stands_in(column, "body")]
+        read, _ = _reader(direct)
+        several = read if len(direct) != 1 else lambda body: (read(body),)
+        others = tuple(column for column in asked if column not in direct)
+        memos = tuple((column, column.memo) for column in direct)
+        return Step(tuple(sure), Rest(several, memos, others, tuple(left), {}))
 
     def _finish(self, rest: Rest, truth: int) -> tuple[int, ...]:
         """Evaluate the reduced rules."""

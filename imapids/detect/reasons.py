@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from imapids.detect.atoms import as_text
-from imapids.detect.columns import column_of, make_column
+from imapids.detect.columns import Column, column_of, make_column
 from imapids.detect.compiled import Atom, Node
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import Reason
@@ -14,6 +14,8 @@ from imapids.records.events import Event
 CHILDREN = 24
 """Reasons shown under one `any of`: a list of names may hold hundreds."""
 VALUE_CHARACTERS = 160
+REMEMBERED = 512
+"""Explanations kept of one rule: events of one kind fire it with the same few values."""
 
 _SPOKEN = {"equals": "=", "is": "=", "startswith": "starts with", "endswith": "ends with", "contains": "contains",
            "regex": "matches", "cidr": "in", "wildcard": "like"}
@@ -31,50 +33,111 @@ def describe(atom: Atom) -> str:
     return safe_str(f"{field} {_SPOKEN.get(atom.operator, atom.operator)} {value}", VALUE_CHARACTERS)
 
 
-def reason_of(node: Node, atoms: list[Atom], event: Event) -> Reason:
-    """The tree of conditions with what held. Branches of `any of` that did not hold are left out where one did."""
+class _Sketch(NamedTuple):
+    """A Reason without its packets."""
+
+    condition: str
+    held: bool
+    value: str
+    place: int
+    """Which element of a list held it: -1 where there is no list."""
+    path: tuple[str, ...]
+    children: tuple[_Sketch, ...]
+
+
+class Explainer:
+    """Explains one condition on events of one kind. Explanations are remembered by the values that they show."""
+
+    def __init__(self, condition: Node, atoms: list[Atom], kind: str) -> None:
+        self._condition = condition
+        self._atoms = atoms
+        self._single: dict[int, tuple[Column, str]] = {}  # each atom alone in a column: its answer is a bit
+        columns: dict[tuple[str, str], Column] = {}
+        for place in atoms_under(condition):
+            atom = atoms[place]
+            column = make_column(kind, column_of(atom), 64)
+            column.add(atom, 1)
+            self._single[place] = (column, describe(atom))
+            columns[column_of(atom)] = column
+        self._readers = [column.get for column in columns.values()]
+        self._sketches: dict[tuple[Any, ...], _Sketch] = {}
+
+    def reason(self, event: Event) -> Reason:
+        """The tree of conditions with what held. Branches of `any of` that did not hold are left out where one did."""
+        key = tuple([read(event) for read in self._readers])
+        sketch = self._sketches.get(key)
+        if sketch is None:
+            if len(self._sketches) >= REMEMBERED:
+                self._sketches.clear()
+            sketch = self._sketches[key] = self._sketch(self._condition, event)
+        return _stamp(sketch, event)
+
+    def _sketch(self, node: Node, event: Event) -> _Sketch:
+        if node.kind == "atom":
+            return self._atom_sketch(node.atom, event)
+        children = [self._sketch(child, event) for child in node.children]
+        if node.kind == "not":
+            return _negated(children[0])
+        if node.kind == "all":
+            held = all(child.held for child in children)
+            shown = [part for child in children for part in (child.children if _is_all(child) else (child,))]
+        else:
+            held = any(child.held for child in children)
+            shown = [child for child in children if child.held == held]
+            if held and len(shown) == 1:
+                return shown[0]
+        return _Sketch(f"{node.kind} of", held, "", -1, (), tuple(shown[:CHILDREN]))
+
+    def _atom_sketch(self, place: int, event: Event) -> _Sketch:
+        column, words = self._single[place]
+        value = column.get(event)
+        held = bool(column.learn(value))
+        element, which = value, -1
+        path = column.field.path if column.field else ()
+        if isinstance(value, tuple) and held and self._atoms[place].operator != "field":
+            which = next((index for index, item in enumerate(value) if column.learn(item)), -1)
+            element = value[which] if which >= 0 else value
+        return _Sketch(words, held, _shown(element), which, path if len(path) == 2 else (), ())
+
+
+def reason_of(condition: Node, atoms: list[Atom], event: Event) -> Reason:
+    """The explanation of one condition for one event."""
+    return Explainer(condition, atoms, event.kind).reason(event)
+
+
+def atoms_under(node: Node) -> list[int]:
+    """Places of the atoms of a condition, each once, in their order."""
     if node.kind == "atom":
-        return _atom_reason(atoms[node.atom], event)
-    children = [reason_of(child, atoms, event) for child in node.children]
-    if node.kind == "not":
-        return _negated(children[0])
-    if node.kind == "all":
-        held = all(child.held for child in children)
-        shown = [inner for child in children for inner in (child.because if child.condition == "all of" else [child])]
-    else:
-        held = any(child.held for child in children)
-        shown = [child for child in children if child.held == held]
-        if held and len(shown) == 1:
-            return shown[0]
-    return Reason(condition=f"{node.kind} of", held=held, because=shown[:CHILDREN])
+        return [node.atom]
+    return list(dict.fromkeys(place for child in node.children for place in atoms_under(child)))
 
 
-def _negated(child: Reason) -> Reason:
-    if child.because:
-        return Reason(condition="not", held=not child.held, because=[child])
-    return Reason(condition=f"not {child.condition}", held=not child.held, value=child.value, packet=child.packet)
+def _is_all(sketch: _Sketch) -> bool:
+    return sketch.condition == "all of" and sketch.held
 
 
-def _atom_reason(atom: Atom, event: Event) -> Reason:
-    column = make_column(event.kind, column_of(atom), 1)
-    column.add(atom, 1)
-    value = column.get(event)
-    held = bool(column.learn(value))
-    element, packet = value, event.packet
-    if isinstance(value, tuple) and held and atom.operator != "field":
-        place = next((i for i, item in enumerate(value) if column.learn(item)), None)
-        if place is not None:
-            element = value[place]
-            packet = _packet_of(column.field.path if column.field else (), event, place) or packet
-    return Reason(condition=describe(atom), held=held, value=_shown(element), packet=packet if held else 0)
+def _negated(child: _Sketch) -> _Sketch:
+    if child.children:
+        return _Sketch("not", not child.held, "", -1, (), (child,))
+    return child._replace(condition=f"not {child.condition}", held=not child.held)
 
 
-def _packet_of(path: tuple[str, ...], event: Event, place: int) -> int:
+def _stamp(sketch: _Sketch, event: Event) -> Reason:
+    """The sketch with packets: of the evidence that a condition is about, else of the event."""
+    if sketch.children:
+        return Reason(sketch.condition, sketch.held, "", 0, [_stamp(child, event) for child in sketch.children])
+    packet = 0
+    if sketch.held:
+        packet = (_packet_of(sketch, event) if sketch.path else 0) or event.packet
+    return Reason(sketch.condition, sketch.held, sketch.value, packet)
+
+
+def _packet_of(sketch: _Sketch, event: Event) -> int:
     """The packet that the element of a list names itself (evidence)."""
-    if len(path) != 2:
+    items = getattr(event.body, sketch.path[0], None)
+    if not isinstance(items, (list, tuple)) or not 0 <= sketch.place < len(items):
         return 0
-    items = getattr(event.body, path[0], None)
-    packet = getattr(items[place], "packet", 0) if isinstance(items, (list, tuple)) and place < len(items) else 0
+    packet = getattr(items[sketch.place], "packet", 0)
     return packet if isinstance(packet, int) else 0
 
 

@@ -10,7 +10,7 @@ import msgspec
 from imapids.config import DetectLimits
 from imapids.protocols.identifiers import short_hash
 from imapids.records.alerts import Alert, Reason, RuleInfo
-from imapids.records.events import Event, Session
+from imapids.records.events import EVENT_TYPES, Event, Session
 from imapids.records.streams import Flow
 
 Subject = tuple[Any, ...]
@@ -58,7 +58,7 @@ def case_of(flow: Flow | None) -> str:
     """Everything about one (client, server, server port) has the same case: 12 hex digits."""
     if flow is None:
         return short_hash("run", size=6)
-    return short_hash(flow.client, flow.server, flow.server_port, size=6)
+    return short_hash(f"{flow.client}|{flow.server}|{flow.server_port}", size=6)
 
 
 class _Open(msgspec.Struct):
@@ -126,7 +126,7 @@ def _new(info: RuleInfo, subject: Subject, event: Event, labels: list[str], why:
     flow, body = event.flow, event.body
     direction = getattr(body, "direction", "") or (flow.direction if flow else "unknown")
     alert = Alert(
-        id=short_hash(info.id, repr(subject), event.time_ns, flow.flow_id if flow else 0), state="new", rule=info,
+        id=short_hash(f"{info.id}|{subject!r}|{event.time_ns}|{flow.flow_id if flow else 0}"), state="new", rule=info,
         subject=subject_text(subject), case=case_of(flow), time_ns=event.time_ns, first_ns=first_ns,
         last_ns=event.time_ns, count=1, flow=flow, packet=_first_packet(why) or event.packet, event=event.kind,
         direction=direction, why=why, labels=labels, context=_context(event),
@@ -153,10 +153,9 @@ _CONTEXT = ("user", "mechanism", "outcome", "name", "tag", "result", "arguments"
 """Facts of an event that its alert repeats, where it has them."""
 
 
+_CONTEXT_OF = {body: tuple(name for name in _CONTEXT if name in body.__struct_fields__) for body in EVENT_TYPES}
+
+
 def _context(event: Event) -> dict[str, str]:
-    found = {}
-    for name in _CONTEXT:
-        value = getattr(event.body, name, None)
-        if isinstance(value, str) and value:
-            found[name] = value
-    return found
+    body = event.body
+    return {name: value for name in _CONTEXT_OF[type(body)] if isinstance(value := getattr(body, name), str) and value}

@@ -48,17 +48,25 @@ class Windows:
         self._limits = limits
         self._groups: dict[tuple[Any, ...], _Group] = {}  # the group that was quiet longest first
         self._order = 0
+        in_order = rule.kind == "temporal_ordered" and rule.expression is None
+        self._only_in_order = in_order and rule.operator in (">", ">=") and rule.threshold >= 1
         self.dropped_groups = 0
         """Groups forgotten because there were too many."""
         self.dropped_entries = 0
         """Events forgotten because their group held too many."""
+
+    def wants(self, base: int, key: tuple[Any, ...]) -> bool:
+        """Whether an event of this base can matter: it has a group, and (in order) something came before it."""
+        if None in key or "" in key:
+            return False
+        return not (self._only_in_order and base and key not in self._groups)
 
     def feed(self, base: int, key: tuple[Any, ...], value: Any, event: Event, text: str) -> Hit | None:
         """Add a matched event; a Hit where the condition holds in a window that it belongs to.
 
         An event without a value for `group-by` belongs to no group; one without the counted value counts nothing.
         """
-        if any(is_absent(part) for part in key):
+        if None in key or "" in key:
             return None
         group = self._groups.pop(key, None)
         if group is None:
