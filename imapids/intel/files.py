@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ from imapids.intel.indicators import IndicatorSet
 from imapids.intel.values import Value, classify
 from imapids.protocols.text import safe_str
 
-FILE_BYTES = 256 << 20
+FILE_BYTES = 128 << 20
 """One file; the largest public feeds have about 100 MiB."""
+JSON_VALUES = 16_000_000
+"""Values in one JSON file: `[[],[],...` takes twenty times its size in memory."""
 ALL_BYTES = 1 << 30
 """All files of a run."""
 FILES = 20_000
@@ -119,11 +122,15 @@ def _read_content(data: bytes, into: IndicatorSet, source: str, place: str, *, m
     if b"\0" in data[:4_096]:
         into.fault(f"{place}:1", "is binary: an indicator file is text")
         return
-    plain.read_text(data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n"), into, source, place)
+    with io.TextIOWrapper(io.BytesIO(data), "utf-8", "replace") as lines:  # any kind of line end
+        plain.read_text(lines, into, source, place)
 
 
 def _decode(data: bytes, place: str, into: IndicatorSet) -> Any:
     """JSON, or None and a fault with the line."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > JSON_VALUES:
+        into.fault(f"{place}:1", f"holds more than {JSON_VALUES:,} values: split it")
+        return None
     try:
         return msgspec.json.decode(data)
     except RecursionError:

@@ -83,12 +83,14 @@ class IndicatorSet:
             self.skip("too-many-indicators")
             return False
         table: Any
-        if isinstance(value.key, tuple):
-            key: Any = value.key[1]
-            table = self.networks.setdefault(value.key[0], {})
+        key: Any
+        kind, key, text = value
+        if isinstance(key, tuple):
+            prefix, number = key
+            table, key = self.networks.setdefault(prefix, {}), number
         else:
-            table, key = self.exact[value.kind], value.key
-        known = Known(value.text, source, name, from_ns, until_ns)
+            table = self.exact[kind]
+        known = Known(text, source, name, from_ns, until_ns)
         before = table.get(key)
         if before is None:
             table[key] = (known,)

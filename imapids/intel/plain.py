@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from imapids.intel.indicators import IndicatorSet
-from imapids.intel.rows import header_of, read_table
+from imapids.intel.rows import ROW_CHARACTERS, header_of, read_table
 from imapids.intel.values import Value, classify, endpoint
 from imapids.protocols.text import safe_str
 
@@ -17,27 +19,29 @@ HEADER_LINES = 64
 """A header is looked for in so many lines."""
 
 
-def read_text(text: str, into: IndicatorSet, source: str, place: str) -> None:
-    """Indicators of a text file: a table where a header says so, else one for each line."""
-    lines = text.split("\n")
-    for index, line in enumerate(lines[:HEADER_LINES]):
+def read_text(lines: Iterator[str], into: IndicatorSet, source: str, place: str) -> None:
+    """Indicators of a text file, line by line: a table where a header says so, else one for each line."""
+    lines = (line if len(line) <= ROW_CHARACTERS else line[:ROW_CHARACTERS] for line in lines)
+    head = list(islice(lines, HEADER_LINES))
+    for index, line in enumerate(head):
         stripped = line.strip().lstrip("#").strip()
         for delimiter in _DELIMITERS:
             if delimiter in stripped:
                 columns = header_of(stripped.split(delimiter))
                 if columns is not None:
-                    read_table(lines, index + 1, delimiter, columns, into, source, place)
+                    body = chain(head[index + 1:], lines)
+                    read_table(body, index + 1, delimiter, columns, into, source, place)
                     return
         if stripped and not line.lstrip().startswith("#"):  # the first line of data, or the name of the only column
             columns = header_of([stripped])
             if columns is not None:
-                read_table(lines, index + 1, ",", columns, into, source, place)
+                read_table(chain(head[index + 1:], lines), index + 1, ",", columns, into, source, place)
                 return
             break
-    _read_lines(lines, into, source, place)
+    _read_lines(chain(head, lines), into, source, place)
 
 
-def _read_lines(lines: list[str], into: IndicatorSet, source: str, place: str) -> None:
+def _read_lines(lines: Iterable[str], into: IndicatorSet, source: str, place: str) -> None:
     hashes = _kind_of_hashes(place)
     for number, line in enumerate(lines, 1):
         text, name = line.strip(), ""

@@ -114,10 +114,10 @@ def header_of(cells: Sequence[str]) -> Columns | None:
                    max(found.values()) + 1)
 
 
-def read_table(lines: Sequence[str], start: int, delimiter: str, columns: Columns, into: IndicatorSet, source: str,
+def read_table(lines: Iterable[str], start: int, delimiter: str, columns: Columns, into: IndicatorSet, source: str,
                place: str) -> None:
-    """Indicators of the CSV lines from `start` on (0 is the file's first line)."""
-    body = (line if not line.startswith("#") else "\n" for line in lines[start:])
+    """Indicators of CSV lines, of which `start` lines of the file stand above."""
+    body = (line if not line.startswith("#") else "\n" for line in lines)
     reader = csv.reader(_bounded(body), delimiter=delimiter, skipinitialspace=True)
     for cells in _cells(reader, into, place):
         if cells:
@@ -190,9 +190,9 @@ def _typed(text: str, kind: str) -> Value | str:
 
 
 def _bounded(lines: Iterable[str]) -> Iterator[str]:
-    """Lines without NUL, which the csv module refuses, and not longer than a row may be."""
+    """Lines without NUL, which the csv module refuses."""
     for line in lines:
-        yield line if len(line) <= ROW_CHARACTERS and "\0" not in line else line[:ROW_CHARACTERS].replace("\0", "")
+        yield line.replace("\0", "") if "\0" in line else line
 
 
 def _cells(reader: Iterator[list[str]], into: IndicatorSet, place: str) -> Iterator[list[str]]:

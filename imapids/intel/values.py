@@ -107,6 +107,9 @@ def address(text: str) -> Value | str:
 
 def endpoint(host: str, port: str) -> Value | str:
     """An address and a port; with a host name the port is left out, for names are matched without."""
+    plain = _IPV4.fullmatch(host)
+    if plain and plain[1] == host:
+        return _endpoint(host, host, port)
     value = address(host.strip("[]"))
     if isinstance(value, str):
         return domain(host) if _port(port) else "not-an-indicator"
@@ -122,7 +125,7 @@ def _endpoint(key: str, shown: str, port: str) -> Value | str:
 
 def _port(text: str) -> int:
     """A port number, 0 where the text is none."""
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
+    number = int(text) if len(text) <= 5 and text.isascii() and text.isdigit() else 0
     return number if number < 65_536 else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,24 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert "is binary" in load(tmp_path, "image.bin", b"\x89PNG\0\0\0").faults[0]
     assert "holds no indicator" in load(tmp_path, "prose.txt", "hello\nworld\n").faults[0]
     assert load(tmp_path, "empty.txt", "# nothing today\n").faults == []
+
+
+@pytest.mark.parametrize("content", [
+    pytest.param(b"x" * (8 << 20), id="one endless word"),
+    pytest.param(b"\n" * (1 << 20), id="nothing but line ends"),
+    pytest.param(b"," * (8 << 20), id="nothing but commas"),
+    pytest.param(b"ip,name\n" + b'"' * (8 << 20), id="nothing but quotes"),
+    pytest.param(b"192.0.2.1 " + b"# " * (4 << 20), id="an endless comment"),
+    pytest.param(b"192.0.2.1 " + b" " * (8 << 20), id="endless white space"),
+    pytest.param(b"[[" + b"[],[]," * (4 << 20), id="a JSON file of empty lists"),
+    pytest.param(b"hxxp://" + b"a." * (1 << 20) + b"\n" + b"1" * (1 << 20) + b"\n" + b"[.]" * (1 << 20),
+                 id="endless values"),
+])
+def test_hostile_files_cost_little(tmp_path: Path, content: bytes) -> None:
+    began = time.process_time()
+    found = load(tmp_path, "feed.txt", content)
+    assert time.process_time() - began < 10, "a hang is minutes; a busy machine takes a few seconds"
+    assert len(found) <= 1
 
 
 def test_a_broken_file_does_not_take_the_others_along(tmp_path: Path) -> None:
