@@ -31,20 +31,18 @@ from imapids.records.candidates import Look, Opening
 
 
 def _amqp_frame(header: bytes) -> int:
-    """Type 1 to 8, channel, BE32 size, and for a method frame a class id of the specification."""
-    size = be32(header, 3)
-    if header[0] == 1:
-        return (
-            8 + size
-            if be16(header, 1) < 4_096 and size <= 1 << 20 and be16(header, 7) in (10, 20, 30, 40, 50, 60, 85, 90)
-            else -1
-        )
-    return 8 + size if header[0] in (2, 3, 8) and be16(header, 1) < 4_096 and 0 <= size <= 1 << 20 else -1
+    """A method or content header with a class id of the specification, a body, or an empty heartbeat."""
+    kind, size = header[0], be32(header, 3)
+    if kind == 8:
+        return 8 if header[:8] == b"\x08\x00\x00\x00\x00\x00\x00\xce" else -1
+    good = 1 <= kind <= 3 and be16(header, 1) < 4_096 and 0 < size <= 1 << 20
+    return 8 + size if good and (kind == 3 or be16(header, 7) in _AMQP_CLASSES) else -1
 
 
+_AMQP_CLASSES = (10, 20, 30, 40, 50, 60, 85, 90)
 _AMQP_PREFIX = fixed(8, lambda data: data[:4] == b"AMQP" and data[4] <= 3 and data[5] <= 2, b"A")
 _AMQP_START = fixed(11, lambda data: data[:3] == b"\x01\x00\x00" and data[7:11] == b"\x00\x0a\x00\x0a", b"\x01")
-_AMQP_FRAMES = frames(9, _amqp_frame, b"\x01\x02\x03\x08")
+_AMQP_FRAMES = frames(9, _amqp_frame, b"\x01\x08")
 
 # ---- MQTT 3.1, 3.1.1, 5.0 (section 3.1, 3.2) ----------------------------------------------------------------
 
@@ -71,19 +69,20 @@ def _mqtt_connect(data: bytes) -> bool:
 
 def _mqtt_packets(data: bytes, ended: bool) -> Look:
     """Control packets after each other, with the flags that their type demands: for a start that was not captured."""
-    offset = 0
+    offset, published = 0, False
     for seen in range(3):
         if offset + 5 > len(data) and not ended:
             return NEED_MORE
         if offset >= len(data):
-            return YES if seen and offset == len(data) else NO
+            return YES if seen and (offset == len(data) or published) else NO
         kind, flags = data[offset] >> 4, data[offset] & 0x0F
         length, at = _varint(data, offset + 1)
         if length < 0 or kind in (0, 15) or (kind != 3 and flags != (2 if kind in (6, 8, 10) else 0)):
             return NO
         if not _mqtt_size_fits(kind, length):
             return NO
-        if kind == 3 and not (flags & 6 != 6 and be16(data, at) + 2 <= length and data[at + 2 : at + 6].isascii()):
+        published = kind == 3  # its payload may be longer than the prefix
+        if published and not (flags & 6 != 6 and be16(data, at) + 2 <= length and data[at + 2 : at + 6].isascii()):
             return NO
         offset = at + length
     return YES
@@ -115,8 +114,8 @@ def _kafka_request(data: bytes) -> bool:
     name = be16(data, 12)
     if not (10 <= size <= 1 << 24 and key <= 92 and version <= 18):
         return False
-    if name == 0xFFFF:
-        return size <= 65_536 and key in (0, 1, 2, 3, 8, 9, 10, 18)
+    if name in (0, 0xFFFF):
+        return size <= 65_536 and key in (1, 2, 3, 8, 9, 10, 18)
     text = data[14 : 14 + name]
     return (
         0 < name <= 128
@@ -198,6 +197,18 @@ def _gearman(mark: bytes) -> Callable[[bytes], int]:
     return length_of
 
 
+def _dicom_request(data: bytes) -> bool:
+    """DICOM PS3.8 section 9.3.2: A-ASSOCIATE-RQ: type, length, protocol version 1, two titles of 16 characters."""
+    return data[1] == 0 and data[6:10] == b"\x00\x01\x00\x00" and data[10:26].isascii() and be32(data, 2) < 1 << 20
+
+
+def _dicom_answer(data: bytes) -> bool:
+    """A-ASSOCIATE-AC with the version, or A-ASSOCIATE-RJ, which has four bytes more."""
+    if data[0] == 3:
+        return data[1:6] == b"\x00\x00\x00\x00\x04"
+    return data[1] == 0 and data[6:8] == b"\x00\x01" and be32(data, 2) < 1 << 20
+
+
 _NATS_INFO = first_line(rb'INFO \{.*"server_id".*\}? *', b"I", limit=4_096)
 _NATS_CLIENT = first_line(rb"(?:CONNECT \{.*|PING|SUB .*|PUB .*)", b"CPS", limit=4_096)
 _STOMP_CLIENT = first_line(rb"CONNECT|STOMP", b"CS")
@@ -267,19 +278,10 @@ PROBES: tuple[Probe, ...] = (
     ),
     dialogue(
         "dicom",
-        server=fixed(
-            10,
-            lambda data: data[1] == 0 and (data[0] != 2 or data[6:8] == b"\x00\x01") and be32(data, 2) < 1 << 20,
-            b"\x02\x03",
-        ),
-        client=fixed(
-            26,
-            lambda data: (
-                data[1] == 0 and data[6:10] == b"\x00\x01\x00\x00" and data[10:26].isascii() and be32(data, 2) < 1 << 20
-            ),
-            b"\x01",
-        ),
+        server=fixed(10, _dicom_answer, b"\x02\x03"),
+        client=fixed(26, _dicom_request, b"\x01"),
         both=True,
+        server_alone=False,
     ),
     dialogue(
         "spotify",

@@ -30,9 +30,13 @@ def _openflow(header: bytes) -> int:
     return be16(header, 2) if good else -1
 
 
-_OPENFLOW_HELLO = fixed(
-    8, lambda data: data[1] == 0 and 8 <= be16(data, 2) <= 64 and be16(data, 2) % 4 == 0, bytes(range(1, 7))
-)
+def _openflow_hello(data: bytes) -> bool:
+    """HELLO: nothing behind the header before version 1.3, then elements (1.3.1 section A.5.1)."""
+    length = be16(data, 2)
+    return data[1] == 0 and (length == 8 or (data[0] >= 4 and 8 < length <= 64 and length % 8 == 0))
+
+
+_OPENFLOW_HELLO = fixed(8, _openflow_hello, bytes(range(1, 7)))
 
 
 def _diameter(header: bytes) -> int:
@@ -43,7 +47,7 @@ def _diameter(header: bytes) -> int:
         and 20 <= length <= 65_536
         and length % 4 == 0
         and not header[4] & 0x0F
-        and 257 <= command <= 8_388_735
+        and (257 <= command <= 330 or 8_388_600 <= command <= 8_388_740)
     )
     return length if good else -1
 

@@ -41,13 +41,14 @@ _COMMANDS = re.compile(
     + b"|".join(
         (
             rb"id|whoami|hostname|pwd|uname(?: -[a-z]+)?|w|exit|env|set|history|last|mount|crontab -l|sudo -l",
-            rb"ls(?: -[a-zA-Z]+)?(?: [/~.][^\r\n]*)?|cd(?: .*)?|cat (?:/|\.|~)[^\r\n]*|find / .*|df(?: -h)?|free(?: -m)?",
-            rb"ps(?: -?[a-z]+)?|ifconfig(?: -a)?|ip (?:-br )?(?:a|addr|r|route)\b.*|netstat(?: -[a-z]+)?|chmod [0-7+x]+ .*",
+            rb"ls(?: -[a-zA-Z]+)?(?: [/~.][^\r\n]*)?|cd(?: .*)?|cat (?:/|\.|~)[^\r\n]*|find / .*",
+            rb"df(?: -h)?|free(?: -m)?|chmod [0-7+x]+ .*",
+            rb"ps(?: -?[a-z]+)?|ifconfig(?: -a)?|ip (?:-br )?(?:a|addr|r|route)\b.*|netstat(?: -[a-z]+)?",
             rb"wget https?://.*|curl (?:-[a-zA-Z]+ )*https?://.*|/bin/(?:ba)?sh(?: -i)?|python[23]? -c .*",
             rb"/bin/busybox [A-Z]+|enable|system|shell|sh|busybox(?: .*)?",
             rb"dir(?: [A-Za-z]:\\.*)?|ipconfig(?: /all)?|systeminfo|tasklist(?: /.*)?|ver|type [A-Za-z]:\\.*|arp -a",
-            rb"net (?:user|localgroup|view|start|group|accounts)\b.*|whoami /(?:all|priv|groups)|route print|query user",
-            rb"nltest /.*",
+            rb"net (?:user|localgroup|view|start|group|accounts)\b.*|whoami /(?:all|priv|groups)|route print",
+            rb"nltest /.*|query user",
         )
     )
     + rb")(?:\s*[|;&>].*)?\s*",
