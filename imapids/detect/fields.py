@@ -161,7 +161,8 @@ def _follow(value: Any, path: tuple[str, ...]) -> Any:
         if value is None:
             return None
         if isinstance(value, (list, tuple)):
-            return tuple(_follow(item, path[position:]) for item in value)
+            found = [_follow(item, path[position:]) for item in value]
+            return tuple(part for item in found for part in (item if isinstance(item, tuple) else (item,)))
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
     if isinstance(value, (list, tuple, dict)):
         return tuple(value)
@@ -183,6 +184,11 @@ def getter(field: Field) -> Getter:
     if len(path) == 1:
         whole = operator.attrgetter(f"body.{path[0]}")
         return lambda event: tuple(whole(event))
+    if field.many and len(path) == 2:
+        outer, inner = operator.attrgetter(f"body.{path[0]}"), operator.attrgetter(path[1])
+        return lambda event: (
+            tuple(map(inner, items)) if isinstance(items := outer(event), list) else _follow(items, path[1:])
+        )
     return lambda event: _follow(event.body, path)
 
 
