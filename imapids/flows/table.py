@@ -64,9 +64,8 @@ class FlowTable:
 
     def feed(self, batch: SegmentBatch, icmp_errors: Sequence[IcmpError] = ()) -> list[FlowUpdate]:
         """What a batch brought for the selected flows: bytes, gaps, ends."""
-        if icmp_errors:
-            self._note_icmp(icmp_errors)
         if not len(batch):
+            self._note_icmp(icmp_errors)
             return []
         while len(self._sources) <= batch.source.index:
             self._sources.append("")
@@ -81,6 +80,7 @@ class FlowTable:
         if cuts:
             rows = self._split(batch, rows, end, alive, keys, cuts)
             touched, local = self._number(rows)
+        self._note_icmp(icmp_errors)  # now that the flows of this batch have rows
         before_greeting = self._find_dialogues(batch, rows, end)
         chosen = self.columns.selected[rows] != COUNTED
         if before_greeting is not None:
@@ -420,7 +420,8 @@ class FlowTable:
             words.append(ends[0][1] << 48 | ends[1][1] << 32 | error.protocol)
             entry, _ = self._index.find(np.array([words], np.uint64), columns.keys)
             if entry[0] >= 0:
-                columns.unreachable[columns.target[entry[0]]] = True
+                row = columns.target[entry[0]]
+                columns.unreachable[row] |= error.time_ns >= columns.first_ns[row]
 
 
 def _may_start_line(first: U8) -> Bool:
