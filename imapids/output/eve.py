@@ -58,6 +58,9 @@ _SHAPES: dict[type[Body], tuple[int, bytes, bytes, bytes]] = {
     for cls, name in EVENT_TYPES.items()
 }
 """The parts of a line that its event type settles: its name, the protocol where it is always the same, its object."""
+_EVENT_PROTOCOLS = {EVENT_TYPES[cls]: b',"app_proto":"%b"' % name.encode() for cls, name in _FIXED_PROTOCOLS.items()}
+_AT_THE_END = ("session", "flow")
+"""Events that are told when their flow is over: only then its counts and its protocol are known."""
 _ENVELOPE_BYTES = 1_024
 """Room for what stands around an event's object, but for the flow's head."""
 
@@ -147,8 +150,9 @@ def _encode_alert(alert: Alert) -> bytes:
     flow = alert.flow
     head = count = counts = traffic = b""
     if flow is not None:
-        head = (flow.eve_head or flow_head(flow)) + _app_proto(alert.protocol)
-        counts = _flow_counts(flow)
+        head = (flow.eve_head or flow_head(flow)) + _alert_protocol(alert)
+        over = alert.event in _AT_THE_END or (alert.state == "final" and flow.end_reason)
+        counts = _flow_counts(flow) if over else _flow_start(flow)
     if alert.packet:
         count = b',"pcap_cnt":%d' % alert.packet
     if alert.labels:
@@ -167,6 +171,13 @@ def _encode_alert(alert: Alert) -> bytes:
     )
 
 
+def _alert_protocol(alert: Alert) -> bytes:
+    """`app_proto` of an alert: its session's, or before that is over what its event can only be about."""
+    if not alert.protocol and alert.event not in _AT_THE_END:
+        return _EVENT_PROTOCOLS.get(alert.event, b"")
+    return _app_proto(alert.protocol)
+
+
 def _app_proto(protocol: str | None) -> bytes:
     part = _app_protos.get(protocol)
     if part is None:
@@ -183,6 +194,12 @@ def _flow_counts(flow: Flow) -> bytes:
             b'"start":"%b.%06d+0000"}') % (
         flow.packets_client, flow.packets_server, flow.bytes_client, flow.bytes_server, _second(second), rest // 1000,
     )
+
+
+def _flow_start(flow: Flow) -> bytes:
+    """EVE's `flow` object before the flow is over: counts of one moment would depend on how packets come in batches."""
+    second, rest = divmod(flow.start_ns, 1_000_000_000)
+    return b',"flow":{"start":"%b.%06d+0000"}' % (_second(second), rest // 1000)
 
 
 def _shortened_body(body: Body, labels: list[str], room: int) -> bytes:
