@@ -125,12 +125,12 @@ def disturb(order: PacketOrder, scripts: Scripts, flows: Flows, seed: np.random.
 
 
 def mixed(packets: int, seed: int) -> tuple[Scripts, Flows, PacketOrder]:
-    """The mixed capture of exactly `packets` packets (fewer only below some thousands)."""
+    """The mixed capture of exactly `packets` packets."""
     rng, numbers, book = random.Random(seed), np.random.default_rng(seed), Book()
     mine = [[kind.play(book, rng) for _ in range(kind.scripts)] for kind in MIXTURE]
     scripts = book.freeze()
     seconds = max(packets / PACKETS_PER_SECOND, 60.0)
-    wanted = 1.02 * packets * (seconds + LONGEST_SCRIPT_S) / seconds
+    wanted = (1.02 * packets + 2_000) * (seconds + LONGEST_SCRIPT_S) / seconds  # what is too much is cut
     chosen, ports, servers = list[Columns](), list[Columns](), list[Columns]()
     for kind, numbers_of_kind in zip(MIXTURE, mine, strict=True):
         mean = scripts.packets[numbers_of_kind].mean()
