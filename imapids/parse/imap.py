@@ -26,6 +26,7 @@ HashSecret = Callable[[bytes, "bytes | str"], tuple[str, list[str]]]
 DialogueBody = Command | Login | Message | Anomaly
 
 NOT_AUTHENTICATED = int(State.NOT_AUTHENTICATED)
+_MAILBOX_STATES = frozenset((int(State.AUTHENTICATED), int(State.SELECTED), UNKNOWN_STATE))
 HELD_BYTES = 4_096
 """Client bytes behind STARTTLS that wait for its answer: a hello is shorter, and commands are read after that many."""
 EVIDENCE_EACH = 3
@@ -95,19 +96,16 @@ class ImapDialogue:
 
     def feed(self, chunk: StreamChunk) -> StreamChunk | None:
         """Reads a chunk. What belongs to the new layer of an upgrade comes back; while one is on, all of it."""
-        side = chunk.side
-        facts = self.facts_
         if chunk.reading:
             return None  # another copy of bytes that were read already: the flow's anomalies tell of it
         if self.upgraded is not None:
             return chunk
-        if side == SERVER:
-            facts.bytes_server += len(chunk.data)
+        if chunk.side == SERVER:
+            reader = self.reader_server
         else:
-            facts.bytes_client += len(chunk.data)
-        reader = self.reader_server if side == SERVER else self.reader_client
-        if side == CLIENT and self.upgrade_asked is not None and not reader.skip:
-            return self._hold_for_upgrade(chunk)
+            reader = self.reader_client
+            if self.upgrade_asked is not None and not reader.skip:
+                return self._hold_for_upgrade(chunk)
         stopped = reader.feed(chunk, self)
         if self._foreign is not None:
             self._foreign.collect(chunk, stopped)
@@ -141,7 +139,7 @@ class ImapDialogue:
     def end(self, end: StreamEnd) -> None:
         """No more bytes will come: unfinished lines are read as cut ones, commands without answer are told as such."""
         held = self._held
-        if held and not (held[0].data[:1] == b"\x16" and not self.facts_.bytes_server):  # a hello after an unseen answer
+        if held and not (held[0].data[:1] == b"\x16" and not self.reader_server.offset):  # a hello after an unseen answer
             self._release_held()
         if self.upgraded is None:
             for reader in (self.reader_client, self.reader_server):
@@ -163,7 +161,7 @@ class ImapDialogue:
         self._layer = layer
         self._layer_start = self.facts_.tagged + self.facts_.untagged
         for reader in (self.reader_client, self.reader_server):
-            reader.resume(0)
+            reader.resume()
 
     def broken_upgrade(self, layer: str, packet: int, offset: int, side: int = SERVER) -> None:
         """The bytes after an accepted COMPRESS are no deflate stream (`side` says whose)."""
@@ -180,6 +178,7 @@ class ImapDialogue:
         facts = self.facts_
         facts.state = STATE_NAMES.get(self.state, "unknown")
         client, server = self.reader_client, self.reader_server
+        facts.bytes_client, facts.bytes_server = client.read_bytes, server.read_bytes
         facts.lines_client, facts.lines_server = client.lines, server.lines
         facts.literal_open = bool(server.skip) and not server.frames
         facts.server_pending = self._server_line_is_hopeless()
@@ -203,6 +202,23 @@ class ImapDialogue:
     def too_long(self, packet: int, time_ns: int) -> None:
         """A line was longer than the limit; its head was told."""
         self.limit("imap-line-too-long", packet, time_ns)
+
+    def takes_quiet_lines(self) -> bool:
+        """Whether lines about messages may stand here, and only their number matters."""
+        return self.state in _MAILBOX_STATES and self.tally.reply is None and not self.reader_server.lost
+
+    def quiet_lines(self, data: bytes, start: int, end: int, exists: bytes | None) -> int:
+        """Counts lines that tell nothing else (imap_lines.QUIET_LINES); how many they are."""
+        count = data.count(b"\n", start, end)
+        self.facts_.untagged += count
+        tally = self.tally
+        fetched = data.count(b" FETCH (", start, end)
+        if fetched:
+            tally.fetched += fetched
+            tally.touched = True
+        if exists is not None:
+            tally.exists = int(exists)
+        return count
 
     def literal_done(self, side: int, head: bytes) -> None:
         """The last byte of a literal was read; `head` holds as much of it as was asked for."""
@@ -255,7 +271,7 @@ class ImapDialogue:
         """The next byte of either side belongs to the new layer."""
         self.upgraded = Upgraded(layer, time_ns, packet)
         for reader in (self.reader_client, self.reader_server):
-            reader.stop = True
+            reader.halt()
 
     # ---------------------------------------------------------------- inside
 
@@ -268,11 +284,6 @@ class ImapDialogue:
         if self.upgraded is None:  # STARTTLS or COMPRESS was asked: what stands behind it waits for the answer
             self._reader(chunk.side).stop = False
             return None if rest is None else self._hold_for_upgrade(rest)
-        if rest is not None:
-            if chunk.side == SERVER:
-                self.facts_.bytes_server -= len(rest.data)
-            else:
-                self.facts_.bytes_client -= len(rest.data)
         return rest
 
     def _hold_for_upgrade(self, chunk: StreamChunk) -> StreamChunk | None:
@@ -301,7 +312,6 @@ class ImapDialogue:
         self.upgrade_asked = None
         if accepted:
             self.carry, self._held = held, []
-            self.facts_.bytes_client -= sum(len(chunk.data) for chunk in held)
             self.upgrade(layer, packet, time_ns)
 
     def _release_held(self) -> None:

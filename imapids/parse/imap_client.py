@@ -111,7 +111,7 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int) -> None:
             facts.compress = "asked"
         if dialogue.injecting is None and pending.shape.literal < 0:
             dialogue.upgrade_asked = pending
-            dialogue.reader_client.stop = True
+            dialogue.reader_client.halt()
     elif code == ID and not facts.client_software:
         facts.client_software = id_name(pending.parts[0] if pending.parts else b"")
 
@@ -134,11 +134,8 @@ def _skip(dialogue: ImapDialogue, pending: Pending, size: int) -> None:
     if size > 0xFFFFFFFF:  # RFC 3501 9: number is 32 bits; RFC 9051's number64 is for bodies that nobody has
         dialogue.limit("imap-literal-too-large", pending.packet, pending.time_ns)
     action = pending.shape.spec.action if pending.shape.spec is not None else ""
-    reader.capture = bytearray()
-    reader.wanted = BODY_BYTES if action == "append" else ARGUMENT_BYTES
-    reader.skip = size
+    reader.expect(size, BODY_BYTES if action == "append" else ARGUMENT_BYTES)
     if size == 0:
-        reader.wanted = 0
         dialogue.literal_done(CLIENT, b"")
 
 

@@ -6,10 +6,11 @@ literals and frames are skipped by count, and a chunk that lies inside one costs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from imapids.records.streams import StreamChunk
+from imapids.records.streams import SERVER, StreamChunk
 
 FRAME_LIMIT = 16 << 20
 """RFC 4752 3.3, RFC 2831 2.3: the size of a buffer of a SASL security layer has three bytes."""
@@ -19,9 +20,21 @@ class Listener(Protocol):
     """What a LineReader tells: the dialogue. It is handed in with each call, so that no cycle holds memory."""
 
     def too_long(self, packet: int, time_ns: int) -> None: ...
+    def takes_quiet_lines(self) -> bool: ...
+    def quiet_lines(self, data: bytes, start: int, end: int, exists: bytes | None) -> int: ...
     def literal_done(self, side: int, head: bytes) -> None: ...
     def frame_lies(self, side: int, packet: int, offset: int) -> None: ...
 
+
+# Responses that come in great number and change nothing but counts: flags and numbers of messages, and the codes of
+# SELECT. They are read many at a time. Whatever stands in them is too short for a literal, a body or encoded data.
+QUIET_LINES = re.compile(
+    rb"(?>\* (?>"
+    rb"([0-9]{1,10}) EXISTS|[0-9]{1,10} RECENT|FLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,400}\)"
+    rb"|[0-9]{1,10} FETCH \((?>(?:UID|RFC822\.SIZE) [0-9]{1,19}|FLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,200}\)"
+    rb"|MODSEQ \([0-9]{1,19}\)|INTERNALDATE \"[0-9A-Za-z :+\-]{1,31}\"| )+\)"
+    rb"|OK \[(?>PERMANENTFLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,400}\)|(?:UIDVALIDITY|UIDNEXT|UNSEEN|HIGHESTMODSEQ) [0-9]{1,20}"
+    rb"|NOMODSEQ)\](?> [!-'*-z]{1,31}){0,16})\r\n)+")
 
 LineHandler = Callable[[Any, bytes, int, int, int], None]
 """(dialogue, line without its end, frame number, time, offset): what is done with each line of a side."""
@@ -31,6 +44,8 @@ class LineReader:
     """The bytes of one side. `skip` is set by the listener when a line announced a literal."""
 
     # Class attributes are the defaults: a conversation of a few lines never needs to store most of these.
+    busy = False
+    """Something but lines may come: a literal, frames, or the end of this layer."""
     skip = 0
     """Bytes of a literal (or frame) still to come."""
     wanted = 0
@@ -56,6 +71,10 @@ class LineReader:
     """Position after the line that is being told."""
     offset = 0
     """Position after the last byte read."""
+    missing = 0
+    """Bytes of gaps before it."""
+    earlier = 0
+    """Bytes of the layers before this one."""
 
     def __init__(self, side: int, on_line: LineHandler, limit: int) -> None:
         self.side = side
@@ -67,17 +86,25 @@ class LineReader:
         data, base = chunk.data, chunk.offset
         size, position = len(data), 0
         packet, time_ns = chunk.packet, chunk.time_ns
-        on_line = self.on_line
+        on_line, find = self.on_line, data.find
+        quiet = QUIET_LINES.match if self.side == SERVER else None
         while position < size:
-            if self.skip:
-                position = self._skip(data, position, listener)
-                continue
-            if self.layer and (self.frames or (not self.held_size and data[position] == 0)):
-                position = self._frame(data, position, chunk, listener)
-                continue
-            end = data.find(b"\n", position)
+            if self.busy:
+                if self.stop:
+                    break
+                if self.skip or (self.layer and not self.held_size and (self.frames or data[position] == 0)):
+                    position = self._odd(data, position, chunk, listener)
+                    continue
+            elif quiet is not None and data[position] == 0x2A and not self.held_size and listener.takes_quiet_lines():
+                match = quiet(data, position)
+                if match is not None:
+                    self.lines += listener.quiet_lines(data, position, match.end(), match[1])
+                    position = match.end()
+                    continue
+            end = find(b"\n", position)
             if end < 0:
                 self._hold(data, position, size, chunk)
+                position = size
                 break
             self.lines += 1
             self.line_end = base + end + 1
@@ -93,15 +120,28 @@ class LineReader:
                 else:
                     on_line(listener, data[position:stop], packet, time_ns, base + position)
             position = end + 1
-            if self.stop:
-                self.offset = base + position
-                return position
-        self.offset = base + size
-        return -1
+        self.offset = base + position
+        return position if self.stop else -1
+
+    def expect(self, size: int, wanted: int) -> None:
+        """The next `size` bytes are a literal; its first `wanted` bytes are to be kept."""
+        self.capture = bytearray()
+        self.skip = size
+        self.wanted = wanted if size else 0
+        self.busy = True
+
+    def expect_frames(self) -> None:
+        """A SASL security layer may begin where the next line would."""
+        self.layer = self.busy = True
+
+    def halt(self) -> None:
+        """Nothing more is to be read: `feed` returns behind the line that is being told."""
+        self.stop = self.busy = True
 
     def gap(self, offset: int, length: int, listener: Listener) -> bool:
         """Bytes are missing; True when they lay inside a literal, so that nothing is lost of the lines."""
         self.offset = offset + length
+        self.missing += length
         self.wanted = 0
         if self.skip >= length:
             self.skip -= length
@@ -125,14 +165,21 @@ class LineReader:
             self.on_line(listener, line, self.held_packet, self.held_time_ns, self.held_offset)
             self.cut = False
 
-    def resume(self, offset: int) -> None:
-        """Lines go on in a new layer, whose bytes are counted from `offset`."""
-        self.stop = False
-        self.skip = 0
-        self.held_size = 0
-        self.offset = offset
+    def resume(self) -> None:
+        """Lines go on in a new layer, whose bytes are counted from zero."""
+        self.earlier += self.offset
+        self.stop = self.busy = False
+        self.skip = self.held_size = self.offset = 0
 
-    def _skip(self, data: bytes, position: int, listener: Listener) -> int:
+    @property
+    def read_bytes(self) -> int:
+        """Bytes that were given to this reader, all layers together."""
+        return self.earlier + self.offset - self.missing
+
+    def _odd(self, data: bytes, position: int, chunk: StreamChunk, listener: Listener) -> int:
+        """A literal or a frame; the position behind what was read of it."""
+        if not self.skip:
+            return self._frame(data, position, chunk, listener)
         take = min(self.skip, len(data) - position)
         if self.wanted:
             kept = min(take, self.wanted)
@@ -141,6 +188,7 @@ class LineReader:
         self.skip -= take
         if not self.skip and not self.frames:
             self.wanted = 0
+            self.busy = self.layer
             listener.literal_done(self.side, bytes(self.capture))
         return position + take
 
@@ -189,6 +237,6 @@ class LineReader:
                 self.skip = length
                 self.framed += 1
             else:
-                self.frames = self.layer = False
+                self.frames = self.layer = self.busy = False
                 listener.frame_lies(self.side, chunk.locate(position)[0], chunk.offset + position)
         return position + take

@@ -121,7 +121,7 @@ def _read_untagged(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: in
         elif kind == replies.BYE:
             facts.byes += 1
             dialogue.state = LOGOUT
-            if facts.bytes_client:
+            if dialogue.reader_client.offset:
                 facts.refusals += 1
         elif kind == replies.ID and reply.software:
             facts.software = reply.software
@@ -170,11 +170,8 @@ def _expect_literal(dialogue: ImapDialogue, reply: Reply, size: int, whole_body:
         dialogue.limit("imap-literal-too-large", packet, time_ns)
     if whole_body:
         tally.bodies += 1
-    reader.capture = bytearray()
-    reader.wanted = BODY_BYTES if whole_body else 0
-    reader.skip = size
+    reader.expect(size, BODY_BYTES if whole_body else 0)
     if size == 0:
-        reader.wanted = 0
         dialogue.literal_done(SERVER, b"")
 
 
@@ -280,7 +277,8 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int, result: str, p
         exchange = dialogue.exchange
         dialogue.exchange = None
         if result == "ok" and exchange is not None and exchange.mechanism in SECURITY_LAYERS:
-            dialogue.reader_client.layer = dialogue.reader_server.layer = True
+            dialogue.reader_client.expect_frames()
+            dialogue.reader_server.expect_frames()
 
 
 def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: bytes, packet: int, time_ns: int,
@@ -298,11 +296,11 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
         return
     reader = dialogue.reader_server
     if reader.lost:  # the rest of a line whose head is missing looks like this now and then
-        if facts.bytes_client or not line[len(tag) + 1 :].startswith((b"OK ", b"NO ", b"BAD ")):
+        if dialogue.reader_client.offset or not line[len(tag) + 1 :].startswith((b"OK ", b"NO ", b"BAD ")):
             return
         reader.lost = False
     facts.tagged += 1
-    if not facts.bytes_client:  # the client's half is not in the capture, or it never spoke: the judge knows
+    if not dialogue.reader_client.offset:  # the client's half is not in the capture, or it never spoke: the judge knows
         dialogue.certain_client = dialogue.certain_state = False
         dialogue.state = UNKNOWN_STATE
     if reply.result != "ok" and (facts.client_nonsense or tag in dialogue.done_tags):

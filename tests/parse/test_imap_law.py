@@ -42,6 +42,15 @@ TALKS: dict[str, Talk] = {
     "reversed roles": ((C, b"* OK ready\r\n"), (S, b"a0 LOGIN a b\r\n"), (C, b"a0 OK abc\r\n"), (S, b"a1 NOOP\r\n"), (C, b"a1 OK\r\n")),
     "line feeds only": ((S, b"* OK x\n"), (C, b"a LOGIN bob hunter2\n"), (S, b"a OK\n"), (C, b"b LOGOUT\n"), (S, b"* BYE\nb OK\n")),
     "carriage returns inside": ((S, b"* OK a\rb\r\r\n"), (C, b"a NO\rOP\r\r\n"), (S, b"a OK\r\r\n")),
+    "many quiet lines": (
+        GREETING, *LOGIN, (C, b"a2 SELECT INBOX\r\n"),
+        (S, b"* FLAGS (\\Seen $x)\r\n* OK [PERMANENTFLAGS (\\Seen \\*)] Flags permitted.\r\n* 37 EXISTS\r\n* 1 RECENT\r\n"
+            b"* OK [UIDVALIDITY 1795306266] UIDs valid\r\n* OK [UIDNEXT 46] Predicted next UID\r\n* OK [NOMODSEQ] none\r\n"
+            b"a2 OK [READ-WRITE] done\r\n"),
+        (C, b"a3 FETCH 1:* (UID FLAGS)\r\n"),
+        (S, b"".join(b"* %d FETCH (UID %d FLAGS (\\Seen))\r\n" % (n, n) for n in range(1, 9)) + b"* 38 EXISTS\r\n* OK half\r\n"
+            b'* 9 FETCH (UID 9 INTERNALDATE "03-Jul-2024 09:46:40 +0000" RFC822.SIZE 77 MODSEQ (5) FLAGS ())\r\n'
+            b"* 10 FETCH (UID 10 BODY[] {2}\r\nx\n)\r\n* 11 FETCH (FLAGS (\\Seen))\na3 OK done\r\n")),
     "fetch twice": (GREETING, *LOGIN, *SELECT, *FETCH, *FETCH),
 }
 
