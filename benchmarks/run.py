@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="mixed all-imap one-byte small version")
     parser.add_argument("--quick", action="store_true", help="captures of a fifth of the size, or less")
     parser.add_argument("--runs", type=int, default=5, help="timed rounds after the warm-up")
-    parser.add_argument("--workers", type=int, default=2, help="also time imapids with so many workers (1: do not)")
+    parser.add_argument("--workers", type=int, default=1, help="above 1: also time imapids with so many workers")
     parser.add_argument("--skip", action="append", default=[], metavar="PROGRAM", help="leave this peer out")
     parser.add_argument("--captures", type=Path, help="keep the captures in this folder and use those that are there")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one process")
