@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, ID, IDLE, LOGIN, STARTTLS, read_command, redact
+from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, ID, IDLE, LOGIN, STARTTLS, may_name_secret, read_command, redact
 from imapids.parse.imap_events import tell
 from imapids.parse.imap_login import start_exchange
 from imapids.parse.imap_pending import Pending
@@ -45,7 +45,7 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
     dialogue.last_client_line = line
     tag, blank, rest = line.partition(b" ")
     shape = read_command(rest, dialogue.limits) if blank else None
-    if shape is None or not (tag.isalnum() or _is_tag(tag)):
+    if shape is None or not (tag.isalnum() or _is_tag(tag)) or (shape.spec is None and may_name_secret(tag)):
         _read_other(dialogue, line, packet, time_ns, offset)
         return
     if reader.lost:

@@ -77,8 +77,7 @@ def read_command(rest: bytes, limits: DialogueLimits) -> Shape | None:
     spec = COMMAND_WORDS.get(word)
     shape = Shape(spec.name if spec is not None else safe_text(word, 64), spec, len(rest))
     _read_arguments(shape, rest[after:], limits)
-    if len(rest) <= _MEMO_BYTES and shape.code not in (LOGIN, AUTHENTICATE) and (
-            spec is not None and REDACTED not in shape.arguments):
+    if len(rest) <= _MEMO_BYTES and shape.code not in (LOGIN, AUTHENTICATE) and spec is not None:
         if len(_MEMO) >= _MEMO_LINES:
             _MEMO.clear()
         _MEMO[rest] = shape
@@ -102,8 +101,8 @@ def _read_arguments(shape: Shape, text: bytes, limits: DialogueLimits) -> None:
         mechanism, space, _ = text.partition(b" ")
         shape.arguments = safe_text(mechanism, 64) + (" " + REDACTED if space else "")
         return
-    if spec is None:
-        shape.arguments = redact(text, limits.text_bytes)
+    if spec is None:  # a mistyped LOGIN looks like this too
+        shape.arguments = f"[{len(text)} bytes]"
         return
     shape.arguments = safe_text(text, limits.text_bytes)
     if not spec.arguments:
@@ -167,6 +166,11 @@ def depth(text: bytes) -> int:
         elif match[0] == b")":
             level -= 1
     return deepest
+
+
+def may_name_secret(word: bytes) -> bool:
+    """Whether a word where a tag should be looks like a login typed without a tag."""
+    return _SECRET_WORDS.search(word) is not None
 
 
 def redact(line: bytes, limit: int) -> str:

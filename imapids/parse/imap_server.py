@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imapids.parse import imap_replies as replies
 from imapids.parse.imap_client import register
-from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, IDLE, LOGIN, SELECT, STARTTLS
+from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, IDLE, LOGIN, SELECT, STARTTLS, redact
 from imapids.parse.imap_events import MAIL_HEADER, mailbox_of, tell
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import TAGGED_MEMO, UNTAGGED_MEMO, Reply, read_tagged, read_untagged
@@ -76,7 +76,7 @@ def _read_greeting(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
         return  # the head of a greeting, perhaps; a gap hides the rest
     if match is None:
         facts.greeting_missing = True
-        dialogue.note("no-greeting", SERVER, packet, offset, safe_text(line, 80))
+        dialogue.note("no-greeting", SERVER, packet, offset, redact(line, 80))
         read_line(dialogue, line, packet, time_ns, offset)
         return
     facts.greeting = match[1].decode().lower()
@@ -141,7 +141,7 @@ def _note_before_login(dialogue: ImapDialogue, line: bytes, packet: int, offset:
                                          for each in dialogue.pending.values()):
         return
     dialogue.facts_.before_login += 1
-    dialogue.note("data-before-login", SERVER, packet, offset, safe_text(line, 80))
+    dialogue.note("data-before-login", SERVER, packet, offset, redact(line, 80))
 
 
 def _note_opaque(dialogue: ImapDialogue, token: bytes, packet: int, offset: int) -> None:
@@ -310,10 +310,10 @@ def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: byte
         return
     if line == dialogue.last_client_line:
         facts.echoes += 1
-        dialogue.note("server-echoes", SERVER, packet, offset, safe_text(line, 40))
+        dialogue.note("server-echoes", SERVER, packet, offset, "")
         return
     facts.unmatched += 1
-    dialogue.note("answer-without-command", SERVER, packet, offset, safe_text(line, 80))
+    dialogue.note("answer-without-command", SERVER, packet, offset, f"{safe_text(tag, 32)} {reply.result.upper()}")
     if reply.opaque is not None:
         _note_opaque(dialogue, reply.opaque, packet, offset)
 
@@ -339,6 +339,6 @@ def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
         dialogue.note("server-echoes", SERVER, packet, offset, "")
     else:
         dialogue.note("server-line-is-no-imap", SERVER, packet, offset,
-                      f"[{len(line)} bytes]" if binary else safe_text(line, 80))
+                      f"[{len(line)} bytes]" if binary else redact(line, 80))
     dialogue.start_foreign(SERVER, line)
     dialogue.anomaly("imap-server-line-invalid", packet, time_ns)
