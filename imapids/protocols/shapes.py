@@ -56,7 +56,7 @@ def _look_stage(opening: Opening) -> Answer:
         if opening.midstream:
             continue
         for offset in (0, 4):
-            kind = _stage_kind(data[offset : offset + _STAGE_BYTES])
+            kind = _stage_kind(data[offset : offset + _STAGE_BYTES]) or ("MZ" if offset and data[4:6] == b"MZ" else "")
             if kind and (
                 offset == 0 or 64 <= le32(data) <= 1 << 27 or 64 <= int.from_bytes(data[:4], "big") <= 1 << 27
             ):
@@ -135,7 +135,7 @@ def _file(opening: Opening, window: Window) -> Finding | None:
 
 def _encrypted(opening: Opening, window: Window) -> Finding | None:
     """Random bytes from the first on: the server's, or those of a client whose server said nothing else."""
-    if opening.midstream or opening.after_upgrade:
+    if opening.midstream or opening.after_upgrade == "compress":  # deflated bytes look random, too
         return None
     client, server = window.client, window.server
     random_client, random_server = (
