@@ -100,7 +100,7 @@ def limits_of(base: Limits | None = None, **capture: int) -> Limits:
 
 
 def encodings(secret: bytes) -> dict[str, bytes]:
-    """How a secret might leak: raw, as hex, and inside base64 at each alignment (the characters that it alone decides)."""
+    """How a secret might leak: raw, in hex, and in base64 at each alignment (the characters that it alone decides)."""
     forms = {"raw": secret, "hex": secret.hex().encode()}
     for before in range(3):
         text = base64.b64encode(b"\0" * before + secret)
