@@ -22,7 +22,7 @@ from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import SessionFacts
 from imapids.records.events import EVENT_TYPES, Event
 from imapids.records.packets import PacketBatch
-from imapids.records.segments import EncapsulationTable, SegmentBatch
+from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
 from imapids.records.streams import FlowUpdate, StreamEnd
 from imapids.records.verdicts import Verdict
 
@@ -65,12 +65,18 @@ class Pipeline:
 
     def feed(self, batch: PacketBatch) -> list[Event]:
         """The events that a batch of packets made known, in order."""
-        batch = self._in_time(batch)
-        decoded = self.decoder.feed(batch)
-        segments = decoded.segments
+        return self.follow(self.decode(batch))
+
+    def decode(self, batch: PacketBatch) -> Decoded:
+        """The first half of `feed`: columns only. It may run in a thread of its own, ahead of the second half."""
+        decoded = self.decoder.feed(self._in_time(batch))
         if self._hosts is not None:
-            segments = self._of_hosts(segments)
-        self._take(self.table.feed(segments, decoded.icmp_errors))
+            decoded.segments = self._of_hosts(decoded.segments)
+        return decoded
+
+    def follow(self, decoded: Decoded) -> list[Event]:
+        """The second half of `feed`: decoded batches in the order of their packets."""
+        self._take(self.table.feed(decoded.segments, decoded.icmp_errors))
         return self._drain()
 
     def finish(self) -> list[Event]:

@@ -114,17 +114,12 @@ class _Run:
     def all_of(self, reader: CaptureReader, progress: Callable[[int, int | None, int], None] | None,
                stop: Callable[[], bool] | None) -> RunResult:
         """Reads everything, then tells the account."""
-        packets = 0
-        interrupted = False
-        for batch in reader:
-            packets += len(batch)
-            self._handle(self.pipeline.feed(batch))
+        for decoded in reader.worked_on(self.pipeline.decode):
+            self._handle(self.pipeline.follow(decoded))
             if progress is not None:
-                progress(reader.bytes_done, reader.bytes_total, packets)
-            if stop is not None and stop():
-                interrupted = True
-                break
-        interrupted = interrupted or (stop is not None and stop())  # a reader that follows a file ends by itself then
+                progress(reader.bytes_done, reader.bytes_total, sum(account.packets for account in reader.accounts))
+        # the reader asks `stop` by itself: what was read until then is worked off, so that the account is right
+        interrupted = stop is not None and stop()
         reader.close()
         self._handle(self.pipeline.finish())
         self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
