@@ -161,10 +161,10 @@ def fields_page() -> str:
     parts = ["""# Fields that rules may name
 
 A rule says which type of event it looks at (`logsource: {product: imapids, category: session}`) and names fields of it.
-The names are those of the JSON lines. An empty text and an empty list count as absent: `field: null` matches them. A list
-matches when any element does. Where a field is a table of counts (`session.anomalies`), its own name gives the list of
-the names in it, and `session.anomalies.NAME` the count under that name. Text is compared without case unless `|cased`
-stands behind it. This page is made from the event records (`imapids/records/events.py`).
+The names are those of the JSON lines. An empty text and an empty list count as absent: `field: null` matches them.
+A list matches when any element does. Where a field is a table of counts (`session.anomalies`), its own name gives the
+list of the names in it, and `session.anomalies.NAME` the count under that name. Text is compared without case unless
+`|cased` stands behind it. This page is made from the event records (`imapids/records/events.py`).
 
 ## Every category
 
@@ -189,8 +189,8 @@ def rules_page() -> str:
                                        *(item for item in rules.correlations if item.output)]
     parts = ["""# The shipped rules
 
-What `imapids rules explain NAME` tells of a rule in full, in one line each. Correlations count several events; the rules
-that only feed them raise no alert and are not listed. This page is made from `rules/sigma/`.
+What `imapids rules explain NAME` tells of a rule in full, in one line each. Correlations count several events; the
+rules that only feed them raise no alert and are not listed. This page is made from `rules/sigma/`.
 """]
     for family in sorted({item.info.family for item in shown}):
         parts.append(f"\n## {family}\n\n| sid | rule | level | looks at | ATT&CK | title |\n"

@@ -19,6 +19,8 @@ class Column:
         self.get: Getter = texts_of if not name else getter(self.field) if self.field else _nothing
         self.bits = 0
         """Bits of all its atoms."""
+        self.costly = False
+        """Its questions (regular expressions) are asked last, where the others leave a rule open."""
         self._equals: dict[str, int] = {}
         self._contains: list[tuple[str, int]] = []
         self._prefixes: dict[int, dict[str, int]] = {}  # length: {prefix: bits}; one look-up for each length
@@ -137,12 +139,17 @@ def _nothing(_event: Event) -> None:
     """A field that events of this category do not have."""
 
 
-def column_of(atom: Atom) -> tuple[str, str]:
-    """Key of the column that answers an atom: its field, and the other field where two are compared."""
-    return (atom.field, str(atom.value)) if atom.operator == "field" else (atom.field, "")
+Key = tuple[str, str, bool]
 
 
-def make_column(category: str, key: tuple[str, str], memo_entries: int) -> Column:
+def column_of(atom: Atom) -> Key:
+    """Key of the column that answers an atom: its field, the other field where two are compared, and its cost."""
+    return atom.field, str(atom.value) if atom.operator == "field" else "", atom.operator == "regex"
+
+
+def make_column(category: str, key: Key, memo_entries: int) -> Column:
     """The column for such a key."""
-    name, other = key
-    return PairColumn(category, name, other, memo_entries) if other else Column(category, name, memo_entries)
+    name, other, costly = key
+    column = PairColumn(category, name, other, memo_entries) if other else Column(category, name, memo_entries)
+    column.costly = costly
+    return column

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from imapids.detect.atoms import as_text
-from imapids.detect.columns import Column, column_of, make_column
+from imapids.detect.columns import Column, Key, column_of, make_column
 from imapids.detect.compiled import Atom, Node
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import Reason
@@ -52,7 +52,7 @@ class Explainer:
         self._condition = condition
         self._atoms = atoms
         self._single: dict[int, tuple[Column, str]] = {}  # each atom alone in a column: its answer is a bit
-        columns: dict[tuple[str, str], Column] = {}
+        columns: dict[Key, Column] = {}
         for place in atoms_under(condition):
             atom = atoms[place]
             column = make_column(kind, column_of(atom), 64)
