@@ -71,8 +71,10 @@ def _dcerpc(data: bytes) -> bool:
 
 def _coap(data: bytes) -> bool:
     """RFC 7252 section 3: version 1, token of at most 8 bytes, a registered code, options to the end or a marker."""
+    if len(data) < 4:
+        return False
     size, code = data[0] & 0x0F, data[1]
-    if len(data) < 4 or data[0] >> 6 != 1 or size > 8 or len(data) < 4 + size:
+    if data[0] >> 6 != 1 or size > 8 or len(data) < 4 + size:
         return False
     if code == 0:
         return len(data) == 4 and size == 0

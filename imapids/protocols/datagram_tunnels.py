@@ -169,13 +169,12 @@ def _gtp(data: bytes) -> bool:
 
 
 def _gtp_payload(data: bytes) -> bool:
+    """An IP packet behind the header and its extensions, or next to nothing."""
     at = 12 if data[0] & 7 else 8
-    if data[0] & 4 and len(data) > 12:  # extension headers
-        for _ in range(4):
-            kind, size = data[at - 1], data[at] * 4 if at < len(data) else 0
-            if not kind or not size:
-                break
-            at += size
+    for _ in range(4):
+        if not data[0] & 4 or at >= len(data) or not data[at - 1] or not data[at]:
+            break
+        at += data[at] * 4  # an extension header: its length in words, and the type of the next in its last byte
     return ip_packet(data, at) or len(data) - at < 20
 
 
@@ -277,7 +276,7 @@ def _bacnet(data: bytes) -> bool:
 
 def _thrift_compact(data: bytes) -> bool:
     """Apache Thrift's compact protocol: 82, type and version 1, sequence id, then a printable method name."""
-    if len(data) < 8 or data[0] != 0x82 or data[1] & 0x1F != 1 or not 1 <= data[1] >> 5 <= 4:
+    if len(data) < 10 or data[0] != 0x82 or data[1] & 0x1F != 1 or not 1 <= data[1] >> 5 <= 4:
         return False
     at = 2
     while at < 7 and data[at] & 0x80:

@@ -146,10 +146,12 @@ def _look_client(opening: Opening) -> Look:
 
 def _look_midstream(opening: Opening) -> Look:
     """The start is missing, and a literal may be under way: look for IMAP lines among the first ones of each side."""
-    if (opening.server and not _is_text(opening.server)) or (opening.client and not _is_text(opening.client)):
+    if opening.server and not _is_text(opening.server):
         return NO
     replies, server_over = _complete_lines(opening.server, opening.server_ended)
     commands, client_over = _complete_lines(opening.client, opening.client_ended)
+    if opening.client and not _is_text(opening.client):
+        commands, client_over = [], True
     asked = [match[1] for line in commands if (match := _CLIENT_LINE.fullmatch(line))]
     for line in replies:
         if _UNTAGGED.fullmatch(line):

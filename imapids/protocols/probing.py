@@ -75,6 +75,10 @@ def prefix(*prefixes: bytes) -> Recogniser:
     return look
 
 
+_NOT_IN_LINES = bytes(range(0x00, 0x09)) + bytes(range(0x0E, 0x20)) + bytes(range(0x7F, 0x100))
+"""Bytes that no line of a text protocol has among its first four: binary data is turned away at once."""
+
+
 def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> Recogniser:
     """YES when the first line (without its CR LF) matches the whole pattern; `starts` are the first bytes allowed.
 
@@ -83,7 +87,7 @@ def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> 
     compiled = re.compile(pattern, re.DOTALL)
 
     def look(data: bytes, ended: bool) -> Look:
-        if starts and data[0] not in starts:
+        if (starts and data[0] not in starts) or data[:4].translate(None, _NOT_IN_LINES) != data[:4]:
             return NO
         end = data.find(b"\n", 0, limit)
         if end < 0:
