@@ -95,7 +95,7 @@ class Assembler:
     def _learn_starts(self, batch: SegmentBatch, part: _Sorted) -> None:
         """Where each side's stream begins: its SYN, or the first packet that tells (its own, or the peer's ACK)."""
         columns = self.columns
-        usable = part.tcp & (((part.flags & RST) == 0) | (part.length > 0))
+        usable = part.tcp & ((part.flags & RST) == 0)
         for side in (0, 1):
             unknown = ~columns.known[part.row, side] & usable
             if not unknown.any():

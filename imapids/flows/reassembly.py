@@ -113,10 +113,13 @@ class Reassembly:
         if flags & SYN:
             self._handshake(own, peer, seq, ack, flags)
             seq = (seq + 1) & 0xFFFFFFFF
-        if not flags & RST or length:
+        if flags & RST and length:
+            self.note("reset-payload")  # RFC 9293 section 3.5.3: a text about the reset, never part of the stream
+            length = 0
+        if not flags & RST:
             if not own.known:
                 own.start(seq)
-            if flags & ACK and not flags & RST:
+            if flags & ACK:
                 self._acknowledge(peer, ack)
         elif not own.known:
             return out
