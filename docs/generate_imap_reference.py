@@ -16,8 +16,11 @@ from imapids.protocols.imap_commands import COMMANDS, STATE_NAMES, TRANSITIONS, 
 FOLDER = Path(__file__).resolve().parent / "reference"
 
 SPEAKS = {
-    "genuine": "For a genuine server", "mimic": "For a mimic", "not-imap": "For something else",
-    "undecided": "Not enough to tell", "context": "Context",
+    "genuine": "For a genuine server",
+    "mimic": "For a mimic",
+    "not-imap": "For something else",
+    "undecided": "Not enough to tell",
+    "context": "Context",
 }
 
 
@@ -26,11 +29,13 @@ def states_page() -> str:
     names = {bit: name for bit, name in STATE_NAMES.items() if bit != 8}
     rows = "".join(
         f"| {spec.name} | {', '.join(name for bit, name in names.items() if bit & spec.states)} | {spec.source} |"
-        f" {'yes' if spec.strict else ''} |\n" for spec in COMMANDS.values())
+        f" {'yes' if spec.strict else ''} |\n"
+        for spec in COMMANDS.values()
+    )
     moves = "".join(f"- {command} {result.upper()}: {where}\n" for command, result, _, _, where in TRANSITIONS)
     return f"""# States of an IMAP connection
 
-What the machine walks through (RFC 9051 section 3). This page is made from the table in `imapids/protocols/imap_commands.py`.
+What the machine walks through (RFC 9051 section 3). This page is made from `imapids/protocols/imap_commands.py`.
 
 ```mermaid
 {state_diagram()}
@@ -39,8 +44,8 @@ What the machine walks through (RFC 9051 section 3). This page is made from the 
 Where the moves are said:
 
 {moves}
-After a gap, or where the capture starts inside a conversation, the state is `unknown`: any of the three. A vendor's command
-that ends OK before a login makes it `unknown` too, for it may have signed in.
+After a gap, or where the capture starts inside a conversation, the state is `unknown`: any of the three. A vendor's
+command that ends OK before a login makes it `unknown` too, for it may have signed in.
 
 ## Commands
 
@@ -54,22 +59,28 @@ that ends OK before a login makes it `unknown` too, for it may have signed in.
 
 def evidence_page() -> str:
     """Every evidence code with its weight, meaning and an example."""
-    parts = ["""# Evidence codes
+    parts = [
+        """# Evidence codes
 
-One piece of evidence is a code, the side it is about, the packet and the position in the side's stream where it stands, and
-safe text. A session lists its evidence by weight: 100 decides alone; 50 and more decide with another piece or when repeated;
-less is context. `<protocol>` stands for a name of the sniffer's. This page is made from `imapids/judge/evidence.py`.
-"""]
+One piece of evidence is a code, the side it is about, the packet and the position in the side's stream where it stands,
+and safe text. A session lists its evidence by weight: 100 decides alone; 50 and more decide with another piece or
+when repeated; less is context. `<protocol>` stands for a name of the sniffer's. This page is made from
+`imapids/judge/evidence.py`.
+"""
+    ]
     for group, title in SPEAKS.items():
         parts.append(f"\n## {title}\n\n| code | weight | meaning | example |\n| --- | ---: | --- | --- |\n")
-        parts += [f"| `{code.code}` | {code.weight} | {code.meaning} | {f'`{cell(code.example)}`' if code.example else ''} |\n"
-                  for code in sorted(CODES, key=lambda each: -each.weight) if code.speaks_for == group]
+        parts += [
+            f"| `{code.code}` | {code.weight} | {code.meaning} | {example(code.example)} |\n"
+            for code in sorted(CODES, key=lambda each: -each.weight)
+            if code.speaks_for == group
+        ]
     return "".join(parts)
 
 
-def cell(text: str) -> str:
-    """Text that stays inside a cell of a table."""
-    return text.replace("|", "\\|")
+def example(text: str) -> str:
+    """Text as code that stays inside a cell of a table."""
+    return "`" + text.replace("|", "\\|") + "`" if text else ""
 
 
 PAGES = {"imap-states.md": states_page, "evidence.md": evidence_page}

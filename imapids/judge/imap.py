@@ -52,8 +52,12 @@ def _signs_of_mimicry(facts: SessionFacts, imap: ImapFacts) -> list[Evidence]:
 
     if imap.reversed_roles and facts.flow.roles_by == "syn":
         sign("client-sends-greeting", "client", "")
-    if imap.server_binary or imap.server_pending or imap.server_nonsense >= 2 or (
-            imap.server_nonsense and (imap.client_nonsense or not imap.completed)):
+    if (
+        imap.server_binary
+        or imap.server_pending
+        or imap.server_nonsense >= 2
+        or (imap.server_nonsense and (imap.client_nonsense or not imap.completed))
+    ):
         sign("server-line-is-no-imap", "server", "unfinished line")
     if imap.echoes >= 2:
         sign("server-echoes", "server", "")
@@ -69,7 +73,11 @@ def _signs_of_mimicry(facts: SessionFacts, imap: ImapFacts) -> list[Evidence]:
         sign("opaque-response-text", "server", "")
     if imap.opaque_arguments >= OPAQUE_ARGUMENTS or (imap.opaque_arguments and imap.opaque_texts):
         sign("opaque-argument", "client", "")
-    if imap.auth_rounds > MOST_ROUNDS and (imap.auth_open or imap.auth_rounds > 2 * MOST_ROUNDS) and imap.continuations > 1:
+    if (
+        imap.auth_rounds > MOST_ROUNDS
+        and (imap.auth_open or imap.auth_rounds > 2 * MOST_ROUNDS)
+        and imap.continuations > 1
+    ):
         sign("authenticate-channel", "both", f"{imap.auth_rounds} turns")
     if _never_completes(facts, imap):
         sign("no-completions", "server", f"{imap.commands} commands, {imap.untagged} server lines")
@@ -82,10 +90,19 @@ def _signs_of_mimicry(facts: SessionFacts, imap: ImapFacts) -> list[Evidence]:
 
 def _never_completes(facts: SessionFacts, imap: ImapFacts) -> bool:
     """The server talks on while it completes none of several commands, though every byte of both sides was seen."""
-    return (imap.commands >= SILENT_COMMANDS and not imap.completed and not imap.answers_to_nonsense
-            and imap.untagged + imap.continuations >= SILENT_COMMANDS and not imap.midstream and not imap.byes
-            and not imap.gaps_client and not imap.gaps_server and facts.flow.sides_seen == "both"
-            and not imap.auth_open and not imap.literal_open)
+    return (
+        imap.commands >= SILENT_COMMANDS
+        and not imap.completed
+        and not imap.answers_to_nonsense
+        and imap.untagged + imap.continuations >= SILENT_COMMANDS
+        and not imap.midstream
+        and not imap.byes
+        and not imap.gaps_client
+        and not imap.gaps_server
+        and facts.flow.sides_seen == "both"
+        and not imap.auth_open
+        and not imap.literal_open
+    )
 
 
 def _mimic(facts: SessionFacts, imap: ImapFacts, signs: list[Evidence]) -> Verdict:
@@ -93,10 +110,13 @@ def _mimic(facts: SessionFacts, imap: ImapFacts, signs: list[Evidence]) -> Verdi
     if not started and not imap.echoes:
         # never began like IMAP: no mimic, just not IMAP
         finding = facts.foreign.finding if facts.foreign is not None else None
-        return Verdict(verdict="not-imap", confidence="high" if finding is not None else "medium",
-                       protocol=finding.protocol if finding is not None and not finding.by_client_only else None,
-                       shape=finding.shape if finding is not None else None,
-                       evidence=signs + (list(finding.evidence) if finding is not None else []))
+        return Verdict(
+            verdict="not-imap",
+            confidence="high" if finding is not None else "medium",
+            protocol=finding.protocol if finding is not None and not finding.by_client_only else None,
+            shape=finding.shape if finding is not None else None,
+            evidence=signs + (list(finding.evidence) if finding is not None else []),
+        )
     codes = {sign.code for sign in signs}
     confidence = "high" if len(signs) > 2 or len(codes) > 1 else "medium"
     shape, extra = None, []
@@ -119,8 +139,12 @@ def _after_starttls(facts: SessionFacts, imap: ImapFacts, tls: TlsFacts | None) 
     if tls.client_hello and tls.server_hello and not tls.fake:
         text = " ".join(part for part in (tls.version, tls.sni) if part)
         known = Evidence("tls-after-starttls", "both", tls.hello_packet, tls.hello_offset, text)
-        return Verdict(verdict="genuine", confidence="medium" if imap.greeting == "ok" else "low", protocol="imap+starttls",
-                       evidence=_support(facts, imap, [known]))
+        return Verdict(
+            verdict="genuine",
+            confidence="medium" if imap.greeting == "ok" else "low",
+            protocol="imap+starttls",
+            evidence=_support(facts, imap, [known]),
+        )
     if not tls.broken or tls.gaps or imap.gaps_client or imap.gaps_server or facts.flow.sides_seen != "both":
         return None
     if facts.seen_server <= imap.bytes_server or (tls.alert_side == "server" and not tls.application_bytes_server):
@@ -129,8 +153,13 @@ def _after_starttls(facts: SessionFacts, imap: ImapFacts, tls: TlsFacts | None) 
         return None  # its part of a handshake is sound as far as it goes
     finding = facts.after_starttls.finding if facts.after_starttls is not None else None
     evidence = list(tls.evidence) or [Evidence("no-tls-after-starttls", "server", 0, 0, "")]
-    return Verdict(verdict="mimic", confidence="high", protocol="imap", shape=finding.shape if finding is not None else None,
-                   evidence=evidence + (list(finding.evidence) if finding is not None else []))
+    return Verdict(
+        verdict="mimic",
+        confidence="high",
+        protocol="imap",
+        shape=finding.shape if finding is not None else None,
+        evidence=evidence + (list(finding.evidence) if finding is not None else []),
+    )
 
 
 # ---------------------------------------------------------------- genuine
@@ -142,11 +171,25 @@ def _genuine(facts: SessionFacts, imap: ImapFacts) -> Verdict | None:
     gaps = imap.gaps_client + imap.gaps_server
     support: list[Evidence] = []
     if imap.completed:
-        support.append(Evidence("completions-match", "server", imap.completed_packet, imap.completed_offset,
-                                f"{imap.completed} of {imap.commands} commands"))
+        support.append(
+            Evidence(
+                "completions-match",
+                "server",
+                imap.completed_packet,
+                imap.completed_offset,
+                f"{imap.completed} of {imap.commands} commands",
+            )
+        )
     if imap.selected and imap.logins > imap.logins_failed and imap.completed_legal > 2:
-        support.append(Evidence("login-and-mailbox", "both", imap.completed_packet, imap.completed_offset,
-                                f"{imap.completed_legal} commands in legal states"))
+        support.append(
+            Evidence(
+                "login-and-mailbox",
+                "both",
+                imap.completed_packet,
+                imap.completed_offset,
+                f"{imap.completed_legal} commands in legal states",
+            )
+        )
     if imap.inflated:
         support.append(Evidence("imap-inside-deflate", "both", 0, 0, ""))
     if imap.sasl_layer:
@@ -156,17 +199,23 @@ def _genuine(facts: SessionFacts, imap: ImapFacts) -> Verdict | None:
         support.append(Evidence("answers-nonsense-correctly", "server", 0, 0, f"{answered} lines"))
     greeted = imap.greeting in ("ok", "preauth")
     protocol = protocol_name(imap, facts.tls)
-    if greeted and not one_sided and (imap.completed or answered and facts.seen_client):
+    if greeted and not one_sided and (imap.completed or (answered and facts.seen_client)):
         sure = imap.completed_ok >= 2 and imap.completed_legal >= 2 and not gaps
         sure = sure and imap.starttls != "accepted" and not imap.sasl_layer  # what came then cannot be seen
         confidence = "high" if sure else "medium" if imap.completed else "low"
-        return Verdict(verdict="genuine", confidence=confidence, protocol=protocol, evidence=_support(facts, imap, support))
+        return Verdict(
+            verdict="genuine", confidence=confidence, protocol=protocol, evidence=_support(facts, imap, support)
+        )
     if one_sided:
         return _half(facts, imap, protocol)
     if (imap.midstream or gaps) and imap.completed >= 1 and imap.known_commands:
-        strong = imap.completed >= 3 or imap.completed and imap.untagged >= 2
-        return Verdict(verdict="genuine", confidence="medium" if strong and not gaps else "low", protocol=protocol,
-                       evidence=_support(facts, imap, support))
+        strong = imap.completed >= 3 or (imap.completed and imap.untagged >= 2)
+        return Verdict(
+            verdict="genuine",
+            confidence="medium" if strong and not gaps else "low",
+            protocol=protocol,
+            evidence=_support(facts, imap, support),
+        )
     if imap.midstream and imap.untagged >= 2 and (imap.tagged or imap.ordered_commands):
         return Verdict(verdict="genuine", confidence="low", protocol=protocol, evidence=_support(facts, imap, support))
     return None
@@ -175,14 +224,23 @@ def _genuine(facts: SessionFacts, imap: ImapFacts) -> Verdict | None:
 def _half(facts: SessionFacts, imap: ImapFacts, protocol: str) -> Verdict | None:
     """One side of a conversation: low at most, and only where its grammar was shown at length."""
     if facts.flow.sides_seen == "server":
-        if (imap.greeting or imap.midstream) and imap.tagged >= 2 and imap.untagged and (
-                not imap.server_nonsense):
+        if (imap.greeting or imap.midstream) and imap.tagged >= 2 and imap.untagged and (not imap.server_nonsense):
             text = f"{'greeting, ' if imap.greeting else ''}{imap.tagged} completions, {imap.untagged} data lines"
-            return Verdict(verdict="genuine", confidence="low", protocol=protocol, evidence=_support(
-                facts, imap, [Evidence("server-half", "server", 0, 0, text)]))
+            return Verdict(
+                verdict="genuine",
+                confidence="low",
+                protocol=protocol,
+                evidence=_support(facts, imap, [Evidence("server-half", "server", 0, 0, text)]),
+            )
     elif imap.known_commands >= 4 and imap.ordered_commands >= 3 and not imap.client_nonsense:
-        return Verdict(verdict="genuine", confidence="low", protocol=protocol, evidence=_support(
-            facts, imap, [Evidence("client-half", "client", 0, 0, f"{imap.known_commands} commands")]))
+        return Verdict(
+            verdict="genuine",
+            confidence="low",
+            protocol=protocol,
+            evidence=_support(
+                facts, imap, [Evidence("client-half", "client", 0, 0, f"{imap.known_commands} commands")]
+            ),
+        )
     return None
 
 
@@ -226,5 +284,10 @@ def _undecided(facts: SessionFacts, imap: ImapFacts) -> Verdict:
         evidence.append(Evidence("greeting-only", "server", imap.greeting_packet, 0, imap.greeting_text))
     else:
         reason = "too-short"
-    return Verdict(verdict="undecided", confidence="low", protocol=None if reason == "server-silent" else "imap",
-                   reason=reason, evidence=evidence)
+    return Verdict(
+        verdict="undecided",
+        confidence="low",
+        protocol=None if reason == "server-silent" else "imap",
+        reason=reason,
+        evidence=evidence,
+    )

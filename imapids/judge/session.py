@@ -22,8 +22,15 @@ def judge(facts: SessionFacts) -> Verdict:
     evidence = verdict.evidence
     if facts.first_side is not None and verdict.verdict == "not-imap" and facts.flow.protocol == "TCP":
         first = facts.first_side == CLIENT
-        evidence.append(Evidence("client-spoke-first" if first else "server-spoke-first", "client" if first else "server",
-                                 facts.first_packet_client if first else facts.first_packet_server, 0, ""))
+        evidence.append(
+            Evidence(
+                "client-spoke-first" if first else "server-spoke-first",
+                "client" if first else "server",
+                facts.first_packet_client if first else facts.first_packet_server,
+                0,
+                "",
+            )
+        )
     if len(evidence) > 1:
         evidence.sort(key=_by_weight)
     return verdict
@@ -48,9 +55,8 @@ def _judge(facts: SessionFacts) -> Verdict:
         return _direct_tls(facts, facts.tls)
     finding = facts.candidate.finding if facts.candidate is not None else None
     # 5. a probe knows the server's bytes
-    if finding is not None and not finding.by_client_only and (facts.seen_server or finding.shape or finding.protocol):
-        if facts.seen_server or facts.flow.sides_seen == "client":
-            return _named(finding)
+    if finding is not None and not finding.by_client_only and (facts.seen_server or facts.flow.sides_seen == "client"):
+        return _named(finding)
     # 6. only the client spoke: the server's protocol is never named from it
     if not facts.seen_server:
         return _server_silent(facts, finding)
@@ -63,8 +69,13 @@ def _udp(facts: SessionFacts) -> Verdict:
     evidence = [Evidence("udp", "both", facts.first_packet_client or facts.first_packet_server, 0, "")]
     if finding is None:
         return Verdict(verdict="not-imap", confidence="high", evidence=evidence)
-    return Verdict(verdict="not-imap", confidence="high", protocol=finding.protocol, shape=finding.shape,
-                   evidence=evidence + list(finding.evidence))
+    return Verdict(
+        verdict="not-imap",
+        confidence="high",
+        protocol=finding.protocol,
+        shape=finding.shape,
+        evidence=evidence + list(finding.evidence),
+    )
 
 
 def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
@@ -74,30 +85,46 @@ def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
         if "imap" in tls.client_alpns or "imap" in tls.server_alpns:
             evidence.append(Evidence("tls-alpn-imap", "both", 0, 0, "imap"))
         if facts.flow.midstream:  # what came before may have been STARTTLS
-            return Verdict(verdict="undecided", confidence="low", protocol="tls", reason="mid-stream", evidence=evidence)
+            return Verdict(
+                verdict="undecided", confidence="low", protocol="tls", reason="mid-stream", evidence=evidence
+            )
         if not tls.server_hello and not facts.seen_server:
             return Verdict(verdict="undecided", confidence="low", reason="server-silent", evidence=evidence)
-        return Verdict(verdict="not-imap", confidence="high" if tls.server_hello else "medium", protocol="tls",
-                       evidence=evidence)
+        return Verdict(
+            verdict="not-imap", confidence="high" if tls.server_hello else "medium", protocol="tls", evidence=evidence
+        )
     finding = facts.candidate.finding if facts.candidate is not None else None
     evidence = list(tls.evidence) or [Evidence("tls-without-handshake", "both", 0, 0, "")]
     if not facts.seen_server:
         return Verdict(verdict="undecided", confidence="low", reason="server-silent", evidence=evidence)
     if facts.flow.midstream and not tls.fake:
-        return Verdict(verdict="undecided", confidence="low", protocol="tls", reason="mid-stream", evidence=[
-            Evidence("mid-stream", "both", 0, 0, ""), *tls.evidence])
+        return Verdict(
+            verdict="undecided",
+            confidence="low",
+            protocol="tls",
+            reason="mid-stream",
+            evidence=[Evidence("mid-stream", "both", 0, 0, ""), *tls.evidence],
+        )
     shape = finding.shape if finding is not None and finding.shape else "fake-tls" if tls.fake else None
     protocol = None if tls.fake else finding.protocol if finding is not None else None
     return Verdict(verdict="not-imap", confidence="medium", protocol=protocol, shape=shape, evidence=evidence)
 
 
 def _named(finding: Finding) -> Verdict:
-    return Verdict(verdict="not-imap", confidence=finding.confidence, protocol=finding.protocol, shape=finding.shape,
-                   evidence=list(finding.evidence))
+    return Verdict(
+        verdict="not-imap",
+        confidence=finding.confidence,
+        protocol=finding.protocol,
+        shape=finding.shape,
+        evidence=list(finding.evidence),
+    )
 
 
 def _server_silent(facts: SessionFacts, finding: Finding | None) -> Verdict:
-    evidence = [Evidence("server-silent", "server", facts.first_packet_client, 0, ""), *(finding.evidence if finding else [])]
+    evidence = [
+        Evidence("server-silent", "server", facts.first_packet_client, 0, ""),
+        *(finding.evidence if finding else []),
+    ]
     reason = "server-silent"
     if facts.flow.sides_seen == "client":
         reason = "one-sided"
@@ -110,13 +137,16 @@ def _server_silent(facts: SessionFacts, finding: Finding | None) -> Verdict:
 def _unnamed(facts: SessionFacts, finding: Finding | None) -> Verdict:
     """The server's bytes are known to nobody, or only the client's bytes have a name."""
     flow = facts.flow
-    evidence = [Evidence("server-is-no-imap", "server", facts.first_packet_server, 0, f"[{facts.seen_server} bytes]"),
-                *(finding.evidence if finding is not None else [])]
+    evidence = [
+        Evidence("server-is-no-imap", "server", facts.first_packet_server, 0, f"[{facts.seen_server} bytes]"),
+        *(finding.evidence if finding is not None else []),
+    ]
     opening = facts.candidate
-    if opening is not None and opening.kind == "imap" or facts.seen_server < SHORT_BYTES and not facts.seen_client:
+    if (opening is not None and opening.kind == "imap") or (facts.seen_server < SHORT_BYTES and not facts.seen_client):
         return Verdict(verdict="undecided", confidence="low", reason="too-short", evidence=evidence)
     if flow.midstream or facts.gaps_server:
         reason = "snaplen" if flow.snapped else "gap" if facts.gaps_server and not flow.midstream else "mid-stream"
         return Verdict(verdict="undecided", confidence="low", reason=reason, evidence=evidence)
-    return Verdict(verdict="not-imap", confidence="medium", shape=finding.shape if finding is not None else None,
-                   evidence=evidence)
+    return Verdict(
+        verdict="not-imap", confidence="medium", shape=finding.shape if finding is not None else None, evidence=evidence
+    )

@@ -1,7 +1,7 @@
-"""The IMAP machine: fed with the bytes of both sides in order, it tells commands, logins, mailbox use and what is broken.
+"""The IMAP machine: fed with the bytes of both sides, it tells commands, logins, mailbox use and what is broken.
 
-Sans-io: no clock, no file, no guess from ports. Whatever the bytes are, nothing raises (an exception here is a bug), and
-any cut of the same bytes into chunks gives the same events, facts and verdict.
+Sans-io: no clock, no file, no guess from ports. Whatever the bytes are, nothing raises (an exception is a bug),
+and any cut of the same bytes into chunks gives the same events, facts and verdict.
 """
 
 from __future__ import annotations
@@ -59,8 +59,14 @@ class ImapDialogue:
     _layer = ""
     _layer_start = 0
 
-    def __init__(self, limits: DialogueLimits, *, midstream: bool = False, sides_seen: str = "both",
-                 hash_secret: HashSecret | None = None) -> None:
+    def __init__(
+        self,
+        limits: DialogueLimits,
+        *,
+        midstream: bool = False,
+        sides_seen: str = "both",
+        hash_secret: HashSecret | None = None,
+    ) -> None:
         """
         Args:
             midstream: the start was not captured; nothing is held against either side until lines are recognised.
@@ -139,7 +145,9 @@ class ImapDialogue:
     def end(self, end: StreamEnd) -> None:
         """No more bytes will come: unfinished lines are read as cut ones, commands without answer are told as such."""
         held = self._held
-        if held and not (held[0].data[:1] == b"\x16" and not self.reader_server.offset):  # a hello after an unseen answer
+        if held and not (
+            held[0].data[:1] == b"\x16" and not self.reader_server.offset
+        ):  # a hello after an unseen answer
             self._release_held()
         if self.upgraded is None:
             for reader in (self.reader_client, self.reader_server):
@@ -253,8 +261,9 @@ class ImapDialogue:
         count = self._counts.get(name, 0) + 1
         self._counts[name] = count
         if count <= self.limits.anomalies:
-            self.events.append((time_ns, packet, Anomaly(type="applayer", event=name, layer="proto_parser",
-                                                         app_proto="imap")))
+            self.events.append(
+                (time_ns, packet, Anomaly(type="applayer", event=name, layer="proto_parser", app_proto="imap"))
+            )
 
     def limit(self, name: str, packet: int, time_ns: int) -> None:
         """A limit was hit: an anomaly, and its name in the session record."""

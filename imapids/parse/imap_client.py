@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, ID, IDLE, LOGIN, STARTTLS, may_name_secret, read_command, redact
+from imapids.parse.imap_commands import (
+    AUTHENTICATE,
+    COMPRESS,
+    ID,
+    IDLE,
+    LOGIN,
+    STARTTLS,
+    may_name_secret,
+    read_command,
+    redact,
+)
 from imapids.parse.imap_events import tell
 from imapids.parse.imap_login import start_exchange
 from imapids.parse.imap_pending import Pending
@@ -26,7 +36,7 @@ STRANGE_WORDS = 64
 WITH_ARGUMENTS = frozenset((LOGIN, AUTHENTICATE, ID))
 """Commands whose arguments are read once more when they are complete."""
 TAG_BYTES = 1_024
-"""A longer word at the start of a line is no tag: servers refuse far shorter ones (GNU imap4d repeats them, and more)."""
+"""A longer word at the start of a line is no tag: servers refuse far shorter ones (GNU imap4d repeats them)."""
 
 
 def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:
@@ -59,12 +69,12 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
         _expect_literal(dialogue, pending, line)
         return
     if shape.code and shape.code in WITH_ARGUMENTS:
-        pending.parts = (_arguments(line),)
+        pending.parts = (arguments_of(line),)
     register(dialogue, pending)
 
 
 def _is_tag(word: bytes) -> bool:
-    """Whether a word may be a tag: RFC 9051 section 9, or what servers take for one (any visible ASCII, not too long)."""
+    """Whether a word may be a tag: RFC 9051 section 9, or what servers take for one (visible ASCII, not too long)."""
     return 0 < len(word) <= TAG_BYTES and word != b"*" and word.isascii() and not is_binary(word)
 
 
@@ -120,7 +130,7 @@ def _expect_literal(dialogue: ImapDialogue, pending: Pending, line: bytes) -> No
     """The command goes on after a literal: its bytes are skipped by count, the first ones kept where they matter."""
     shape = pending.shape
     size = shape.literal
-    pending.parts = (_arguments(line),)
+    pending.parts = (arguments_of(line),)
     dialogue.building = pending
     _skip(dialogue, pending, size)
 
@@ -182,8 +192,9 @@ def _read_other(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, 
     if binary:
         facts.client_binary += 1
     if line.strip():
-        dialogue.note("client-line-is-no-command", CLIENT, packet, offset,
-                      f"[{len(line)} bytes]" if binary else redact(line, 80))
+        dialogue.note(
+            "client-line-is-no-command", CLIENT, packet, offset, f"[{len(line)} bytes]" if binary else redact(line, 80)
+        )
     dialogue.anomaly("imap-client-line-invalid", packet, time_ns)
     tag = line.partition(b" ")[0]
     if tag and len(tag) <= TAG_BYTES and not binary:
@@ -199,7 +210,7 @@ def _remember_tag(dialogue: ImapDialogue, tag: bytes) -> None:
         dialogue.overflowed = True
 
 
-def _arguments(line: bytes) -> bytes:
+def arguments_of(line: bytes) -> bytes:
     """What stands after tag and command word."""
     parts = line.split(None, 2)
     return parts[2] if len(parts) > 2 else b""

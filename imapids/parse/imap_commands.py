@@ -10,8 +10,17 @@ from imapids.protocols.imap_grammar import COMMAND, QUOTED, literal_size, opaque
 from imapids.protocols.text import safe_text
 
 PLAIN, LOGIN, AUTHENTICATE, STARTTLS, COMPRESS, IDLE, ID, LOGOUT, SELECT = range(9)
-SPECIAL = {"LOGIN": LOGIN, "AUTHENTICATE": AUTHENTICATE, "STARTTLS": STARTTLS, "COMPRESS": COMPRESS, "IDLE": IDLE,
-           "ID": ID, "LOGOUT": LOGOUT, "SELECT": SELECT, "EXAMINE": SELECT}
+SPECIAL = {
+    "LOGIN": LOGIN,
+    "AUTHENTICATE": AUTHENTICATE,
+    "STARTTLS": STARTTLS,
+    "COMPRESS": COMPRESS,
+    "IDLE": IDLE,
+    "ID": ID,
+    "LOGOUT": LOGOUT,
+    "SELECT": SELECT,
+    "EXAMINE": SELECT,
+}
 
 _WORD = re.compile(rb" *([A-Za-z][A-Za-z0-9_.\-]*)(?: +|\Z)")
 _ARGUMENT = re.compile(rb" *(" + QUOTED + rb"|[^ ]+)")
@@ -28,8 +37,23 @@ REDACTED = "[redacted]"
 class Shape:
     """What one command line says; shared by all lines that are equal."""
 
-    __slots__ = ("arguments", "code", "criteria", "empty", "flags", "literal", "longest", "mailbox", "name", "opaque",
-                 "size", "spec", "sync", "traits", "whole_body")
+    __slots__ = (
+        "arguments",
+        "code",
+        "criteria",
+        "empty",
+        "flags",
+        "literal",
+        "longest",
+        "mailbox",
+        "name",
+        "opaque",
+        "size",
+        "spec",
+        "sync",
+        "traits",
+        "whole_body",
+    )
 
     def __init__(self, name: str, spec: Spec | None, size: int) -> None:
         self.name = name

@@ -28,9 +28,15 @@ def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | N
     if spec is None and dialogue.stopped_being_imap:
         return  # lines of another protocol: what they look like is the sniffer's word
     tag, state = pending.tag, pending.state
-    command = Command(tag=tag.decode() if tag.isalnum() and len(tag) < 64 else safe_text(tag, 64), name=shape.name,
-                      result=result, state=STATE_NAMES.get(state, "unknown"), arguments=shape.arguments,
-                      line_bytes=len(tag) + 1 + shape.size, longest_argument=shape.longest)
+    command = Command(
+        tag=tag.decode() if tag.isalnum() and len(tag) < 64 else safe_text(tag, 64),
+        name=shape.name,
+        result=result,
+        state=STATE_NAMES.get(state, "unknown"),
+        arguments=shape.arguments,
+        line_bytes=len(tag) + 1 + shape.size,
+        longest_argument=shape.longest,
+    )
     if reply is not None:
         command.code = reply.code
         command.duration_us = (time_ns - pending.time_ns) // 1000 if time_ns > pending.time_ns else 0
@@ -51,8 +57,9 @@ def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | N
         tell_login(dialogue, pending, result, reply, None)
     elif shape.code == AUTHENTICATE:
         exchange = dialogue.exchange
-        tell_login(dialogue, pending, result, reply, exchange if exchange is not None and exchange.pending is pending
-                   else None)
+        tell_login(
+            dialogue, pending, result, reply, exchange if exchange is not None and exchange.pending is pending else None
+        )
     elif spec is not None and spec.action:
         events.append((pending.time_ns, pending.packet, _message(dialogue, pending, spec.action, result, reply)))
 
@@ -62,10 +69,19 @@ def _message(dialogue: ImapDialogue, pending: Pending, action: str, result: str,
     shape, tally = pending.shape, dialogue.tally
     mailbox = mailbox_of(dialogue, pending)
     if action == "fetch":
-        return Message(action=action, mailbox=mailbox, count=tally.fetched, bytes=tally.literal_bytes, bodies=tally.bodies,
-                       result=result, opaque_body=tally.opaque)
+        return Message(
+            action=action,
+            mailbox=mailbox,
+            count=tally.fetched,
+            bytes=tally.literal_bytes,
+            bodies=tally.bodies,
+            result=result,
+            opaque_body=tally.opaque,
+        )
     if action == "search":
-        return Message(action=action, mailbox=mailbox, count=max(tally.found, 0), criteria=shape.criteria, result=result)
+        return Message(
+            action=action, mailbox=mailbox, count=max(tally.found, 0), criteria=shape.criteria, result=result
+        )
     if action == "select":
         return Message(action=action, mailbox=mailbox, count=max(tally.exists, 0), result=result)
     if action == "expunge":
@@ -74,12 +90,18 @@ def _message(dialogue: ImapDialogue, pending: Pending, action: str, result: str,
         return Message(action=action, mailbox=mailbox, count=tally.fetched, flags=shape.flags, result=result)
     if action == "append":
         body = pending.parts[-2] if len(pending.parts) > 2 else pending.parts[-1] if len(pending.parts) == 2 else b""
-        return Message(action=action, mailbox=mailbox, count=1 if result == "ok" else 0, bytes=pending.literal_bytes,
-                       flags=shape.flags, result=result,
-                       opaque_body=bool(body) and not MAIL_HEADER.match(body))
+        return Message(
+            action=action,
+            mailbox=mailbox,
+            count=1 if result == "ok" else 0,
+            bytes=pending.literal_bytes,
+            flags=shape.flags,
+            result=result,
+            opaque_body=bool(body) and not MAIL_HEADER.match(body),
+        )
     count = 0
     if action in ("copy", "move") and reply is not None and reply.code == "COPYUID":
-        count = _set_size(reply.code_text)
+        count = set_size(reply.code_text)
     return Message(action=action, mailbox=mailbox, count=count, result=result)
 
 
@@ -93,7 +115,7 @@ def mailbox_of(dialogue: ImapDialogue, pending: Pending) -> str:
     return safe_text(pending.parts[1], dialogue.limits.text_bytes) if len(pending.parts) > 1 else ""
 
 
-def _set_size(code_text: bytes) -> int:
+def set_size(code_text: bytes) -> int:
     """How many messages the source set of COPYUID names (RFC 4315 section 3)."""
     match = _COPIED.match(code_text)
     if match is None:

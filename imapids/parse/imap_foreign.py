@@ -1,4 +1,4 @@
-"""Keeps the first bytes of both sides from where a dialogue stops being IMAP, so that the sniffer can say what they are."""
+"""Keeps the first bytes of both sides from where a dialogue stops being IMAP, for the sniffer to say what they are."""
 
 from __future__ import annotations
 
@@ -63,6 +63,14 @@ def unfinished(readers: tuple[LineReader, LineReader], sides_seen: str, layer: s
 
 def make_opening(client: bytes, server: bytes, turns: list[tuple[int, int]], sides_seen: str, layer: str) -> Opening:
     """An opening that no more bytes will be added to."""
-    return Opening(client=client, server=server, first_side=turns[0][0] if turns else None, turns=turns, midstream=True,
-                   client_ended=True, server_ended=True, sides_seen=sides_seen,
-                   after_upgrade="compress" if layer == "deflate" else "")
+    return Opening(
+        client=client,
+        server=server,
+        first_side=turns[0][0] if turns else None,
+        turns=turns,
+        midstream=True,
+        client_ended=True,
+        server_ended=True,
+        sides_seen=sides_seen,
+        after_upgrade="compress" if layer == "deflate" else "",
+    )

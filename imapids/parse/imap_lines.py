@@ -33,8 +33,10 @@ QUIET_LINES = re.compile(
     rb"([0-9]{1,10}) EXISTS|[0-9]{1,10} RECENT|FLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,400}\)"
     rb"|[0-9]{1,10} FETCH \((?>(?:UID|RFC822\.SIZE) [0-9]{1,19}|FLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,200}\)"
     rb"|MODSEQ \([0-9]{1,19}\)|INTERNALDATE \"[0-9A-Za-z :+\-]{1,31}\"| )+\)"
-    rb"|OK \[(?>PERMANENTFLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,400}\)|(?:UIDVALIDITY|UIDNEXT|UNSEEN|HIGHESTMODSEQ) [0-9]{1,20}"
-    rb"|NOMODSEQ)\](?> [!-'*-z]{1,31}){0,16})\r\n)+")
+    rb"|OK \[(?>PERMANENTFLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,400}\)"
+    rb"|(?:UIDVALIDITY|UIDNEXT|UNSEEN|HIGHESTMODSEQ) [0-9]{1,20}"
+    rb"|NOMODSEQ)\](?> [!-'*-z]{1,31}){0,16})\r\n)+"
+)
 
 LineHandler = Callable[[Any, bytes, int, int, int], None]
 """(dialogue, line without its end, frame number, time, offset): what is done with each line of a side."""

@@ -70,7 +70,9 @@ def login_arguments(parts: tuple[bytes, ...]) -> Credentials:
         usual = _TWO_ARGUMENTS.match(parts[0])
         if usual is not None:
             quoted_user, user, quoted_secret, secret = usual.groups()
-            return Credentials(user if quoted_user is None else quoted_user, secret if quoted_secret is None else quoted_secret)
+            return Credentials(
+                user if quoted_user is None else quoted_user, secret if quoted_secret is None else quoted_secret
+            )
     found: list[bytes] = []
     texts, literals = parts[::2], parts[1::2]
     for index, text in enumerate(texts):
@@ -91,8 +93,9 @@ def login_arguments(parts: tuple[bytes, ...]) -> Credentials:
     return Credentials(found[0] if found else b"", found[1] if len(found) > 1 else None)
 
 
-def tell_login(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | None,
-               exchange: Exchange | None) -> None:
+def tell_login(
+    dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | None, exchange: Exchange | None
+) -> None:
     """The `login` event of a LOGIN or AUTHENTICATE that was completed (or never was: result `none`)."""
     facts = dialogue.facts_
     if exchange is not None:
@@ -115,10 +118,16 @@ def tell_login(dialogue: ImapDialogue, pending: Pending, result: str, reply: Rep
         if result != "none":
             facts.logins_failed += 1
     tag = pending.tag
-    login = Login(mechanism=mechanism, outcome=outcome, user=safe_text(credentials.user, dialogue.limits.text_bytes),
-                  tag=tag.decode() if tag.isalnum() and len(tag) < 64 else safe_text(tag, 64), secret_hash=hashed,
-                  attempt=dialogue.logins, starttls_offered="STARTTLS" in facts.capabilities,
-                  logindisabled=facts.logindisabled)
+    login = Login(
+        mechanism=mechanism,
+        outcome=outcome,
+        user=safe_text(credentials.user, dialogue.limits.text_bytes),
+        tag=tag.decode() if tag.isalnum() and len(tag) < 64 else safe_text(tag, 64),
+        secret_hash=hashed,
+        attempt=dialogue.logins,
+        starttls_offered="STARTTLS" in facts.capabilities,
+        logindisabled=facts.logindisabled,
+    )
     if reply is not None:
         login.code = reply.code
     if traits:

@@ -21,8 +21,9 @@ class Pending:
     twin: Pending | None = None
     """An earlier command of the same tag (Medusa sends one tag for all) that has no answer yet."""
 
-    def __init__(self, tag: bytes, shape: Shape, packet: int, time_ns: int, offset: int, state: int,
-                 pipelined: bool) -> None:
+    def __init__(
+        self, tag: bytes, shape: Shape, packet: int, time_ns: int, offset: int, state: int, pipelined: bool
+    ) -> None:
         self.tag = tag
         self.shape = shape
         self.packet = packet

@@ -10,9 +10,22 @@ from imapids.protocols.imap_responses import CONDITIONS, LEGAL_IN, NUMBERED
 from imapids.protocols.text import safe_text
 
 UNKNOWN, CONDITION, BYE, CAPABILITY, FETCH, EXISTS, EXPUNGE, SEARCH, ID, OTHER = range(10)
-_KINDS = {b"OK": CONDITION, b"NO": CONDITION, b"BAD": CONDITION, b"PREAUTH": CONDITION, b"BYE": BYE,
-          b"CAPABILITY": CAPABILITY, b"FETCH": FETCH, b"EXISTS": EXISTS, b"EXPUNGE": EXPUNGE, b"SEARCH": SEARCH,
-          b"SORT": SEARCH, b"ESEARCH": SEARCH, b"VANISHED": EXPUNGE, b"ID": ID}
+_KINDS = {
+    b"OK": CONDITION,
+    b"NO": CONDITION,
+    b"BAD": CONDITION,
+    b"PREAUTH": CONDITION,
+    b"BYE": BYE,
+    b"CAPABILITY": CAPABILITY,
+    b"FETCH": FETCH,
+    b"EXISTS": EXISTS,
+    b"EXPUNGE": EXPUNGE,
+    b"SEARCH": SEARCH,
+    b"SORT": SEARCH,
+    b"ESEARCH": SEARCH,
+    b"VANISHED": EXPUNGE,
+    b"ID": ID,
+}
 
 _NUMBERED_KINDS = {b"FETCH": FETCH, b"EXISTS": EXISTS, b"EXPUNGE": EXPUNGE, b"RECENT": OTHER}
 _NUMBERS_MATTER = frozenset(("CAPABILITY", "COPYUID", "APPENDUID"))
@@ -61,7 +74,7 @@ _LONG_WORD = re.compile(rb"[A-Za-z0-9+/_\-]{12}")
 
 
 def _template(line: bytes) -> bytes | None:
-    """The line without its digits, where those change nothing: numbers in codes and texts differ from session to session.
+    """The line without its digits, where those change nothing: they differ from session to session.
 
     Few digits and short words only: together they cannot be a token of encoded data.
     """
@@ -102,7 +115,7 @@ def read_untagged(line: bytes, limits: DialogueLimits) -> Reply | None:
         reply = _read_condition(word, line[match.end() :])
         reply.kind = _KINDS[word]
     else:
-        # Lenient: GNU imap4d says `* 15 EXPUNGED`; a number before or missing at a known word is told as an unknown one.
+        # Lenient: a known word whose number is missing is told as an unknown one, as `* 15 EXPUNGED` of GNU imap4d is.
         legal = LEGAL_IN.get(word) if word not in NUMBERED else None
         reply = Reply(UNKNOWN if legal is None else _KINDS.get(word, OTHER), "", word)
         reply.legal = 7 if legal is None else legal
@@ -110,8 +123,9 @@ def read_untagged(line: bytes, limits: DialogueLimits) -> Reply | None:
     announced = literal_size(line, limits.literal_digits)
     if announced is not None:
         reply.literal = announced[0]
-    reply.plain = reply.kind in (CONDITION, OTHER) and reply.opaque is None and reply.capabilities is None and (
-        reply.literal < 0)
+    reply.plain = (
+        reply.kind in (CONDITION, OTHER) and reply.opaque is None and reply.capabilities is None and (reply.literal < 0)
+    )
     return _remember(UNTAGGED_MEMO, line, reply)
 
 

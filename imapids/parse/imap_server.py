@@ -1,4 +1,4 @@
-"""The server's half of the IMAP machine: greeting, completions, data, continuations, and lines that are none of these."""
+"""The server's half of the IMAP machine: greeting, completions, data, continuations, and whatever is none of these."""
 
 from __future__ import annotations
 
@@ -101,7 +101,6 @@ def _read_untagged(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: in
     if kind == replies.UNKNOWN:
         if reader.lost:
             return
-        pass
     else:
         facts.untagged += 1
         reader.lost = False
@@ -137,8 +136,9 @@ def _read_untagged(dialogue: ImapDialogue, reply: Reply, line: bytes, packet: in
 
 def _note_before_login(dialogue: ImapDialogue, line: bytes, packet: int, offset: int) -> None:
     """Mailbox data before a login: impossible, unless a login is under way whose completion comes after the data."""
-    if not dialogue.certain_state or any(each.shape.code in (LOGIN, AUTHENTICATE) or each.shape.spec is None
-                                         for each in dialogue.pending.values()):
+    if not dialogue.certain_state or any(
+        each.shape.code in (LOGIN, AUTHENTICATE) or each.shape.spec is None for each in dialogue.pending.values()
+    ):
         return
     dialogue.facts_.before_login += 1
     dialogue.note("data-before-login", SERVER, packet, offset, redact(line, 80))
@@ -160,7 +160,9 @@ def _learn_capabilities(dialogue: ImapDialogue, capabilities: list[str]) -> None
 # ---------------------------------------------------------------- literals
 
 
-def _expect_literal(dialogue: ImapDialogue, reply: Reply, size: int, whole_body: bool, packet: int, time_ns: int) -> None:
+def _expect_literal(
+    dialogue: ImapDialogue, reply: Reply, size: int, whole_body: bool, packet: int, time_ns: int
+) -> None:
     tally, reader = dialogue.tally, dialogue.reader_server
     tally.reply = reply
     tally.touched = True
@@ -187,8 +189,13 @@ def _continue_response(dialogue: ImapDialogue, reply: Reply, line: bytes, packet
     if line and line[:1] not in AFTER_LITERAL:
         if dialogue.certain_server:
             dialogue.facts_.literal_lies += 1
-            dialogue.note("literal-lies", SERVER, packet, offset,
-                          f"[{len(line)} bytes]" if is_binary(line) else safe_text(line[:1], 1) + "...")
+            dialogue.note(
+                "literal-lies",
+                SERVER,
+                packet,
+                offset,
+                f"[{len(line)} bytes]" if is_binary(line) else safe_text(line[:1], 1) + "...",
+            )
             dialogue.start_foreign(SERVER, line)
         return
     size, whole_body = replies.continued(line, reply, dialogue.limits)
@@ -207,7 +214,7 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
     if reader.lost:
         reader.lost = False
     if pending.twin is not None:
-        pending = _oldest_twin(dialogue, pending)
+        pending = _oldest_twin(pending)
     else:
         del dialogue.pending[tag]
     done = dialogue.done_tags
@@ -226,12 +233,22 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
                 facts.completed_legal += 1
             elif spec.strict and dialogue.certain_state:
                 facts.impossible += 1
-                dialogue.note("success-in-impossible-state", SERVER, packet, offset,
-                              f"{shape.name} {STATE_NAMES.get(dialogue.state, 'unknown')}")
+                dialogue.note(
+                    "success-in-impossible-state",
+                    SERVER,
+                    packet,
+                    offset,
+                    f"{shape.name} {STATE_NAMES.get(dialogue.state, 'unknown')}",
+                )
             if shape.opaque:
                 facts.opaque_arguments += 1
-                dialogue.note("opaque-argument", CLIENT, pending.packet, pending.offset,
-                              f"{shape.name} [{shape.size - len(shape.name) - 1} bytes]")
+                dialogue.note(
+                    "opaque-argument",
+                    CLIENT,
+                    pending.packet,
+                    pending.offset,
+                    f"{shape.name} [{shape.size - len(shape.name) - 1} bytes]",
+                )
         elif dialogue.state == NOT_AUTHENTICATED:
             dialogue.state = UNKNOWN_STATE  # a vendor's command of its own may sign in
     if reply.opaque is not None and shape.code != AUTHENTICATE:
@@ -248,7 +265,7 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
         dialogue.tally.clear()
 
 
-def _oldest_twin(dialogue: ImapDialogue, pending: Pending) -> Pending:
+def _oldest_twin(pending: Pending) -> Pending:
     """Of several commands with one tag, the one that was sent first."""
     last = pending
     while last.twin is not None and last.twin.twin is not None:
@@ -281,8 +298,9 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int, result: str, p
             dialogue.reader_server.expect_frames()
 
 
-def _read_unmatched(dialogue: ImapDialogue, tag: bytes, reply: Reply, line: bytes, packet: int, time_ns: int,
-                    offset: int) -> None:
+def _read_unmatched(
+    dialogue: ImapDialogue, tag: bytes, reply: Reply, line: bytes, packet: int, time_ns: int, offset: int
+) -> None:
     """A tagged answer whose tag does not wait: a literal that is refused, a repeated answer, or one out of nowhere."""
     facts = dialogue.facts_
     building = dialogue.building
@@ -338,7 +356,8 @@ def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
         facts.echoes += 1
         dialogue.note("server-echoes", SERVER, packet, offset, "")
     else:
-        dialogue.note("server-line-is-no-imap", SERVER, packet, offset,
-                      f"[{len(line)} bytes]" if binary else redact(line, 80))
+        dialogue.note(
+            "server-line-is-no-imap", SERVER, packet, offset, f"[{len(line)} bytes]" if binary else redact(line, 80)
+        )
     dialogue.start_foreign(SERVER, line)
     dialogue.anomaly("imap-server-line-invalid", packet, time_ns)

@@ -18,7 +18,8 @@ class State(enum.IntFlag):
     LOGOUT = 8
 
 
-N, A, S = int(State.NOT_AUTHENTICATED), int(State.AUTHENTICATED), int(State.SELECTED)  # plain integers: `&` of flags is slow
+# Plain integers: `&` of enum flags is slow.
+N, A, S = int(State.NOT_AUTHENTICATED), int(State.AUTHENTICATED), int(State.SELECTED)
 ANY = N | A | S
 UNKNOWN_STATE = ANY
 """Mid-stream, or after a gap: any of the three."""
@@ -164,7 +165,8 @@ def state_diagram() -> str:
     lines = ["stateDiagram-v2"]
     lines += [f"    [*] --> {names[int(to)]}: {greeting}" for greeting, to, _ in GREETINGS]
     for command, result, sources, to, _ in TRANSITIONS:
-        lines += [f"    {names[bit]} --> {names[int(to)]}: {command} {result.upper()}" for bit in names if bit & sources]
+        target, label = names[int(to)], f"{command} {result.upper()}"
+        lines += [f"    {name} --> {target}: {label}" for bit, name in names.items() if bit & sources]
     lines += [f"    {names[bit]} --> {names[8]}: * BYE" for bit in names if bit != State.LOGOUT]
     lines.append(f"    {names[8]} --> [*]")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 r"""The words of IMAP's grammar as patterns over bytes: tags, atoms, strings, literals, conditions, response codes.
 
-Each pattern stands under the rule that it implements (RFC 9051 section 9, which RFC 3501 section 9 agrees with but where
-said). Where real software is more generous than the grammar, the leniency names the software that needs it.
+Each pattern stands under the rule that it implements (RFC 9051 section 9, which RFC 3501 section 9 agrees with but
+where said). Where real software is more generous than the grammar, the leniency names the software that needs it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ ASTRING_CHAR = rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]\^_`a-z|}~]"
 TAG_CHAR = rb"[!#$&',\-./0-9:;<=>?@A-Z\[\]\^_`a-z|}~]"
 TAG = re.compile(TAG_CHAR + rb"+\Z")
 
-# RFC 9051 9: quoted = DQUOTE *QUOTED-CHAR DQUOTE; QUOTED-CHAR = <any TEXT-CHAR except quoted-specials> / "\" quoted-specials
+# RFC 9051 9: quoted = DQUOTE *QUOTED-CHAR DQUOTE
+#             QUOTED-CHAR = <any TEXT-CHAR except quoted-specials> / "\" quoted-specials
 # Lenient: 8-bit bytes (UTF8=ACCEPT, and clients that send Latin-1 passwords), a backslash before any byte (Outlook).
 QUOTED = rb'"(?:[^"\\\r\n]|\\[^\r\n])*"'
 
-# RFC 9051 9: literal = "{" number64 ["+"] "}" CRLF *CHAR8; literal8 = "~{" number64 ["+"] "}" CRLF *OCTET (RFC 7888, 3516)
+# RFC 9051 9: literal = "{" number64 ["+"] "}" CRLF *CHAR8; literal8 = "~{" number64 ["+"] "}" CRLF *OCTET
+# (RFC 7888, RFC 3516)
 # Only the announcement at the end of a line is matched here; the digits are capped by the caller's limit.
 LITERAL = re.compile(rb"(~?)\{([0-9]+)(\+?)\}\Z")
 
 # RFC 9051 9: command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF
 # Lenient: several spaces after the tag (telnet users; Dovecot and Cyrus accept them), any bytes but SP and controls in
-# the tag (GNU imap4d and Dovecot echo whatever stood there). `x-command = "X" atom` and later extensions: any such word.
+# the tag (GNU imap4d and Dovecot echo whatever stood there). `x-command = "X" atom` and extensions: any word.
 COMMAND = re.compile(rb"([^\x00-\x20\x7f]+) +([A-Za-z][A-Za-z0-9_.\-]*)(?: +|\Z)")
 
 # RFC 9051 9: greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF; resp-cond-auth = ("OK" / "PREAUTH") SP resp-text
@@ -42,10 +44,11 @@ TAGGED = re.compile(rb"([^\x00-\x20\x7f]+) +(OK|NO|BAD)(?: |\Z)", re.IGNORECASE)
 # hello, and puts nothing for a line of NULs (` BAD  Invalid command`).
 ANSWER_TO_NONSENSE = re.compile(rb"[^ ]* ?(?:BAD|NO)(?: |\Z)", re.IGNORECASE)
 
-# RFC 9051 9: response-data = "*" SP (resp-cond-state / resp-cond-bye / mailbox-data / message-data / capability-data / ...)
+# RFC 9051 9: response-data = "*" SP (resp-cond-state / resp-cond-bye / mailbox-data / message-data / ...)
 UNTAGGED = re.compile(rb"\* +(?:([0-9]+) +)?([A-Za-z][A-Za-z0-9_.\-]*)(?: |\Z|(?=\())")
 
-# RFC 9051 9: resp-text = ["[" resp-text-code "]" SP] [text]; resp-text-code = ... / atom [SP 1*<any TEXT-CHAR except "]">]
+# RFC 9051 9: resp-text = ["[" resp-text-code "]" SP] [text]
+#             resp-text-code = ... / atom [SP 1*<any TEXT-CHAR except "]">]
 # Lenient: a "]" inside the arguments (`[BADURL "imap://[::1]/"]`) ends the code early; only the word matters.
 CODE = re.compile(rb" *\[([^\] ]{1,64})(?: ([^\]]*))?\]?")
 
@@ -62,14 +65,14 @@ AFTER_LITERAL = (b" ", b")", b"\r", b"\n", b"]")
 _OPAQUE = re.compile(rb"(?<![A-Za-z0-9+/_\-=<])[A-Za-z0-9+/_\-]{32,}={0,2}(?![A-Za-z0-9+/_\-=>])")
 _CLASSES = (re.compile(rb"[a-z]"), re.compile(rb"[A-Z]"), re.compile(rb"[0-9]"))
 _HEX = re.compile(rb"(?=.*[0-9])(?=.*[A-Fa-f])(?:[0-9a-f]{32,}|[0-9A-F]{32,})\Z")
-# Bytes that no line of IMAP holds outside literals: RFC 9051 9, TEXT-CHAR = <any CHAR except CR and LF>; CHAR = %x01-7F.
+# Bytes that no line of IMAP holds outside literals: RFC 9051 9, TEXT-CHAR = <any CHAR except CR and LF>, %x01-7F.
 # NUL never; other controls and 8-bit bytes are seen of real software now and then, not many in one line.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def opaque_token(text: bytes) -> bytes | None:
     """The first token of `text` that looks like encoded data: base64 of 32 characters or more that mixes upper case,
-    lower case and digits, or as many hex digits. A word that a person reads is never one: no language has such words."""
+    lower case and digits, or as many hex digits. No language has such words."""
     if len(text) < 32:
         return None
     for match in _OPAQUE.finditer(text, 0, 4096):

@@ -15,8 +15,21 @@ SECURITY_LAYERS = frozenset(("DIGEST-MD5", "GSSAPI", "GSS-SPNEGO", "KERBEROS_V4"
 """Mechanisms that can wrap the bytes after the exchange in a layer of their own: RFC 4422 section 3.7; each buffer is
 four bytes of length and as many bytes of data (RFC 2831 2.3, RFC 4752 3.3, RFC 2222 7.2)."""
 
-USUAL_ROUNDS = {"PLAIN": 1, "EXTERNAL": 1, "ANONYMOUS": 1, "LOGIN": 2, "CRAM-MD5": 1, "DIGEST-MD5": 2, "XOAUTH2": 2,
-                "OAUTHBEARER": 2, "NTLM": 2, "OTP": 2, "GSSAPI": 4, "SCRAM-SHA-1": 3, "SCRAM-SHA-256": 3}
+USUAL_ROUNDS = {
+    "PLAIN": 1,
+    "EXTERNAL": 1,
+    "ANONYMOUS": 1,
+    "LOGIN": 2,
+    "CRAM-MD5": 1,
+    "DIGEST-MD5": 2,
+    "XOAUTH2": 2,
+    "OAUTHBEARER": 2,
+    "NTLM": 2,
+    "OTP": 2,
+    "GSSAPI": 4,
+    "SCRAM-SHA-1": 3,
+    "SCRAM-SHA-256": 3,
+}
 """Client responses that an exchange needs (the RFC of each mechanism); none known needs more than seven."""
 MOST_ROUNDS = 7
 
@@ -53,8 +66,9 @@ _GS2_USER = re.compile(rb"\A[nyp][^,]*,a=([^,]*),")
 def read_exchange(mechanism: str, messages: list[bytes]) -> Credentials:
     """Credentials out of the client's decoded messages, in order; empty where the mechanism hides or lacks them.
 
-    PLAIN RFC 4616 2; LOGIN draft-murchison-sasl-login; CRAM-MD5 RFC 2195 2; DIGEST-MD5 RFC 2831 2.1.2; SCRAM RFC 5802 7;
-    XOAUTH2 Google's description; OAUTHBEARER RFC 7628 3.1; NTLM MS-NLMP 2.2.1.3; EXTERNAL RFC 4422 A; ANONYMOUS RFC 4505.
+    PLAIN RFC 4616 2; LOGIN draft-murchison-sasl-login; CRAM-MD5 RFC 2195 2; DIGEST-MD5 RFC 2831 2.1.2;
+    SCRAM RFC 5802 7; XOAUTH2 Google's description; OAUTHBEARER RFC 7628 3.1; NTLM MS-NLMP 2.2.1.3;
+    EXTERNAL RFC 4422 A; ANONYMOUS RFC 4505.
     """
     if not messages:
         return Credentials()

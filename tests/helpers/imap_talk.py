@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,14 @@ C, S = CLIENT, SERVER
 Talk = Sequence[tuple[int, bytes]]
 GREETING = (S, b"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN IDLE] mail.example.test ready\r\n")
 LOGIN = ((C, b"a1 LOGIN bob hunter2\r\n"), (S, b"a1 OK LOGIN completed\r\n"))
-SELECT = ((C, b"a2 SELECT INBOX\r\n"),
-          (S, b"* FLAGS (\\Seen)\r\n* 3 EXISTS\r\n* 0 RECENT\r\na2 OK [READ-WRITE] SELECT completed\r\n"))
-FETCH = ((C, b"a3 FETCH 1 BODY[]\r\n"),
-         (S, b"* 1 FETCH (BODY[] {43}\r\nFrom: a@example.test\r\nSubject: hi\r\n\r\nbody\r\n)\r\na3 OK FETCH completed\r\n"))
+SELECT = (
+    (C, b"a2 SELECT INBOX\r\n"),
+    (S, b"* FLAGS (\\Seen)\r\n* 3 EXISTS\r\n* 0 RECENT\r\na2 OK [READ-WRITE] SELECT completed\r\n"),
+)
+FETCH = (
+    (C, b"a3 FETCH 1 BODY[]\r\n"),
+    (S, b"* 1 FETCH (BODY[] {43}\r\nFrom: a@example.test\r\nSubject: hi\r\n\r\nbody\r\n)\r\na3 OK FETCH completed\r\n"),
+)
 LOGOUT = ((C, b"a9 LOGOUT\r\n"), (S, b"* BYE see you\r\na9 OK LOGOUT completed\r\n"))
 SESSION = (GREETING, *LOGIN, *SELECT, *FETCH, *LOGOUT)
 
@@ -43,8 +48,10 @@ class Played:
     @property
     def events(self) -> list[tuple[int, int, dict[str, Any]]]:
         """(time, packet, fields with the body's class under `is`)."""
-        return [(time_ns, packet, {"is": type(body).__name__, **msgspec.to_builtins(body)})
-                for time_ns, packet, body in self.dialogue.events]
+        return [
+            (time_ns, packet, {"is": type(body).__name__, **msgspec.to_builtins(body)})
+            for time_ns, packet, body in self.dialogue.events
+        ]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Events of one class."""
@@ -65,8 +72,13 @@ class Played:
             else:
                 rest.append([chunk.side, chunk.data])
         foreign = self.dialogue.foreign
-        return (self.events, msgspec.to_builtins(self.dialogue.facts), msgspec.to_builtins(self.verdict), rest,
-                None if foreign is None else (foreign.client, foreign.server, foreign.turns))
+        return (
+            self.events,
+            msgspec.to_builtins(self.dialogue.facts),
+            msgspec.to_builtins(self.verdict),
+            rest,
+            None if foreign is None else (foreign.client, foreign.server, foreign.turns),
+        )
 
 
 def chunks_of(talk: Talk, cuts: Sequence[int] | int | None = None) -> list[StreamChunk]:
@@ -84,7 +96,7 @@ def chunks_of(talk: Talk, cuts: Sequence[int] | int | None = None) -> list[Strea
             edges = [*range(0, len(data), cuts), len(data)]
         else:
             edges = [0, *sorted({cut - total for cut in cuts if 0 < cut - total < len(data)}), len(data)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             chunks.append(StreamChunk(side, offsets[side] + start, data[start:end], number * 10**6, number))
         offsets[side] += len(data)
         total += len(data)
@@ -106,9 +118,18 @@ def join_chunks(chunks: Sequence[StreamChunk]) -> list[StreamChunk]:
     return joined
 
 
-def play(talk: Talk, cuts: Sequence[int] | int | None = None, *, midstream: bool = False, sides: str = "both",
-         tls: TlsFacts | None = None, limits: DialogueLimits | None = None,
-         joined: bool = False, end: bool = True, snapped: bool = False) -> Played:
+def play(
+    talk: Talk,
+    cuts: Sequence[int] | int | None = None,
+    *,
+    midstream: bool = False,
+    sides: str = "both",
+    tls: TlsFacts | None = None,
+    limits: DialogueLimits | None = None,
+    joined: bool = False,
+    end: bool = True,
+    snapped: bool = False,
+) -> Played:
     """Feeds a talk, cut as `chunks_of` says; `joined` joins neighbours of one side again."""
     dialogue = ImapDialogue(limits or DialogueLimits(), midstream=midstream, sides_seen=sides, hash_secret=hash_secret)
     rest: list[StreamChunk] = []
@@ -122,8 +143,9 @@ def play(talk: Talk, cuts: Sequence[int] | int | None = None, *, midstream: bool
     return Played(dialogue, [*dialogue.carry, *rest], session_facts(dialogue, talk, midstream, sides, tls, snapped))
 
 
-def play_pieces(pieces: Sequence[StreamChunk | StreamGap], *, midstream: bool = False, sides: str = "both",
-                snapped: bool = False) -> Played:
+def play_pieces(
+    pieces: Sequence[StreamChunk | StreamGap], *, midstream: bool = False, sides: str = "both", snapped: bool = False
+) -> Played:
     """Feeds chunks and gaps as they are."""
     dialogue = ImapDialogue(DialogueLimits(), midstream=midstream, sides_seen=sides, hash_secret=hash_secret)
     rest = []
@@ -138,12 +160,30 @@ def play_pieces(pieces: Sequence[StreamChunk | StreamGap], *, midstream: bool = 
     return Played(dialogue, rest, session_facts(dialogue, talk, midstream, sides, None, snapped))
 
 
-def session_facts(dialogue: ImapDialogue, talk: Talk, midstream: bool, sides: str, tls: TlsFacts | None,
-                  snapped: bool) -> SessionFacts:
+def session_facts(
+    dialogue: ImapDialogue, talk: Talk, midstream: bool, sides: str, tls: TlsFacts | None, snapped: bool
+) -> SessionFacts:
     """What the pipeline would tell the judge."""
     facts = dialogue.facts
     sizes = [sum(len(data) for side, data in talk if side == which) for which in (C, S)]
-    flow = Flow(protocol="TCP", client="192.0.2.1", client_port=40000, server="192.0.2.2", server_port=9, midstream=midstream,
-                packets_client=1 if sides != "server" else 0, packets_server=1 if sides != "client" else 0, snapped=snapped)
-    return SessionFacts(flow=flow, first_side=talk[0][0] if talk else None, seen_client=sizes[C], seen_server=sizes[S],
-                        gaps_client=facts.gaps_client, gaps_server=facts.gaps_server, imap=facts, tls=tls)
+    flow = Flow(
+        protocol="TCP",
+        client="192.0.2.1",
+        client_port=40000,
+        server="192.0.2.2",
+        server_port=9,
+        midstream=midstream,
+        packets_client=1 if sides != "server" else 0,
+        packets_server=1 if sides != "client" else 0,
+        snapped=snapped,
+    )
+    return SessionFacts(
+        flow=flow,
+        first_side=talk[0][0] if talk else None,
+        seen_client=sizes[C],
+        seen_server=sizes[S],
+        gaps_client=facts.gaps_client,
+        gaps_server=facts.gaps_server,
+        imap=facts,
+        tls=tls,
+    )

@@ -17,4 +17,6 @@ def test_the_page_is_current(name: str) -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (DOCS / "reference" / name).read_text(encoding="utf-8") == module.PAGES[name](), "run docs/generate_imap_reference.py"
+    assert (DOCS / "reference" / name).read_text(encoding="utf-8") == module.PAGES[name](), (
+        "run docs/generate_imap_reference.py"
+    )

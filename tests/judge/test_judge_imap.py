@@ -7,9 +7,10 @@ from base64 import b64encode
 from pathlib import Path
 from random import Random
 
-import imapids
 import pytest
 from helpers.imap_talk import FETCH, GREETING, LOGIN, LOGOUT, SELECT, SESSION, C, S, Talk, chunks_of, play, play_pieces
+
+import imapids
 from imapids.judge.evidence import CODES, weight
 from imapids.records.dialogue import TlsFacts
 from imapids.records.streams import StreamGap
@@ -32,41 +33,92 @@ GENUINE: dict[str, Talk] = {
     "lower case on both sides": ((S, b"* ok imap4 ready\r\n"), (C, b"a1 login bob hunter2\r\n"), (S, b"a1 ok in\r\n")),
     "the client speaks first": ((C, b"p0 CAPABILITY\r\n"), GREETING, (S, b"* CAPABILITY IMAP4rev1\r\np0 OK done\r\n")),
     "a greeting after a wait": (
-        (S, b"* OK Waiting for authentication process to respond..\r\n"), GREETING, (C, b"a NOOP\r\n"), (S, b"a OK\r\n")),
+        (S, b"* OK Waiting for authentication process to respond..\r\n"),
+        GREETING,
+        (C, b"a NOOP\r\n"),
+        (S, b"a OK\r\n"),
+    ),
     "an HTTP probe at a server that says BAD": (
-        GREETING, (C, b"GET / HTTP/1.0\r\n\r\n"), (S, b"GET BAD Error in command.\r\n* BAD Error in command.\r\n")),
+        GREETING,
+        (C, b"GET / HTTP/1.0\r\n\r\n"),
+        (S, b"GET BAD Error in command.\r\n* BAD Error in command.\r\n"),
+    ),
     "an HTTP probe with headers": (
-        GREETING, (C, b"GET / HTTP/1.1\r\nHost: x:143\r\nUser-Agent: y/1\r\n\r\n"),
-        (S, b"GET BAD what\r\nHost: BAD what\r\n* BYE Too many invalid commands.\r\n")),
+        GREETING,
+        (C, b"GET / HTTP/1.1\r\nHost: x:143\r\nUser-Agent: y/1\r\n\r\n"),
+        (S, b"GET BAD what\r\nHost: BAD what\r\n* BYE Too many invalid commands.\r\n"),
+    ),
     "a TLS hello that is answered line by line": (
-        (S, b"* OK IMAP4rev1\r\n"), (C, b"\x16\x03\x01\x02 \x01\n\0\x01\xfc\x03\n\n\xc0\x14 x\n"),
-        (S, b"\x16\x03\x01\x02 BAD  Invalid command\r\n\xc0\x14 BAD  Invalid command\r\n BAD  Invalid command\r\n")),
+        (S, b"* OK IMAP4rev1\r\n"),
+        (C, b"\x16\x03\x01\x02 \x01\n\0\x01\xfc\x03\n\n\xc0\x14 x\n"),
+        (S, b"\x16\x03\x01\x02 BAD  Invalid command\r\n\xc0\x14 BAD  Invalid command\r\n BAD  Invalid command\r\n"),
+    ),
     "random bytes at a server that hangs up": (
-        GREETING, (C, noise(300)), (S, b"* BAD Error\r\n* BAD Error\r\n* BYE Too many invalid IMAP commands.\r\n")),
-    "a line that is too long for the server": (GREETING, (C, b"A" * 9000 + b"\r\n"), (S, b"* BYE Input buffer full\r\n")),
+        GREETING,
+        (C, noise(300)),
+        (S, b"* BAD Error\r\n* BAD Error\r\n* BYE Too many invalid IMAP commands.\r\n"),
+    ),
+    "a line that is too long for the server": (
+        GREETING,
+        (C, b"A" * 9000 + b"\r\n"),
+        (S, b"* BYE Input buffer full\r\n"),
+    ),
     "a refused mechanism, and its blob all the same": (
-        GREETING, (C, b"000b AUTHENTICATE NTLM\r\n"), (S, b"000b NO no such mechanism\r\n"), (C, blob(24) + b"\r\n"),
-        (S, blob(24) + b" BAD  Missing command\r\n")),
+        GREETING,
+        (C, b"000b AUTHENTICATE NTLM\r\n"),
+        (S, b"000b NO no such mechanism\r\n"),
+        (C, blob(24) + b"\r\n"),
+        (S, blob(24) + b" BAD  Missing command\r\n"),
+    ),
     "an empty line answered by a null command": (GREETING, (C, b"\r\n"), (S, b"* BAD  Null command\r\n"), *LOGOUT),
     "a vendor's word with a number": (GREETING, *LOGIN, *SELECT, (S, b"* 15 EXPUNGED\r\n* 14 EXISTS\r\n"), *LOGOUT),
     "a timeout": (GREETING, *LOGIN, (S, b"* BYE Autologout; idle for too long\r\n")),
-    "one tag for all": (GREETING, (C, b"gerg NOOP\r\n"), (S, b"gerg OK\r\n"), (C, b"gerg NOOP\r\n"), (S, b"gerg OK\r\n")),
+    "one tag for all": (
+        GREETING,
+        (C, b"gerg NOOP\r\n"),
+        (S, b"gerg OK\r\n"),
+        (C, b"gerg NOOP\r\n"),
+        (S, b"gerg OK\r\n"),
+    ),
     "two answers to one command": (GREETING, (C, b"a NOOP\r\n"), (S, b"a OK done\r\na OK done\r\n"), *LOGOUT),
     "data of a pipelined login": (
-        GREETING, (C, b"1 LOGIN bob hunter2\r\n2 SELECT INBOX\r\n"), (S, b"* 3 EXISTS\r\n1 OK\r\n2 OK\r\n")),
-    "a vendor's login": (GREETING, (C, b"1 XLOGIN abc\r\n"), (S, b"1 OK\r\n"), (C, b"2 SELECT INBOX\r\n"), (S, b"* 1 EXISTS\r\n2 OK\r\n")),
+        GREETING,
+        (C, b"1 LOGIN bob hunter2\r\n2 SELECT INBOX\r\n"),
+        (S, b"* 3 EXISTS\r\n1 OK\r\n2 OK\r\n"),
+    ),
+    "a vendor's login": (
+        GREETING,
+        (C, b"1 XLOGIN abc\r\n"),
+        (S, b"1 OK\r\n"),
+        (C, b"2 SELECT INBOX\r\n"),
+        (S, b"* 1 EXISTS\r\n2 OK\r\n"),
+    ),
     "odd tags, ID strings and literals in good grammar": (
-        GREETING, (C, b"AMILRN6FJF7YUINQG6VFZ6CNYA4KTKMG NOOP\r\n"), (S, b"AMILRN6FJF7YUINQG6VFZ6CNYA4KTKMG OK done\r\n"),
-        (C, b'a ID ("name" "' + blob(90) + b'")\r\n'), (S, b"* ID NIL\r\na OK done\r\n")),
+        GREETING,
+        (C, b"AMILRN6FJF7YUINQG6VFZ6CNYA4KTKMG NOOP\r\n"),
+        (S, b"AMILRN6FJF7YUINQG6VFZ6CNYA4KTKMG OK done\r\n"),
+        (C, b'a ID ("name" "' + blob(90) + b'")\r\n'),
+        (S, b"* ID NIL\r\na OK done\r\n"),
+    ),
     "a literal in a mailbox name": (
-        GREETING, *LOGIN, (C, b'l LIST "" *\r\n'), (S, b'* LIST () "/" {5}\r\nINBOX\r\nl OK done\r\n')),
+        GREETING,
+        *LOGIN,
+        (C, b'l LIST "" *\r\n'),
+        (S, b'* LIST () "/" {5}\r\nINBOX\r\nl OK done\r\n'),
+    ),
     "header fields as literals": (
-        GREETING, *LOGIN, *SELECT, (C, b"f FETCH 1 BODY[HEADER.FIELDS (X)]\r\n"),
-        (S, b"* 1 FETCH (BODY[HEADER.FIELDS ({1}\r\nX)] {2}\r\n\r\n FLAGS ())\r\nf OK\r\n")),
+        GREETING,
+        *LOGIN,
+        *SELECT,
+        (C, b"f FETCH 1 BODY[HEADER.FIELDS (X)]\r\n"),
+        (S, b"* 1 FETCH (BODY[HEADER.FIELDS ({1}\r\nX)] {2}\r\n\r\n FLAGS ())\r\nf OK\r\n"),
+    ),
     "STARTTLS that nobody uses": (GREETING, (C, b"a STARTTLS\r\n"), (S, b"a OK go\r\n")),
     "many commands at once": (
-        GREETING, (C, b"".join(b"t%d NOOP\r\n" % number for number in range(100))),
-        (S, b"".join(b"t%d OK done\r\n" % number for number in range(100)))),
+        GREETING,
+        (C, b"".join(b"t%d NOOP\r\n" % number for number in range(100))),
+        (S, b"".join(b"t%d OK done\r\n" % number for number in range(100))),
+    ),
 }
 
 
@@ -78,39 +130,127 @@ def test_genuine(name: str) -> None:
 
 
 MIMICS: dict[str, tuple[Talk, str]] = {
-    "binary after the greeting": ((GREETING, (C, noise(200, 1)), (S, noise(200, 2)), (C, noise(90, 3)), (S, noise(90, 4))),
-                                  "server-line-is-no-imap"),
-    "binary without a line end": ((GREETING, (C, b"\0\0\0\x08abcdefgh"), (S, b"\0\0\0\x02\xff\xfe" * 8)), "server-line-is-no-imap"),
-    "a shell after the greeting": (((S, b"* OK ready\r\n"), (S, b"whoami\n"), (C, b"root\n"), (S, b"id\n"), (C, b"uid=0(root)\n")),
-                                   "server-line-is-no-imap"),
-    "answers to tags never sent": ((GREETING, *LOGIN, (C, b"a2 NOOP\r\n"), (S, b"zz OK yes\r\nyy OK yes\r\n")), "answer-without-command"),
-    "echo after a greeting": ((GREETING, (C, b"a1 NOOP\r\n"), (S, b"a1 NOOP\r\n"), (C, b"a2 NOOP\r\n"), (S, b"a2 NOOP\r\n")), "server-echoes"),
+    "binary after the greeting": (
+        (GREETING, (C, noise(200, 1)), (S, noise(200, 2)), (C, noise(90, 3)), (S, noise(90, 4))),
+        "server-line-is-no-imap",
+    ),
+    "binary without a line end": (
+        (GREETING, (C, b"\0\0\0\x08abcdefgh"), (S, b"\0\0\0\x02\xff\xfe" * 8)),
+        "server-line-is-no-imap",
+    ),
+    "a shell after the greeting": (
+        ((S, b"* OK ready\r\n"), (S, b"whoami\n"), (C, b"root\n"), (S, b"id\n"), (C, b"uid=0(root)\n")),
+        "server-line-is-no-imap",
+    ),
+    "answers to tags never sent": (
+        (GREETING, *LOGIN, (C, b"a2 NOOP\r\n"), (S, b"zz OK yes\r\nyy OK yes\r\n")),
+        "answer-without-command",
+    ),
+    "echo after a greeting": (
+        (GREETING, (C, b"a1 NOOP\r\n"), (S, b"a1 NOOP\r\n"), (C, b"a2 NOOP\r\n"), (S, b"a2 NOOP\r\n")),
+        "server-echoes",
+    ),
     "chat without completions": (
-        (GREETING, *((side, line % number) for number in range(5) for side, line in ((C, b"a%d NOOP\r\n"), (S, b"* OK still %d\r\n")))),
-        "no-completions"),
-    "fetch without login": ((GREETING, (C, b"a FETCH 1 BODY[]\r\n"), (S, b"* 1 FETCH (BODY[] {4}\r\nabcd)\r\na OK\r\n")),
-                            "success-in-impossible-state"),
-    "fetch without a mailbox": ((GREETING, *LOGIN, (C, b"b UID FETCH 1 BODY[]\r\n"), (S, b"b OK\r\n")), "success-in-impossible-state"),
+        (
+            GREETING,
+            *(
+                (side, line % number)
+                for number in range(5)
+                for side, line in ((C, b"a%d NOOP\r\n"), (S, b"* OK still %d\r\n"))
+            ),
+        ),
+        "no-completions",
+    ),
+    "fetch without login": (
+        (GREETING, (C, b"a FETCH 1 BODY[]\r\n"), (S, b"* 1 FETCH (BODY[] {4}\r\nabcd)\r\na OK\r\n")),
+        "success-in-impossible-state",
+    ),
+    "fetch without a mailbox": (
+        (GREETING, *LOGIN, (C, b"b UID FETCH 1 BODY[]\r\n"), (S, b"b OK\r\n")),
+        "success-in-impossible-state",
+    ),
     "messages pushed before login": (
-        (GREETING, (S, b'* 0 FETCH (X "a")\r\n'), (C, b"a1 NOOP\r\n"), (S, b'* 1 FETCH (X "b")\r\n* 2 FETCH (X "c")\r\n')), "data-before-login"),
-    "literals that lie": ((GREETING, *LOGIN, *SELECT, *((side, data) for number in range(2) for side, data in (
-        (C, b"f%d FETCH 1 BODY[]\r\n" % number), (S, b"* 1 FETCH (BODY[] {3}\r\n" + noise(60, number).replace(b"\n", b"") + b")\r\nf%d OK\r\n" % number)))),
-        "literal-lies"),
+        (
+            GREETING,
+            (S, b'* 0 FETCH (X "a")\r\n'),
+            (C, b"a1 NOOP\r\n"),
+            (S, b'* 1 FETCH (X "b")\r\n* 2 FETCH (X "c")\r\n'),
+        ),
+        "data-before-login",
+    ),
+    "literals that lie": (
+        (
+            GREETING,
+            *LOGIN,
+            *SELECT,
+            *(
+                (side, data)
+                for number in range(2)
+                for side, data in (
+                    (C, b"f%d FETCH 1 BODY[]\r\n" % number),
+                    (
+                        S,
+                        b"* 1 FETCH (BODY[] {3}\r\n"
+                        + noise(60, number).replace(b"\n", b"")
+                        + b")\r\nf%d OK\r\n" % number,
+                    ),
+                )
+            ),
+        ),
+        "literal-lies",
+    ),
     "NOOP as a channel": (
-        (GREETING, *((side, data) for number in range(3) for side, data in (
-            (C, b"a%d NOOP " % number + blob(90, number) + b"\r\n"), (S, b"a%d OK " % number + blob(60, number) + b"\r\n")))),
-        "opaque-response-text"),
+        (
+            GREETING,
+            *(
+                (side, data)
+                for number in range(3)
+                for side, data in (
+                    (C, b"a%d NOOP " % number + blob(90, number) + b"\r\n"),
+                    (S, b"a%d OK " % number + blob(60, number) + b"\r\n"),
+                )
+            ),
+        ),
+        "opaque-response-text",
+    ),
     "base64 in untagged OK": (
-        (GREETING, (C, b"a NOOP\r\n"), (S, b"* OK " + blob(66) + b"\r\na OK\r\n"), (C, b"b NOOP\r\n"), (S, b"* OK " + blob(66, 8) + b"\r\nb OK\r\n")),
-        "opaque-response-text"),
+        (
+            GREETING,
+            (C, b"a NOOP\r\n"),
+            (S, b"* OK " + blob(66) + b"\r\na OK\r\n"),
+            (C, b"b NOOP\r\n"),
+            (S, b"* OK " + blob(66, 8) + b"\r\nb OK\r\n"),
+        ),
+        "opaque-response-text",
+    ),
     "AUTHENTICATE as a channel": (
-        (GREETING, (C, b"a AUTHENTICATE XTOK\r\n"),
-         *((side, data) for number in range(9) for side, data in ((S, b"+ " + blob(60, number) + b"\r\n"), (C, blob(60, number) + b"\r\n")))),
-        "authenticate-channel"),
-    "roles reversed": (((C, b"* OK ready\r\n"), (S, b"a0 LOGIN a b\r\n"), (C, b"a0 OK in\r\n"), (S, b"a1 NOOP\r\n")), "client-sends-greeting"),
+        (
+            GREETING,
+            (C, b"a AUTHENTICATE XTOK\r\n"),
+            *(
+                (side, data)
+                for number in range(9)
+                for side, data in ((S, b"+ " + blob(60, number) + b"\r\n"), (C, blob(60, number) + b"\r\n"))
+            ),
+        ),
+        "authenticate-channel",
+    ),
+    "roles reversed": (
+        ((C, b"* OK ready\r\n"), (S, b"a0 LOGIN a b\r\n"), (C, b"a0 OK in\r\n"), (S, b"a1 NOOP\r\n")),
+        "client-sends-greeting",
+    ),
     "frames that are no security layer": (
-        (GREETING, (C, b"a AUTHENTICATE GSSAPI\r\n"), (S, b"+ \r\n"), (C, b"YWJj\r\n"), (S, b"a OK in\r\n"),
-         (C, b"\0\0\0\0\0\0\0\0"), (S, b"\0\xff\xff\xff\xff\xff")), "sasl-layer-lies"),
+        (
+            GREETING,
+            (C, b"a AUTHENTICATE GSSAPI\r\n"),
+            (S, b"+ \r\n"),
+            (C, b"YWJj\r\n"),
+            (S, b"a OK in\r\n"),
+            (C, b"\0\0\0\0\0\0\0\0"),
+            (S, b"\0\xff\xff\xff\xff\xff"),
+        ),
+        "sasl-layer-lies",
+    ),
 }
 
 
@@ -138,7 +278,11 @@ def test_a_lost_segment_accuses_nobody(name: str, lost: int) -> None:
     chunks = chunks_of(GENUINE[name], 23)
     index = lost * len(chunks) // 8
     gone = chunks[index]
-    pieces = [*chunks[:index], StreamGap(gone.side, gone.offset, len(gone.data), gone.time_ns, gone.packet), *chunks[index + 1 :]]
+    pieces = [
+        *chunks[:index],
+        StreamGap(gone.side, gone.offset, len(gone.data), gone.time_ns, gone.packet),
+        *chunks[index + 1 :],
+    ]
     assert play_pieces(pieces).verdict.verdict in ("genuine", "undecided")
 
 
@@ -149,8 +293,14 @@ def test_a_capture_that_starts_later_accuses_nobody(name: str) -> None:
 
 
 def test_midstream_is_followed_within_two_lines() -> None:
-    played = play(((S, b"f a message\r\n)\r\na7 OK FETCH completed\r\n"), (C, b"a8 UID FETCH 2 BODY[]\r\n"),
-                   (S, b"* 2 FETCH (BODY[] {4}\r\nabcd)\r\na8 OK FETCH completed\r\n")), midstream=True)
+    played = play(
+        (
+            (S, b"f a message\r\n)\r\na7 OK FETCH completed\r\n"),
+            (C, b"a8 UID FETCH 2 BODY[]\r\n"),
+            (S, b"* 2 FETCH (BODY[] {4}\r\nabcd)\r\na8 OK FETCH completed\r\n"),
+        ),
+        midstream=True,
+    )
     assert played.verdict.verdict == "genuine"
     assert played.dialogue.facts.completed == 1
 
@@ -166,17 +316,28 @@ def test_after_a_gap_commands_are_followed_within_two_lines() -> None:
     assert [command["result"] for command in played.of("Command") if command["tag"] == "a7"] == ["ok"]
 
 
-@pytest.mark.parametrize(("talk", "reason", "options"), [
-    pytest.param((GREETING,), "greeting-only", {}, id="a greeting alone"),
-    pytest.param((GREETING, (C, b"a1 NOOP\r\n")), "greeting-only", {}, id="a greeting, and a command without answer"),
-    pytest.param(((S, b"* BYE too many connections\r\n"),), "greeting-only", {}, id="a refusal alone"),
-    pytest.param(((C, b"a1 LOGIN bob hunter2\r\n"),), "server-silent", {}, id="only the client spoke"),
-    pytest.param(((C, b"a1 LOGIN bob hunter2\r\n"),), "one-sided", {"sides": "client"}, id="only the client was captured"),
-    pytest.param((GREETING,), "one-sided", {"sides": "server"}, id="only the server was captured"),
-    pytest.param(((S, b"* 3 EXISTS\r\n"),), "mid-stream", {"midstream": True}, id="one line from the middle"),
-    pytest.param(((C, b"A1 LOGIN bob hunter2\r\n"), (S, b"A1 OK Logged in\r\n"), (C, b"A2 NOOP\r\n"), (S, b"A2 OK\r\n")),
-                 "too-short", {}, id="answers that match, and no greeting though every byte was seen"),
-])
+@pytest.mark.parametrize(
+    ("talk", "reason", "options"),
+    [
+        pytest.param((GREETING,), "greeting-only", {}, id="a greeting alone"),
+        pytest.param(
+            (GREETING, (C, b"a1 NOOP\r\n")), "greeting-only", {}, id="a greeting, and a command without answer"
+        ),
+        pytest.param(((S, b"* BYE too many connections\r\n"),), "greeting-only", {}, id="a refusal alone"),
+        pytest.param(((C, b"a1 LOGIN bob hunter2\r\n"),), "server-silent", {}, id="only the client spoke"),
+        pytest.param(
+            ((C, b"a1 LOGIN bob hunter2\r\n"),), "one-sided", {"sides": "client"}, id="only the client was captured"
+        ),
+        pytest.param((GREETING,), "one-sided", {"sides": "server"}, id="only the server was captured"),
+        pytest.param(((S, b"* 3 EXISTS\r\n"),), "mid-stream", {"midstream": True}, id="one line from the middle"),
+        pytest.param(
+            ((C, b"A1 LOGIN bob hunter2\r\n"), (S, b"A1 OK Logged in\r\n"), (C, b"A2 NOOP\r\n"), (S, b"A2 OK\r\n")),
+            "too-short",
+            {},
+            id="answers that match, and no greeting though every byte was seen",
+        ),
+    ],
+)
 def test_undecided(talk: Talk, reason: str, options: dict[str, object]) -> None:
     verdict = play(talk, **options).verdict  # type: ignore[arg-type]  # options of play
     assert (verdict.verdict, verdict.reason) == ("undecided", reason)
@@ -185,20 +346,46 @@ def test_undecided(talk: Talk, reason: str, options: dict[str, object]) -> None:
         assert verdict.protocol is None
 
 
-STARTTLS: Talk = (GREETING, (C, b"a STARTTLS\r\n"), (S, b"a OK go\r\n"), (C, b"\x16\x03\x01 rest"), (S, b"\x16\x03\x03 rest"))
+STARTTLS: Talk = (
+    GREETING,
+    (C, b"a STARTTLS\r\n"),
+    (S, b"a OK go\r\n"),
+    (C, b"\x16\x03\x01 rest"),
+    (S, b"\x16\x03\x03 rest"),
+)
 
 
-@pytest.mark.parametrize(("tls", "verdict", "code"), [
-    pytest.param(TlsFacts(client_hello=True, server_hello=True, version="TLS 1.3", records_server=3), "genuine",
-                 "tls-after-starttls", id="a real handshake"),
-    pytest.param(TlsFacts(client_hello=True, records_client=1), "genuine", "completions-match", id="cut before the server's hello"),
-    pytest.param(TlsFacts(broken=True), "mimic", "no-tls-after-starttls", id="neither side speaks TLS"),
-    pytest.param(TlsFacts(broken=True, fake=True, application_data=True, records_server=2, application_bytes_server=90), "mimic",
-                 "no-tls-after-starttls", id="records without a handshake"),
-    pytest.param(TlsFacts(broken=True, alert="decode_error", alert_side="server", records_server=1), "genuine", "completions-match",
-                 id="a broken hello that the server refuses"),
-    pytest.param(TlsFacts(broken=True, gaps=1), "genuine", "completions-match", id="a gap explains it"),
-])
+@pytest.mark.parametrize(
+    ("tls", "verdict", "code"),
+    [
+        pytest.param(
+            TlsFacts(client_hello=True, server_hello=True, version="TLS 1.3", records_server=3),
+            "genuine",
+            "tls-after-starttls",
+            id="a real handshake",
+        ),
+        pytest.param(
+            TlsFacts(client_hello=True, records_client=1),
+            "genuine",
+            "completions-match",
+            id="cut before the server's hello",
+        ),
+        pytest.param(TlsFacts(broken=True), "mimic", "no-tls-after-starttls", id="neither side speaks TLS"),
+        pytest.param(
+            TlsFacts(broken=True, fake=True, application_data=True, records_server=2, application_bytes_server=90),
+            "mimic",
+            "no-tls-after-starttls",
+            id="records without a handshake",
+        ),
+        pytest.param(
+            TlsFacts(broken=True, alert="decode_error", alert_side="server", records_server=1),
+            "genuine",
+            "completions-match",
+            id="a broken hello that the server refuses",
+        ),
+        pytest.param(TlsFacts(broken=True, gaps=1), "genuine", "completions-match", id="a gap explains it"),
+    ],
+)
 def test_after_starttls(tls: TlsFacts, verdict: str, code: str) -> None:
     played = play(STARTTLS, tls=tls)
     assert played.verdict.verdict == verdict
