@@ -57,18 +57,19 @@ def _bfd(data: bytes) -> bool:
     )
 
 
+def _rip_entry(data: bytes, at: int) -> bool:
+    """Address family, tag (zero in version 1), a metric of at most 16; or authentication."""
+    family = be16(data, at)
+    return family == 0xFFFF or (
+        family in (0, 2) and (data[1] == 2 or not be16(data, at + 2)) and be32(data, at + 16) <= 16
+    )
+
+
 def _rip(data: bytes) -> bool:
     """RFC 2453 section 4, RFC 2080 section 2.1: command, version, entries of 20 bytes."""
     if len(data) < 4 or data[0] not in (1, 2, 9, 10, 11) or data[1] not in (1, 2) or (len(data) - 4) % 20:
         return False
-    return (
-        len(data) >= 24
-        and all(
-            be16(data, at) in (0, 2, 0xFFFF) and (data[1] == 2 or not be16(data, at + 2))
-            for at in range(4, len(data), 20)
-        )
-        and data[2:4] == b"\x00\x00"
-    )
+    return len(data) >= 24 and all(_rip_entry(data, at) for at in range(4, len(data), 20)) and data[2:4] == b"\x00\x00"
 
 
 def _ripng(data: bytes) -> bool:

@@ -245,6 +245,7 @@ def _rx(data: bytes) -> bool:
         and data[21] <= 0x3F
         and be32(data, 8) < 1 << 24
         and be32(data, 12) < 1 << 24
+        and 0 < be32(data, 16) < 1 << 24
         and data[23] <= 3
     )
 
