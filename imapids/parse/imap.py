@@ -151,6 +151,8 @@ class ImapDialogue:
             self._release_held()
         if self.upgraded is None:
             for reader in (self.reader_client, self.reader_server):
+                if reader.held_size > self.limits.line_bytes + 2:
+                    self.too_long(reader.held_packet, reader.held_time_ns)
                 if reader.skip == 0 and not reader.frames and not (reader.side == SERVER and self._may_go_on()):
                     reader.flush(self)
         if self.building is not None:

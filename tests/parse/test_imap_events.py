@@ -231,6 +231,12 @@ def test_limits_are_told_and_bound() -> None:
     )
 
 
+@pytest.mark.parametrize("side", [C, S])
+def test_a_line_that_never_ends_is_told(side: int) -> None:
+    played = play((GREETING, (side, b"*" * 200_000)), 1_000)
+    assert played.dialogue.facts.limits == ["imap-line-too-long"]
+
+
 def test_a_huge_literal_costs_nothing() -> None:
     played = play(
         (GREETING, *LOGIN, *SELECT, (C, b"f FETCH 1 BODY[]\r\n"), (S, b"* 1 FETCH (BODY[] {4294967295}\r\n")), end=False
