@@ -2,6 +2,7 @@
 
 from imapids.parse.deflate import Inflater
 from imapids.parse.imap import ImapDialogue
+from imapids.parse.plain import PlainDialogue
 from imapids.parse.tls import TlsStream
 
-__all__ = ["ImapDialogue", "Inflater", "TlsStream"]
+__all__ = ["ImapDialogue", "Inflater", "PlainDialogue", "TlsStream"]

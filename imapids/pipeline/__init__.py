@@ -15,15 +15,16 @@ from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.judge import judge
-from imapids.pipeline.conversation import Conversation
+from imapids.parse import PlainDialogue
+from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.session import flow_body, session_body
 from imapids.protocols.addresses import Networks
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import SessionFacts
-from imapids.records.events import EVENT_TYPES, Event
+from imapids.records.events import EVENT_TYPES, Command, Event, Login, Message
 from imapids.records.packets import PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
-from imapids.records.streams import FlowUpdate, StreamEnd
+from imapids.records.streams import SERVER, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
 from imapids.records.verdicts import Verdict
 
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
@@ -33,6 +34,9 @@ _HOME_MEMO = 65_536
 
 class Pipeline:
     """Packets in, events out."""
+
+    plain = True
+    """Read plain dialogues on the fast path. Tests turn it off: nothing but the time may change."""
 
     def __init__(self, limits: Limits, *, kinds: Collection[str], home_nets: Sequence[str] = HOME_NETS,
                  watch_tcp: Sequence[int] = (143,), watch_udp: Sequence[int] = (143,), hosts: Sequence[str] = (),
@@ -59,7 +63,7 @@ class Pipeline:
         self._home = Networks(home_nets)
         self._home_memo: dict[tuple[int, int], bool] = {}
         self._hasher = SecretHasher(hash_key or secrets.token_bytes(32))
-        self._conversations: dict[int, Conversation] = {}
+        self._conversations: dict[int, Conversation | PlainDialogue] = {}
         self._events: list[Event] = []
         self._order: list[int] = []
 
@@ -124,37 +128,58 @@ class Pipeline:
 
     def _take(self, updates: list[FlowUpdate]) -> None:
         conversations = self._conversations
-        dialogue_limits = self.limits.dialogue
         for update in updates:
-            pieces = update.pieces
-            key = update.key
+            flow, pieces, key = update.flow, update.pieces, update.key
             conversation = conversations.get(key)
             if conversation is None:
-                conversation = conversations[key] = Conversation(update.flow, dialogue_limits, self._hasher)
-            conversation.feed(pieces)
+                conversation = conversations[key] = self._begin(flow, pieces[0])
             last = pieces[-1]
+            if type(conversation) is PlainDialogue:
+                read = conversation.read(pieces)
+                if conversation.events:
+                    self._tell(flow, conversation.events)
+                    conversation.events.clear()
+                left = len(pieces) - read
+                if not left:
+                    continue
+                if left == 1 and type(last) is StreamEnd and conversation.waiting is None:
+                    del conversations[key]
+                    self._close(flow, plain_facts(flow, conversation), last)
+                    continue
+                conversation = conversations[key] = Conversation.taking_over(
+                    flow, self.limits.dialogue, self._hasher, conversation)
+                pieces = pieces[read:]
+            assert type(conversation) is Conversation
+            conversation.feed(pieces)
             if conversation.events:
-                self._tell(conversation, last.known if type(last) is StreamEnd else last.packet)
+                self._tell(flow, conversation.events)
+                conversation.events.clear()
             if type(last) is StreamEnd:
                 del conversations[key]
-                self._close(conversation, last)
+                self._close(flow, conversation.facts(), last)
 
-    def _tell(self, conversation: Conversation, known: int) -> None:
+    def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue:
+        """The reader of a new flow: the plain one where the flow begins with a server that greets."""
+        if self.plain and type(first) is StreamChunk and first.side == SERVER and first.data[:5] == b"* OK " and (
+                flow.protocol == "TCP" and not flow.midstream):
+            return PlainDialogue(self.limits.dialogue, hash_secret=self._hasher, direction=flow.direction,
+                                 kinds=self.kinds)
+        return Conversation(flow, self.limits.dialogue, self._hasher)
+
+    def _tell(self, flow: Flow, facts: Sequence[Fact]) -> None:
         """Makes events of what a conversation told."""
-        kinds, flow = self.kinds, conversation.flow
-        for time_ns, packet, body in conversation.events:
+        kinds, direction = self.kinds, flow.direction
+        events, order = self._events, self._order
+        for time_ns, packet, body, known in facts:
             kind = EVENT_TYPES[type(body)]
             if kind in kinds:
-                if hasattr(body, "direction"):
-                    body.direction = flow.direction
-                self._events.append(Event(kind, time_ns, body, flow, packet, time_ns))
-                self._order.append(known)
-        conversation.events.clear()
+                if isinstance(body, Command | Login | Message):
+                    body.direction = direction
+                events.append(Event(kind, time_ns, body, flow, packet, time_ns))
+                order.append(known)
 
-    def _close(self, conversation: Conversation, end: StreamEnd) -> None:
+    def _close(self, flow: Flow, facts: SessionFacts, end: StreamEnd) -> None:
         """A flow is over: its verdict, and its session record."""
-        flow = conversation.flow
-        facts = conversation.facts()
         verdict = judge(facts)
         if flow.watched or _is_imap(facts, verdict):
             self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imapids.config import DialogueLimits
-from imapids.parse import ImapDialogue, Inflater, TlsStream
+from imapids.parse import ImapDialogue, Inflater, PlainDialogue, TlsStream
 from imapids.pipeline.prefix import Prefix
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.candidates import Candidate, Evidence, Opening
@@ -21,8 +21,11 @@ from imapids.records.streams import (
 )
 from imapids.sniff import sniff
 
-Fact = tuple[int, int, Body]
-"""(time, frame number, body) of an event."""
+Fact = tuple[int, int, Body, int]
+"""(time, frame number, body) of an event, and the frame number of the packet that made it known."""
+
+_GREETED = Candidate(kind="imap", final=True)
+"""What the sniffer says of a server that greets."""
 
 _RESNIFF_GROWTH = 1.25
 """Ask the sniffer again after this growth: its answer does not depend on when it is asked, only the cost does."""
@@ -61,6 +64,19 @@ class Conversation:
         self._inflaters: tuple[Inflater, Inflater] | None = None
         self._anomalies: dict[str, int] = {}
 
+    @classmethod
+    def taking_over(cls, flow: Flow, limits: DialogueLimits, hasher: SecretHasher,
+                    plain: PlainDialogue) -> Conversation:
+        """The conversation of a dialogue that is no longer plain, in the state that the bytes so far bring it to."""
+        conversation = cls(flow, limits, hasher)
+        if plain.greeting is not None:
+            conversation.candidate = _GREETED
+            conversation.dialogue = plain.machine()
+            conversation.seen = [plain.bytes_client, plain.bytes_server]
+            conversation.first_side = SERVER
+            conversation.first_packet = [plain.first_packet_client, plain.packet]
+        return conversation
+
     # ---- pieces in ----------------------------------------------------------------------------------------------
 
     def feed(self, pieces: list[Piece]) -> None:
@@ -78,6 +94,8 @@ class Conversation:
                     rest = dialogue.feed(piece)
                     if dialogue.upgraded is not None:
                         self._upgrade(rest)
+                    if dialogue.events:
+                        self._gather(piece)
                     continue
             elif type(piece) is StreamGap:
                 self.gaps[piece.side] += 1
@@ -86,19 +104,27 @@ class Conversation:
                 continue
             elif type(piece) is StreamEnd:
                 self._end(piece)
+                self._gather(piece)
                 break
             if self.candidate is None:
                 self._hold(piece, last=index == len(pieces) - 1)
                 dialogue = self.dialogue
             else:
                 self._route(piece)
-        dialogue = self.dialogue
-        if dialogue is not None and dialogue.events:
-            self.events += dialogue.events
-            dialogue.events.clear()
-        if self.tls is not None and self.tls.events:
-            self.events += self.tls.events
-            self.tls.events.clear()
+            self._gather(piece)
+
+    def _gather(self, piece: Piece) -> None:
+        """Takes over what the parsers told of a piece: its last packet made that known."""
+        known = piece.packet
+        if type(piece) is StreamChunk:
+            if piece.packets is not None:
+                known = piece.packets[-1]
+        elif type(piece) is StreamEnd:
+            known = piece.known
+        for parser in (self.dialogue, self.tls):
+            if parser is not None and parser.events:
+                self.events += [(time_ns, packet, body, known) for time_ns, packet, body in parser.events]
+                parser.events.clear()
 
     def _hold(self, piece: Piece, *, last: bool) -> None:
         """Keeps a piece until the sniffer decides, then hands all of them to the parser that it chose."""
@@ -244,7 +270,7 @@ class Conversation:
         count = self._anomalies.get(name, 0) + 1
         self._anomalies[name] = count
         if count <= self._limits.anomalies:
-            self.events.append((time_ns, packet, Anomaly(type=kind, event=name)))
+            self.events.append((time_ns, packet, Anomaly(type=kind, event=name), packet))
 
     # ---- what the judge wants to know ---------------------------------------------------------------------------
 
@@ -269,3 +295,13 @@ class Conversation:
             opaque=OpaqueFacts(bytes_client=self.seen[CLIENT], bytes_server=self.seen[SERVER]),
             first_packet_client=self.first_packet[CLIENT], first_packet_server=self.first_packet[SERVER],
         )
+
+
+def plain_facts(flow: Flow, plain: PlainDialogue) -> SessionFacts:
+    """All that is known of a dialogue that was plain to its end."""
+    client, server = plain.bytes_client, plain.bytes_server
+    return SessionFacts(
+        flow=flow, first_side=SERVER, seen_client=client, seen_server=server, candidate=_GREETED, imap=plain.facts,
+        opaque=OpaqueFacts(bytes_client=client, bytes_server=server), first_packet_client=plain.first_packet_client,
+        first_packet_server=plain.packet,
+    )

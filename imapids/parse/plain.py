@@ -1,0 +1,543 @@
+"""The fast path of IMAP: reads whole turns of a plain dialogue, and hands anything else to the machine in mid-talk.
+
+Nearly all real dialogues are a greeting, then one command at a time and its whole answer. `PlainDialogue` reads such a
+turn with a few look-ups and tells what `ImapDialogue` tells of it, field by field. At the first chunk that is not so
+(several commands at once, a line or literal that ends in a later chunk, AUTHENTICATE, IDLE, STARTTLS, anything odd) it
+stops before that chunk, and `machine` gives an `ImapDialogue` in exactly the state that the same bytes bring it to:
+nothing is read twice, and no byte is kept for it. tests/parse/test_plain.py compares the two attribute by attribute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from imapids.config import DialogueLimits
+from imapids.parse import imap_replies as replies
+from imapids.parse.imap import HashSecret, ImapDialogue
+from imapids.parse.imap_client import arguments_of
+from imapids.parse.imap_commands import ID, LOGIN, LOGOUT, PLAIN, REDACTED, SELECT, Shape, read_command
+from imapids.parse.imap_events import MAIL_HEADER, set_size
+from imapids.parse.imap_pending import Pending
+from imapids.parse.imap_replies import Reply, id_name, read_tagged, read_untagged
+from imapids.parse.imap_server import BODY_BYTES
+from imapids.protocols.imap_commands import COMMAND_WORDS, NEXT_STATE, STATE_NAMES, N, State
+from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, TAG, UNTAGGED
+from imapids.protocols.imap_responses import CLEARTEXT_BAN
+from imapids.protocols.imap_software import server_software
+from imapids.protocols.text import safe_text
+from imapids.records.dialogue import ImapFacts
+from imapids.records.events import Command, Login, Message
+from imapids.records.streams import CLIENT, Piece, StreamChunk
+
+PlainBody = Command | Login | Message
+Told = tuple[int, int, PlainBody, int]
+"""(time, frame number, body, frame number of the packet that made it known)."""
+
+_PLAIN_CODES = frozenset((PLAIN, LOGIN, ID, LOGOUT, SELECT))
+"""Kinds of commands that are one line, whose answer changes nothing about how bytes are read."""
+_LINE_BYTES = 1_024
+"""Longer commands are the machine's: real ones that are plain are far shorter."""
+_TAG_BYTES = 63
+_SIZE_DIGITS = 9
+_DONE_TAGS = 64  # as many as the machine remembers (imap_server)
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LOGOUT_STATE = int(State.LOGOUT)
+
+# A login without anything that the machine has more to say about: no escapes, no literal, no 8-bit byte, and none of
+# the signs of a trait (imap_commands.traits_of): `%`, `..`, `(`.
+_WORD = rb"[!#$&'*+,\-/0-9:;<=>?@A-Z\[\]^_`a-z|~]"
+_WORDS = rb"(?:" + _WORD + rb"|\.(?!\.))"
+_QUOTED = rb'"((?: |' + _WORDS + rb')*)"'
+_LOGIN_LINE = re.compile(rb"[Ll][Oo][Gg][Ii][Nn] (?:" + _QUOTED + rb"|(" + _WORDS + rb"+)) (?:" + _QUOTED + rb"|("
+                         + _WORDS + rb"+))\Z")
+_LOGIN_SHAPE = Shape("LOGIN", COMMAND_WORDS[b"LOGIN"], 0)
+_LOGIN_SHAPE.arguments = REDACTED
+
+# A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
+_FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
+
+
+_Waiting = tuple[bytes, Shape, int, int, bytes, int]
+"""The command under way: tag, shape, packet and time of its line, its bytes after the tag, the state at that time."""
+
+
+class _Greeting:
+    """What one greeting line says; shared by all that are equal."""
+
+    __slots__ = ("capabilities", "software", "text")
+
+    def __init__(self, text: str, software: str, capabilities: list[str] | None) -> None:
+        self.text = text
+        self.software = software
+        self.capabilities = capabilities
+
+
+class _Data:
+    """What a run of untagged responses says; shared by all that are equal but for their numbers."""
+
+    __slots__ = ("byes", "capabilities", "exact", "exists", "expunged", "fetched", "found", "illegal", "lines",
+                 "software", "touched", "untagged", "whole")
+
+    def __init__(self) -> None:
+        self.lines = self.untagged = self.fetched = self.expunged = self.byes = 0
+        self.found = -1
+        """Messages that SEARCH named; -1: no such response."""
+        self.exists: tuple[int, int] | None = None
+        """Where the number of the last EXISTS stands."""
+        self.capabilities: list[list[str]] = []
+        self.software = ""
+        self.touched = False
+        self.illegal = False
+        """A response that cannot be true before a login."""
+        self.exact = False
+        """Numbers matter: it may be remembered for this very text only."""
+        self.whole: list[bool] = []
+        """For each literal: it is a whole message."""
+
+
+_MEMO_ENTRIES = 4_096
+_MEMO_BYTES = 1_024
+_GREETINGS: dict[bytes, _Greeting] = {}
+_EXACT: dict[bytes, _Data] = {}
+"""By the text of the responses, literals left out: where numbers matter."""
+_ALIKE: dict[bytes, _Data] = {}
+"""The same with every digit as a zero: where numbers do not matter but by their place."""
+
+
+class PlainDialogue:
+    """One IMAP connection as long as it is plain. `read` the pieces of both sides in order; read `events`, `facts`."""
+
+    __slots__ = (
+        "_hash", "_limits", "_want_commands", "_want_logins", "_want_messages", "bodies", "byes", "bytes_client",
+        "bytes_server", "capabilities", "client_software", "commands", "completed", "completed_offset",
+        "completed_ok", "completed_packet", "direction", "done_tags", "events", "exists", "expunged", "fetched",
+        "first_packet_client", "found", "greeting", "last_line", "lines_server", "literal_bytes", "literals", "login",
+        "logindisabled", "logins", "logins_failed", "mailbox", "opaque", "packet", "refusals", "selected", "software",
+        "starttls", "state", "tally_bytes", "time_ns", "touched", "untagged", "waiting",
+    )
+
+    def __init__(self, limits: DialogueLimits, *, hash_secret: HashSecret | None = None, direction: str = "unknown",
+                 kinds: frozenset[str] | None = None) -> None:
+        """
+        Args:
+            hash_secret: (user, secret) -> (keyed hash, traits); without it secrets leave no trace at all.
+            direction: of the flow, for the events.
+            kinds: event types that somebody wants; None: all.
+        """
+        self._limits = limits
+        self._hash = hash_secret
+        self._want_commands = kinds is None or "command" in kinds
+        self._want_logins = kinds is None or "login" in kinds
+        self._want_messages = kinds is None or "message" in kinds
+        self.direction = direction
+        self.events: list[Told] = []
+        """What was told since the owner last took it; the owner empties the list."""
+        self.greeting: _Greeting | None = None
+        self.packet = 0
+        """Frame number of the greeting."""
+        self.first_packet_client = 0
+        self.state = N
+        self.mailbox = ""
+        self.done_tags: dict[bytes, None] = {}
+        self.waiting: _Waiting | None = None
+        self.login: re.Match[bytes] | None = None
+        self.last_line = b""
+        # what belongs to the command under way
+        self.touched = self.opaque = False
+        self.fetched = self.expunged = self.bodies = self.tally_bytes = 0
+        self.found = self.exists = -1
+        # facts
+        self.software = self.client_software = self.starttls = ""
+        self.capabilities: list[str] = []
+        self.logindisabled = False
+        self.bytes_client = self.bytes_server = self.lines_server = 0
+        self.commands = self.completed = self.completed_ok = self.completed_packet = self.completed_offset = 0
+        self.untagged = self.byes = self.refusals = self.selected = self.literals = self.literal_bytes = 0
+        self.logins = self.logins_failed = 0
+
+    # ---- pieces in ----------------------------------------------------------------------------------------------
+
+    def read(self, pieces: Sequence[Piece]) -> int:
+        """Reads pieces as long as they are plain; returns how many. The next one is for `machine()`, or an end."""
+        count = 0
+        for piece in pieces:
+            if type(piece) is not StreamChunk or piece.reading or not (
+                    self._read_command(piece) if piece.side == CLIENT else self._read_answer(piece)):
+                return count
+            count += 1
+        return count
+
+    def _read_command(self, chunk: StreamChunk) -> bool:
+        """One command, whole, while no other waits."""
+        data = chunk.data
+        size = len(data)
+        if self.waiting is not None or self.greeting is None or size > _LINE_BYTES or data.find(b"\n") != size - 1 or (
+                data[-2:] != b"\r\n" or chunk.offset != self.bytes_client):
+            return False
+        line = data[:-2]
+        tag, _, rest = line.partition(b" ")
+        if len(tag) > _TAG_BYTES or not (tag.isalnum() or TAG.match(tag)):
+            return False
+        login = _LOGIN_LINE.match(rest)
+        if login is not None:
+            shape: Shape | None = _LOGIN_SHAPE
+        else:
+            shape = read_command(rest, self._limits)
+            if shape is None or shape.code not in _PLAIN_CODES or shape.code == LOGIN:
+                return False
+        assert shape is not None
+        spec = shape.spec
+        if spec is None or not spec.states & self.state or shape.literal >= 0 or shape.traits or shape.opaque or (
+                spec.action == "append" or size > self._limits.line_bytes):
+            return False
+        if shape.code == ID and not self.client_software:
+            self.client_software = id_name(arguments_of(line))
+        self.login = login
+        self.last_line = line
+        self.waiting = tag, shape, chunk.packet, chunk.time_ns, rest, self.state
+        self.commands += 1
+        if not self.bytes_client:
+            self.first_packet_client = chunk.packet
+        self.bytes_client += size
+        return True
+
+    def _read_answer(self, chunk: StreamChunk) -> bool:
+        """Untagged responses, whole, and the completion of the command that waits, if it ends the chunk."""
+        data = chunk.data
+        size = len(data)
+        if data[-2:] != b"\r\n" or chunk.offset != self.bytes_server:
+            return False
+        if self.greeting is None:
+            return self._read_greeting(chunk)
+        start = data.rfind(b"\n", 0, size - 2) + 1
+        waiting = self.waiting
+        reply: Reply | None = None
+        if waiting is not None:
+            tag = waiting[0]
+            after = start + len(tag)
+            if data.startswith(tag, start) and data[after:after + 1] == b" ":
+                if size - start > self._limits.line_bytes:
+                    return False
+                reply = read_tagged(data[after + 1:-2])
+                if reply is None or reply.opaque is not None:
+                    return False
+        if reply is None:
+            start = size
+        if start and not self._read_data(data, start):
+            return False
+        if reply is not None:
+            assert waiting is not None
+            self.lines_server += 1
+            if chunk.starts is None:
+                self._complete(waiting, reply, chunk.packet, chunk.time_ns, chunk.offset + start, chunk.packet)
+            else:
+                packet, time_ns = chunk.locate(start)
+                self._complete(waiting, reply, packet, time_ns, chunk.offset + start, chunk.locate(size - 1)[0])
+        self.bytes_server += size
+        return True
+
+    def _read_greeting(self, chunk: StreamChunk) -> bool:
+        """RFC 9051 7.1.1: `* OK`, alone in its chunk."""
+        data = chunk.data
+        greeting = _GREETINGS.get(data)
+        if greeting is None:
+            line = data[:-2]
+            match = GREETING.match(line)
+            if match is None or match[1].upper() != b"OK" or b"\n" in line or len(line) > self._limits.line_bytes:
+                return False
+            reply = read_untagged(line, self._limits)
+            greeting = _Greeting(safe_text(line, self._limits.text_bytes), server_software(line),
+                                 reply.capabilities if reply is not None else None)
+            if len(data) <= _MEMO_BYTES:
+                if len(_GREETINGS) >= _MEMO_ENTRIES:
+                    _GREETINGS.clear()
+                _GREETINGS[data] = greeting
+        self.greeting = greeting
+        self.packet = chunk.packet
+        self.software = greeting.software
+        if greeting.capabilities is not None:
+            self._learn(greeting.capabilities)
+        self.lines_server = 1
+        self.bytes_server = len(data)
+        return True
+
+    def _read_data(self, data: bytes, end: int) -> bool:
+        """The untagged responses that stand before `end`; False (and nothing changed) where they are not plain."""
+        text: bytes | None
+        sizes: Sequence[int] = ()
+        heads: Sequence[bytes] = ()
+        if data.find(b"}\r\n", 0, end) < 0:
+            text = data[:end]
+        else:
+            text, sizes, heads = _without_literals(data, end)
+            if text is None:
+                return False
+        known = _EXACT.get(text) or _ALIKE.get(text.translate(_ZEROS)) or _read_responses(text, self._limits)
+        if known is None or len(known.whole) != len(sizes) or (known.illegal and self.state == N):
+            return False
+        self.lines_server += known.lines
+        self.untagged += known.untagged
+        if known.touched:
+            self.touched = True
+            self.fetched += known.fetched
+            self.expunged += known.expunged
+            if known.found >= 0:
+                self.found = max(self.found, 0) + known.found
+            for whole, size, head in zip(known.whole, sizes, heads, strict=True):
+                self.tally_bytes += size
+                self.literal_bytes += size
+                self.literals += 1
+                if whole:
+                    self.bodies += 1
+                    if head and not MAIL_HEADER.match(head):
+                        self.opaque = True
+        if known.exists is not None:
+            self.exists = int(text[known.exists[0]:known.exists[1]])
+        if known.byes:
+            self.byes += known.byes
+            self.state = _LOGOUT_STATE
+            if self.bytes_client:
+                self.refusals += known.byes
+        if known.software:
+            self.software = known.software
+        for capabilities in known.capabilities:
+            self._learn(capabilities)
+        return True
+
+    def _learn(self, capabilities: list[str]) -> None:
+        self.capabilities = capabilities
+        self.logindisabled = CLEARTEXT_BAN.decode() in capabilities
+        if not self.starttls and "STARTTLS" in capabilities:
+            self.starttls = "offered"
+
+    # ---- completions --------------------------------------------------------------------------------------------
+
+    def _complete(self, waiting: _Waiting, reply: Reply, packet: int, time_ns: int, offset: int, known: int) -> None:
+        """The tagged answer to the command that waits: its events, and what it changes."""
+        tag, shape, asked_packet, asked_ns, rest, state = waiting
+        self.waiting = None
+        done = self.done_tags
+        done[tag] = None
+        if len(done) > _DONE_TAGS:
+            del done[next(iter(done))]
+        if not self.completed:
+            self.completed_packet, self.completed_offset = packet, offset
+        self.completed += 1
+        result, login = reply.result, self.login
+        if result == "ok":
+            self.completed_ok += 1
+        name = tag.decode() if tag.isalnum() else safe_text(tag, 64)
+        if self._want_commands:
+            longest = shape.longest if login is None else max(map(len, rest[6:].split(b" ")))
+            command = Command(
+                tag=name, name=shape.name, result=result, state=STATE_NAMES[state], code=reply.code,
+                arguments=shape.arguments, line_bytes=len(tag) + 1 + len(rest), longest_argument=longest,
+                duration_us=(time_ns - asked_ns) // 1000 if time_ns > asked_ns else 0, direction=self.direction)
+            self.events.append((asked_ns, asked_packet, command, known))
+        spec = shape.spec
+        assert spec is not None
+        if login is not None:
+            self._tell_login(login, name, reply, asked_packet, asked_ns, known)
+        elif spec.action and self._want_messages:
+            self.events.append((asked_ns, asked_packet, self._message(shape, spec.action, spec.mailbox, reply), known))
+        target = NEXT_STATE.get((shape.name, result))
+        if target is not None:
+            self.state = target
+        if reply.capabilities is not None:
+            self._learn(reply.capabilities)
+        if shape.code == SELECT:
+            self.mailbox = shape.mailbox if result == "ok" else ""
+            self.selected += result == "ok"
+            self.exists = -1
+        if self.touched:
+            self.touched = self.opaque = False
+            self.fetched = self.expunged = self.bodies = self.tally_bytes = 0
+            self.found = -1
+
+    def _tell_login(self, login: re.Match[bytes], tag: str, reply: Reply, packet: int, time_ns: int,
+                    known: int) -> None:
+        """The `login` event of a LOGIN that was completed."""
+        self.logins += 1
+        if reply.result != "ok":
+            self.logins_failed += 1
+        if not self._want_logins:
+            return
+        quoted_user, user, quoted_secret, secret = login.groups()
+        user = user if quoted_user is None else quoted_user
+        hashed = ""
+        traits: list[str] = []
+        if self._hash is not None:
+            hashed, traits = self._hash(user, secret if quoted_secret is None else quoted_secret)
+        self.events.append((time_ns, packet, Login(
+            mechanism="login", outcome="success" if reply.result == "ok" else "failure",
+            user=safe_text(user, self._limits.text_bytes), code=reply.code, tag=tag, secret_hash=hashed,
+            secret_traits=traits, attempt=self.logins, starttls_offered="STARTTLS" in self.capabilities,
+            logindisabled=self.logindisabled, direction=self.direction), known))
+
+    def _message(self, shape: Shape, action: str, argument: int, reply: Reply) -> Message:
+        """What a command did to the mailbox, out of its arguments and of the responses before its completion."""
+        message = Message(action=action, mailbox=self.mailbox if argument < 0 else shape.mailbox, result=reply.result,
+                          direction=self.direction)
+        if action == "fetch":
+            message.count = self.fetched
+            if self.bodies or self.tally_bytes:
+                message.bytes, message.bodies, message.opaque_body = self.tally_bytes, self.bodies, self.opaque
+        elif action == "select":
+            message.count = max(self.exists, 0)
+        elif action == "search":
+            message.count, message.criteria = max(self.found, 0), shape.criteria
+        elif action == "expunge":
+            message.count = self.expunged
+        elif action == "store":
+            message.count, message.flags = self.fetched, shape.flags
+        elif action in ("copy", "move") and reply.code == "COPYUID":
+            message.count = set_size(reply.code_text)
+        return message
+
+    # ---- what the owner asks for --------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> ImapFacts:
+        """What was verified, as of now; nothing is broken in what this class reads."""
+        greeting = self.greeting
+        return ImapFacts(
+            greeting="" if greeting is None else "ok", greeting_text="" if greeting is None else greeting.text,
+            greeting_packet=self.packet, state=STATE_NAMES[self.state], commands=self.commands,
+            known_commands=self.commands, ordered_commands=self.commands, completed=self.completed,
+            completed_packet=self.completed_packet, completed_offset=self.completed_offset, selected=self.selected,
+            completed_ok=self.completed_ok, completed_legal=self.completed_ok, untagged=self.untagged,
+            tagged=self.completed, refusals=self.refusals, literals=self.literals, literal_bytes=self.literal_bytes,
+            byes=self.byes, starttls=self.starttls, software=self.software, client_software=self.client_software,
+            capabilities=self.capabilities, logins=self.logins, logins_failed=self.logins_failed,
+            logindisabled=self.logindisabled, bytes_client=self.bytes_client, bytes_server=self.bytes_server,
+            lines_client=self.commands, lines_server=self.lines_server,
+        )
+
+    def machine(self) -> ImapDialogue:
+        """The machine in the state that the bytes so far bring it to; it reads what follows."""
+        machine = ImapDialogue(self._limits, hash_secret=self._hash)
+        machine.facts_ = self.facts
+        machine.state = self.state
+        machine.greeted = self.greeting is not None
+        machine.done_tags = self.done_tags
+        if self.mailbox:
+            machine.mailbox = self.mailbox
+        machine.logins = self.logins
+        machine.last_client_line = self.last_line
+        tally = machine.tally
+        tally.exists, tally.found, tally.touched, tally.opaque = self.exists, self.found, self.touched, self.opaque
+        tally.fetched, tally.expunged, tally.bodies = self.fetched, self.expunged, self.bodies
+        tally.literal_bytes = self.tally_bytes
+        for reader, lines, size in ((machine.reader_client, self.commands, self.bytes_client),
+                                    (machine.reader_server, self.lines_server, self.bytes_server)):
+            reader.lines, reader.offset = lines, size
+        if self.waiting is not None:
+            tag, _, packet, time_ns, rest, state = self.waiting
+            shape = read_command(rest, self._limits)
+            assert shape is not None
+            pending = Pending(tag, shape, packet, time_ns, self.bytes_client - len(self.last_line) - 2, state, False)
+            if shape.code in (LOGIN, ID):
+                pending.parts = (arguments_of(self.last_line),)
+            machine.pending[tag] = pending
+        return machine
+
+
+# ---------------------------------------------------------------- the text of a turn
+
+
+def _without_literals(data: bytes, end: int) -> tuple[bytes | None, list[int], list[bytes]]:
+    """The lines before `end`, the sizes of the literals between them, and the first bytes of each; or None."""
+    parts: list[bytes] = []
+    sizes: list[int] = []
+    heads: list[bytes] = []
+    position = 0
+    while True:
+        brace = data.find(b"}\r\n", position, end)
+        if brace < 0:
+            parts.append(data[position:end])
+            return b"".join(parts), sizes, heads
+        opening = data.rfind(b"{", max(position, brace - _SIZE_DIGITS - 1), brace)
+        digits = data[opening + 1:brace]
+        if opening < 0 or not digits.isdigit():
+            return None, sizes, heads
+        size, after = int(digits), brace + 3
+        parts.append(data[position:after])
+        sizes.append(size)
+        heads.append(data[after:after + min(size, BODY_BYTES)])
+        position = after + size
+        if position > end:
+            return None, sizes, heads
+
+
+def _read_responses(text: bytes, limits: DialogueLimits) -> _Data | None:
+    """Reads untagged responses that nobody remembers; None where one of them is for the machine."""
+    if _FETCHES.match(text) and len(text) > _MEMO_BYTES:
+        known = _Data()
+        known.lines = known.untagged = known.fetched = text.count(b"\n")
+        known.touched = known.illegal = True
+        return known
+    known = _Data()
+    reply: Reply | None = None
+    start = 0
+    for line in text[:-2].split(b"\r\n"):
+        if b"\n" in line or len(line) > limits.line_bytes:
+            return None
+        if reply is not None:  # what follows a literal
+            if line and line[:1] not in AFTER_LITERAL:
+                return None
+            size, whole = replies.continued(line, reply, limits)
+        else:
+            reply = read_untagged(line, limits) if line[:2] == b"* " else None
+            if reply is None or not _add(known, reply, line, start):
+                return None
+            size, whole = reply.literal, reply.whole_body
+        known.lines += 1
+        if size < 0:
+            reply = None
+        else:
+            known.whole.append(whole)
+            known.touched = True
+        start += len(line) + 2
+    if reply is not None:
+        return None
+    if len(text) <= _MEMO_BYTES:
+        memo, key = (_EXACT, text) if known.exact else (_ALIKE, text.translate(_ZEROS))
+        if len(memo) >= _MEMO_ENTRIES:
+            memo.clear()
+        memo[key] = known
+    return known
+
+
+def _add(known: _Data, reply: Reply, line: bytes, start: int) -> bool:
+    """Adds what one response says; False where it is not plain."""
+    kind = reply.kind
+    if kind == replies.UNKNOWN or reply.opaque is not None:
+        return False
+    known.untagged += 1
+    if not reply.legal & N:
+        known.illegal = True
+    if kind == replies.FETCH:
+        known.fetched += 1
+        known.touched = True
+    elif kind == replies.EXISTS:
+        number = UNTAGGED.match(line)
+        if number is None:
+            return False
+        known.exists = start + number.start(1), start + min(number.end(1), number.start(1) + _SIZE_DIGITS)
+    elif kind == replies.EXPUNGE:
+        known.expunged += 1
+        known.touched = True
+    elif kind == replies.SEARCH:
+        known.found = max(known.found, 0) + reply.count
+        known.touched = True
+        known.exact = known.exact or reply.word == b"ESEARCH"
+    elif kind == replies.BYE:
+        known.byes += 1
+    elif kind == replies.ID and reply.software:
+        known.software = reply.software
+        known.exact = True
+    if reply.capabilities is not None:
+        known.capabilities.append(reply.capabilities)
+        known.exact = True
+    return True

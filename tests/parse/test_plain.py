@@ -1,0 +1,297 @@
+"""The law of the fast path: at any chunk, what it told and the machine that it hands over are the machine's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from helpers.imap_talk import (
+    FETCH,
+    GREETING,
+    LOGIN,
+    LOGOUT,
+    SELECT,
+    SESSION,
+    C,
+    S,
+    Talk,
+    chunks_of,
+    hash_secret,
+    join_chunks,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imapids.config import DialogueLimits
+from imapids.parse import ImapDialogue, PlainDialogue
+from imapids.parse.imap_lines import LineReader
+from imapids.records.streams import StreamChunk, StreamEnd, StreamGap
+
+LIMITS = DialogueLimits()
+END = StreamEnd(10**12, 999, "fin", 1000)
+LEFT_OVER = {"hash_secret", "limits", "events", "on_line", "facts_", "line_end"}
+"""Attributes that hold no state of the dialogue, that are compared by themselves, or set anew for each line."""
+STALE = {
+    "capture": "skip",
+    "held": "held_size",
+    "held_packet": "held_size",
+    "held_time_ns": "held_size",
+    "held_offset": "held_size",
+}
+"""Attributes of a reader that mean something only while another one is set."""
+
+
+def state_of(thing: Any) -> Any:
+    """Everything that a machine remembers, by name, however deep."""
+    if isinstance(thing, msgspec.Struct):
+        return msgspec.to_builtins(thing)
+    if isinstance(thing, dict):
+        return [(key, state_of(value)) for key, value in thing.items()]
+    if isinstance(thing, list | tuple):
+        return [state_of(value) for value in thing]
+    if thing is None or isinstance(thing, int | str | bytes | bytearray):
+        return thing
+    names = {name for cls in type(thing).__mro__ for name in vars(cls) if not name.startswith("__")}
+    names |= set(getattr(thing, "__dict__", ()))
+    found = {}
+    for name in sorted(names - LEFT_OVER):
+        if isinstance(getattr(type(thing), name, None), property) or callable(getattr(thing, name, None)):
+            continue
+        if not (isinstance(thing, LineReader) and name in STALE and not getattr(thing, STALE[name])):
+            found[name] = state_of(getattr(thing, name, None))
+    return found
+
+
+def events_of(dialogue: ImapDialogue | PlainDialogue) -> list[Any]:
+    """(time, packet, class, fields) of each event."""
+    return [(each[0], each[1], type(each[2]).__name__, msgspec.to_builtins(each[2])) for each in dialogue.events]
+
+
+def machine_for(pieces: Sequence[StreamChunk | StreamGap]) -> ImapDialogue:
+    """The machine after these pieces."""
+    machine = ImapDialogue(LIMITS, hash_secret=hash_secret)
+    for piece in pieces:
+        if isinstance(piece, StreamGap):
+            machine.gap(piece)
+        else:
+            machine.feed(piece)
+    return machine
+
+
+def compare(pieces: Sequence[StreamChunk | StreamGap], most: int | None = None) -> int:
+    """Reads at most `most` pieces on the fast path and the rest with the machine; how many were plain."""
+    plain = PlainDialogue(LIMITS, hash_secret=hash_secret)
+    read = plain.read(pieces[:most])
+    first = machine_for(pieces[:read])
+    assert events_of(plain) == events_of(first)
+    assert msgspec.to_builtins(plain.facts) == msgspec.to_builtins(first.facts)
+    assert all(known >= packet for _, packet, _, known in plain.events)
+    machine = plain.machine()
+    assert state_of(machine) == state_of(first)
+    for piece in pieces[read:]:
+        if isinstance(piece, StreamGap):
+            machine.gap(piece)
+        else:
+            machine.feed(piece)
+    machine.end(END)
+    whole = machine_for(pieces)
+    whole.end(END)
+    assert events_of(plain) + events_of(machine) == events_of(whole)
+    assert msgspec.to_builtins(machine.facts) == msgspec.to_builtins(whole.facts)
+    assert state_of(machine) == state_of(whole)
+    return read
+
+
+def compare_everywhere(talk: Talk, cuts: Sequence[int] | None = None) -> int:
+    """The same with a hand-over before each chunk; how many chunks are plain."""
+    pieces = join_chunks(chunks_of(talk, cuts)) if cuts is not None else chunks_of(talk)
+    for most in range(len(pieces)):
+        compare(pieces, most)
+    return compare(pieces)
+
+
+def asked(line: bytes, *answer: bytes, tag: bytes = b"k1") -> tuple[tuple[int, bytes], ...]:
+    """A command and its answer; the last line of the answer gets the tag."""
+    return (
+        (C, tag + b" " + line + b"\r\n"),
+        (S, b"".join(each + b"\r\n" for each in (*answer[:-1], tag + b" " + answer[-1]))),
+    )
+
+
+PLAIN_TURNS = {
+    "capability": asked(b"CAPABILITY", b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED", b"OK done"),
+    "noop with news": asked(b"noop", b"* 17 EXISTS", b"* 2 RECENT", b"* 3 EXPUNGE", b"OK [X5] done"),
+    "a login of quoted words": asked(b'LOGIN "bob smith" "hunter2"', b"OK [CAPABILITY IMAP4rev1 IDLE] in"),
+    "a login that fails": asked(b"login bob@example.test bob", b"NO [AUTHENTICATIONFAILED] no"),
+    "an empty password": asked(b'LOGIN bob ""', b"BAD what"),
+    "select": asked(
+        b'SELECT "INBOX"',
+        b"* FLAGS (\\Seen)",
+        b"* 31 EXISTS",
+        b"* OK [UIDVALIDITY 1670087628] x",
+        b"* OK [UIDNEXT 2245] Predicted",
+        b"OK [READ-WRITE] done",
+    ),
+    "select that fails": asked(b"SELECT nothing", b"NO [NONEXISTENT] none"),
+    "examine": asked(b"EXAMINE Archive", b"* 0 EXISTS", b"OK [READ-ONLY] done"),
+    "list": asked(b'LIST "" "*"', b'* LIST (\\HasNoChildren) "/" INBOX', b'* LIST () "/" "Sent 2024"', b"OK done"),
+    "status": asked(b"STATUS Sent (MESSAGES UNSEEN)", b"* STATUS Sent (MESSAGES 17 UNSEEN 3)", b"OK done"),
+    "id": asked(b'ID ("name" "Thunderbird" "version" "115")', b'* ID ("name" "Dovecot" "version" "2.3")', b"OK done"),
+    "namespace": asked(b"NAMESPACE", b'* NAMESPACE (("" "/")) NIL NIL', b"OK done"),
+    "enable": asked(b"ENABLE CONDSTORE", b"* ENABLED CONDSTORE", b"OK done"),
+    "fetch of flags": asked(
+        b"UID FETCH 1:* FLAGS", *[b"* %d FETCH (FLAGS (\\Seen) UID %d)" % (n, n * 7) for n in range(1, 12)], b"OK done"
+    ),
+    "fetch of very many": asked(
+        b"FETCH 1:* FLAGS", *[b"* %d FETCH (FLAGS (\\Seen))" % n for n in range(1, 90)], b"OK done"
+    ),
+    "fetch of a body": asked(
+        b"FETCH 5 BODY[]", b"* 5 FETCH (UID 5 BODY[] {20}\r\nFrom: a@b\r\n\r\nhello!!)", b"OK done"
+    ),
+    "fetch of a blob": asked(b"FETCH 5 BODY.PEEK[]", b"* 5 FETCH (BODY[] {12}\r\nAAAAAAAAAAAA FLAGS ())", b"OK done"),
+    "fetch of parts": asked(
+        b"FETCH 1:2 (BODY[1] BODY[2])",
+        b"* 1 FETCH (BODY[1] {3}\r\nabc BODY[2] {0}\r\n)",
+        b"* 2 FETCH (RFC822 {5}\r\n}\r\nk1)",
+        b"OK done",
+    ),
+    "a body that looks like a completion": asked(
+        b"FETCH 5 BODY[]", b"* 5 FETCH (BODY[] {14}\r\nk1 OK done\r\nX\n)", b"OK x"
+    ),
+    "search": asked(b"UID SEARCH UNSEEN SINCE 1-Jan-2024", b"* SEARCH 2 84 882", b"OK done"),
+    "esearch": asked(b"SEARCH RETURN (COUNT) ALL", b'* ESEARCH (TAG "k1") COUNT 17', b"OK done"),
+    "store": asked(b"STORE 2 +FLAGS (\\Deleted \\Seen)", b"* 2 FETCH (FLAGS (\\Deleted))", b"OK done"),
+    "copy": asked(b"UID COPY 3:5,9 Trash", b"OK [COPYUID 38505 304,319:320 3956:3958] Done"),
+    "move": asked(b"MOVE 1 Trash", b"* OK [COPYUID 432432 42:69 1202:1229]", b"* 1 EXPUNGE", b"OK Done"),
+    "create": asked(b"CREATE Projects", b"OK done"),
+    "expunge": asked(b"EXPUNGE", b"* 1 EXPUNGE", b"* 1 EXPUNGE", b"OK done"),
+    "close": asked(b"CLOSE", b"OK done"),
+    "logout": asked(b"LOGOUT", b"* BYE so long", b"OK done"),
+    "news by itself": ((S, b"* 9 EXISTS\r\n"),),
+    "a server that ends it": ((S, b"* BYE idle for too long\r\n"),),
+}
+ODD_TURNS = {
+    "capability in two parts": ((C, b"a1 CAPABILITY\r\n"), (S, b"* CAPABILITY IMAP4rev1\r\n"), (S, b"a1 OK done\r\n")),
+    "two commands at once": ((C, b"a1 NOOP\r\na2 NOOP\r\n"), (S, b"a1 OK\r\na2 OK\r\n")),
+    "a literal": ((C, b"a1 LOGIN {3}\r\n"), (S, b"+ go\r\n"), (C, b"bob hunter2\r\n"), (S, b"a1 OK in\r\n")),
+    "idle": ((C, b"a1 IDLE\r\n"), (S, b"+ idling\r\n* 4 EXISTS\r\n"), (C, b"DONE\r\n"), (S, b"a1 OK x\r\n")),
+    "authenticate": ((C, b"a1 AUTHENTICATE PLAIN AGJvYgBodW50ZXIy\r\n"), (S, b"a1 OK in\r\n")),
+    "starttls": ((C, b"a1 STARTTLS\r\n"), (S, b"a1 OK go\r\n"), (C, b"\x16\x03\x01"), (S, b"\x16\x03\x03")),
+    "an unknown word": asked(b"FROBNICATE now", b"BAD what"),
+    "a login of odd bytes": asked(b'LOGIN "b\\"ob" "%n..{-"', b"NO no"),
+    "a wrong tag": ((C, b"a1 NOOP\r\n"), (S, b"a2 OK done\r\n"), (S, b"a1 OK done\r\n")),
+    "encoded data": asked(b"NOOP", b"OK Zm9vYmFyYmF6MTIzNDU2Nzg5MEFCQ0RFRkdISUpLTE1OT1BRUlNU"),
+    "encoded data in an argument": asked(b"NOOP Zm9vYmFyYmF6MTIzNDU2Nzg5MEFCQ0RFRkdISUpLTE1OT1BRUlNU", b"OK done"),
+    "a lying literal": asked(b"FETCH 1 BODY[]", b"* 1 FETCH (BODY[] {3}\r\nabcdef\r\n)", b"OK"),
+    "nonsense": ((C, b"GET / HTTP/1.0\r\n"), (S, b"GET BAD what\r\n")),
+    "line feeds only": ((C, b"a1 NOOP\n"), (S, b"* 4 EXISTS\na1 OK done\n")),
+    "binary": ((S, bytes(range(256))), (C, bytes(range(256)))),
+    "a line without end": ((S, b"* OK still th"), (S, b"ere\r\n")),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN_TURNS)
+def test_plain_turns_are_read_on_the_fast_path(name: str) -> None:
+    talk = (
+        (GREETING, *LOGIN, *SELECT, *PLAIN_TURNS[name])
+        if "login" not in name and name != "an empty password"
+        else (GREETING, *PLAIN_TURNS[name])
+    )
+    assert compare_everywhere(talk) == len(talk)
+
+
+def test_a_whole_session_is_plain() -> None:
+    assert compare_everywhere(SESSION) == len(SESSION)
+
+
+@pytest.mark.parametrize("name", ODD_TURNS)
+def test_odd_turns_are_the_machine_s(name: str) -> None:
+    compare_everywhere((GREETING, *ODD_TURNS[name], *LOGIN, *SELECT, *ODD_TURNS[name], *FETCH, *LOGOUT))
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"* OK ready\r\n",
+        b"* ok ready\r\n",
+        b"* OK\r\n",
+        b"* PREAUTH in\r\n",
+        b"* BYE no\r\n",
+        b"* OK a\r\n* 1 EXISTS\r\n",
+        b"* OK a\n",
+        b"* OK [CAPABILITY IMAP4rev1",
+        b"a1 OK\r\n",
+        b"\r\n",
+        b"* OK Zm9vYmFyYmF6MTIzNDU2Nzg5MEFCQ0RFRkdISUpLTE1OT1BRUlNU\r\n",
+    ],
+)
+def test_greetings(greeting: bytes) -> None:
+    compare_everywhere(((S, greeting), *LOGIN, *SELECT))
+
+
+def test_numbers_that_matter_are_not_remembered_as_others() -> None:
+    for revision in (b"4", b"2", b"0", b"4"):
+        compare_everywhere(
+            (
+                GREETING,
+                *asked(b"CAPABILITY", b"* CAPABILITY IMAP" + revision + b"rev" + revision, b"OK x"),
+                *asked(b"ID NIL", b'* ID ("name" "X' + revision + b'")', b"OK x"),
+            )
+        )
+
+
+def test_packets_of_commands() -> None:
+    chunks = [
+        *chunks_of((GREETING,)),
+        StreamChunk(C, 0, b"a1 NOOP\r\n", 20, 2, [4], [3], [30]),
+        StreamChunk(S, len(GREETING[1]), b"* OK a fine\r\na1 OK done\r\n", 40, 4, [5, 13, 17], [5, 6, 7], [50, 60, 70]),
+    ]
+    plain = PlainDialogue(LIMITS)
+    assert plain.read(chunks) == 3
+    [(time_ns, packet, _, known)] = plain.events
+    assert (time_ns, packet, known, plain.facts.completed_packet) == (20, 2, 7, 6)
+
+
+def test_unwanted_kinds_are_not_told() -> None:
+    for kind in ("command", "login", "message"):
+        plain = PlainDialogue(LIMITS, kinds=frozenset((kind,)), hash_secret=hash_secret)
+        plain.read(chunks_of(SESSION))
+        assert {type(body).__name__.lower() for _, _, body, _ in plain.events} == {kind}
+
+
+TURNS = st.sampled_from([*PLAIN_TURNS.values(), *PLAIN_TURNS.values(), *ODD_TURNS.values()])
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(TURNS, max_size=8), st.lists(st.integers(1, 1500), max_size=12), st.booleans(), st.integers(0, 30))
+def test_any_talk_in_any_cut(turns: list[Talk], cuts: list[int], login: bool, most: int) -> None:
+    talk = [GREETING, *(LOGIN if login else ()), *(part for turn in turns for part in turn)]
+    for pieces in (chunks_of(talk, cuts), join_chunks(chunks_of(talk, cuts))):
+        compare(pieces)
+        compare(pieces, most)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(TURNS, max_size=5), st.integers(0, 2000), st.binary(min_size=1, max_size=6), st.booleans())
+def test_any_damage(turns: list[Talk], place: int, put: bytes, replace: bool) -> None:
+    talk = [GREETING, *LOGIN, *SELECT, *(part for turn in turns for part in turn)]
+    changed = []
+    for side, data in talk:
+        if 0 <= place < len(data):
+            data = data[:place] + put + data[place + (len(put) if replace else 0) :]
+        place -= len(data)
+        changed.append((side, data))
+    compare(chunks_of(changed))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(TURNS, min_size=1, max_size=5), st.integers(1, 12))
+def test_a_hole_anywhere(turns: list[Talk], place: int) -> None:
+    chunks: list[StreamChunk | StreamGap] = [*chunks_of([GREETING, *LOGIN, *(part for turn in turns for part in turn)])]
+    place = min(place, len(chunks) - 1)
+    gone = chunks[place]
+    assert isinstance(gone, StreamChunk)
+    chunks[place] = StreamGap(gone.side, gone.offset, len(gone.data), gone.time_ns, gone.packet)
+    compare(chunks)
