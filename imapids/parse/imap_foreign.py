@@ -68,7 +68,7 @@ def make_opening(client: bytes, server: bytes, turns: list[tuple[int, int]], sid
         server=server,
         first_side=turns[0][0] if turns else None,
         turns=turns,
-        midstream=True,
+        midstream=False,  # where it begins is known: with the line that is no IMAP
         client_ended=True,
         server_ended=True,
         sides_seen=sides_seen,
