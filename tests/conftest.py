@@ -16,3 +16,7 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared captures: IMAPIDS_SHARED is {named!r} and no folder `shared` lies beside the checkout")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew instead of comparing with it")
