@@ -19,4 +19,4 @@ def shared() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew instead of comparing with it")
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew, compare nothing")
