@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 from imapids.detect.compiled import SUBJECTS
 from imapids.detect.fields import CATEGORIES
-from imapids.detect.rule_files import Document, Fault
+from imapids.detect.rule_files import Document, Fault, Path_
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import RuleInfo
 
@@ -24,6 +25,30 @@ CORRELATION_KEYS = frozenset({"type", "rules", "group-by", "timespan", "conditio
 LOGSOURCE = frozenset({"product", "category", "service", "definition"})
 OWN = frozenset({"sid", "rev", "subject", "advice", "samples", "labels", "expires"})
 SAMPLES = frozenset({"fires", "silent"})
+_TYPES: dict[Path_, str] = {
+    **{(key,): "text" for key in ("title", "id", "name", "status", "description", "license", "author", "level",
+                                  "taxonomy")},
+    **{(key,): "texts" for key in ("references", "tags", "falsepositives", "fields", "scope")},
+    **{("logsource", key): "text" for key in ("product", "category", "service", "definition")},
+    ("correlation", "type"): "text", ("correlation", "rules"): "text or texts",
+    ("correlation", "group-by"): "text or texts", ("correlation", "timespan"): "text",
+    ("correlation", "aliases"): "table", ("correlation", "generate"): "yes or no",
+    ("correlation", "condition", "field"): "text or texts",
+    ("filter", "rules"): "text or texts", ("filter", "condition"): "text",
+    ("imapids", "advice"): "text", ("imapids", "labels"): "texts", ("imapids", "subject"): "text",
+    ("imapids", "samples", "fires"): "text or texts", ("imapids", "samples", "silent"): "text or texts",
+}
+"""Types of the values that are read by name; what stands in a detection is Sigma's own affair."""
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "text or texts": lambda value: isinstance(value, str) or _FITS["texts"](value),
+    "yes or no": lambda value: isinstance(value, bool),
+    "table": lambda value: isinstance(value, dict) and all(
+        isinstance(inner, dict) and all(isinstance(item, str) for item in inner.values()) for inner in value.values()
+    ),
+}
+_SPOKEN = {"texts": "a list of texts", "text or texts": "text or a list of texts", "table": "tables of texts"}
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -51,6 +76,7 @@ def check_keys(document: Document, faults: list[Fault]) -> bool:
     _unknown(document, (), content, allowed, faults)
     if document.role == "filter" and "filter" not in content:
         faults.append(Fault(document.file, document.line(), "is no filter: an allow-list holds Sigma filters only"))
+    _check_types(document, faults)
     title = content.get("title")
     if not isinstance(title, str) or not title.strip():
         faults.append(Fault(document.file, document.line("title"), "has no title"))
@@ -60,6 +86,17 @@ def check_keys(document: Document, faults: list[Fault]) -> bool:
         _check_logsource(document, faults)
     _check_own(document, faults)
     return len(faults) == before
+
+
+def _check_types(document: Document, faults: list[Fault]) -> None:
+    """Faults for values of a wrong type. A key without a value counts as left out."""
+    for path, kind in _TYPES.items():
+        value: Any = document.content
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None and not _FITS[kind](value):
+            faults.append(Fault(document.file, document.line(*path), f"{'.'.join(map(str, path))} must be "
+                                + _SPOKEN.get(kind, kind)))
 
 
 def _unknown(document: Document, path: tuple[str, ...], content: Any, allowed: frozenset[str],
@@ -84,7 +121,7 @@ def _check_logsource(document: Document, faults: list[Fault]) -> None:
     if product != "imapids" and not ("filter" in document.content and product is None):
         faults.append(Fault(document.file, document.line("logsource", "product"),
                             f'logsource product is "{safe_str(str(product))}": only rules for "imapids" can run here'))
-    if category is not None and category not in CATEGORIES:
+    if isinstance(category, str) and category not in CATEGORIES:
         faults.append(Fault(document.file, document.line("logsource", "category"),
                             f'unknown category "{safe_str(str(category))}"' + nearest(str(category), list(CATEGORIES))))
 
@@ -105,17 +142,12 @@ def _check_own(document: Document, faults: list[Fault]) -> None:
         wrong("sid", "must be a number from 1000000 to 1999999 (the local range)")
     if not isinstance(rev, int) or isinstance(rev, bool) or not 1 <= rev <= 1_000_000:
         wrong("rev", "must be a number from 1")
-    if "subject" in own and own["subject"] not in SUBJECTS:
+    if isinstance(own.get("subject"), str) and own["subject"] not in SUBJECTS:
         wrong("subject", f'is "{safe_str(str(own["subject"]))}": must be one of {", ".join(SUBJECTS)}')
-    if not isinstance(own.get("advice", ""), str):
-        wrong("advice", "must be text")
     if "expires" in own:
         _check_date(own["expires"], wrong)
     if "samples" in own:
         _unknown(document, ("imapids", "samples"), own["samples"], SAMPLES, faults)
-    labels = own.get("labels", [])
-    if not isinstance(labels, list) or any(not isinstance(label, str) for label in labels):
-        wrong("labels", "must be a list of words")
 
 
 def _check_date(value: Any, wrong: Any) -> None:
