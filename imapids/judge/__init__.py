@@ -1,5 +1,6 @@
 """Facts of a session -> what it is, how sure that is, and why: pure functions, called as often as wanted."""
 
+from imapids.judge.history import history
 from imapids.judge.session import judge
 
-__all__ = ["judge"]
+__all__ = ["history", "judge"]

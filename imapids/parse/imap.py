@@ -257,6 +257,7 @@ class ImapDialogue:
         evidence = self.facts_.evidence
         if count <= EVIDENCE_EACH and len(evidence) < self.limits.evidence:
             evidence.append(Evidence(code, SIDES[side], packet, offset, text))
+            self.facts_.completed_before.append(self.facts_.completed)
 
     def anomaly(self, name: str, packet: int, time_ns: int) -> None:
         """Tells an oddity of the wire, the first ones of each name for each flow."""

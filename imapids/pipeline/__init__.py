@@ -14,7 +14,7 @@ import numpy as np
 from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
 from imapids.flows import FlowTable
-from imapids.judge import judge
+from imapids.judge import history, judge
 from imapids.parse import PlainDialogue
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.session import flow_body, session_body
@@ -51,7 +51,7 @@ class Pipeline:
         self.limits = limits
         self.kinds = frozenset(kinds)
         self.encapsulations = EncapsulationTable()
-        self.decoder = Decoder(limits.decode, self.encapsulations)
+        self.decoder = Decoder(limits.decode, self.encapsulations, plain_udp_ports=watch_udp)
         self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
                                direction=self._direction)
         self.skipped: dict[str, int] = {}
@@ -184,7 +184,7 @@ class Pipeline:
         if flow.watched or _is_imap(facts, verdict):
             self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
             if "session" in self.kinds:
-                body = session_body(facts, verdict)
+                body = session_body(facts, verdict, history(facts, verdict))
                 self._events.append(Event("session", flow.start_ns, body, flow, flow.first_packet, end.time_ns))
                 self._order.append(end.known)
         if "flow" in self.kinds:

@@ -6,10 +6,10 @@ from imapids.protocols.timestamps import eve_time
 from imapids.records.dialogue import SessionFacts
 from imapids.records.events import FlowBody, Session
 from imapids.records.streams import SIDES
-from imapids.records.verdicts import Verdict
+from imapids.records.verdicts import Revision, Verdict
 
 
-def session_body(facts: SessionFacts, verdict: Verdict) -> Session:
+def session_body(facts: SessionFacts, verdict: Verdict, history: list[Revision]) -> Session:
     """One record of what a flow was, when it has ended."""
     flow, imap, tls = facts.flow, facts.imap, facts.tls
     limits = flow.limits if imap is None or not imap.limits else [*flow.limits, *imap.limits]
@@ -22,7 +22,7 @@ def session_body(facts: SessionFacts, verdict: Verdict) -> Session:
         packets_client=flow.packets_client, packets_server=flow.packets_server,
         duration_ms=(flow.end_ns - flow.start_ns) // 1_000_000, missing_client=flow.missing_client,
         missing_server=flow.missing_server, snapped=flow.snapped, anomalies=flow.anomalies,
-        on_watched_port=flow.watched,
+        on_watched_port=flow.watched, history=history,
     )
     if flow.tunnels:
         body.tunnels = list(flow.tunnels)

@@ -208,6 +208,8 @@ class ImapFacts(msgspec.Struct, kw_only=True):
     limits: list[str] = []
     evidence: list[Evidence] = []
     """What was broken or odd, in the order of the stream."""
+    completed_before: list[int] = []
+    """For each piece of evidence, how many commands had been completed before it."""
 
 
 class SessionFacts(msgspec.Struct, kw_only=True):
