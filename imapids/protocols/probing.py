@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from imapids.protocols.secrets import hide_secrets
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Finding, Look, Opening
 
@@ -75,7 +76,7 @@ def prefix(*prefixes: bytes) -> Recogniser:
     return look
 
 
-_NOT_IN_LINES = bytes(range(0x00, 0x09)) + bytes(range(0x0E, 0x20)) + bytes(range(0x7F, 0x100))
+_NOT_IN_LINES = bytes(range(0x09)) + bytes(range(0x0E, 0x20)) + bytes(range(0x7F, 0x100))
 """Bytes that no line of a text protocol has among its first four: binary data is turned away at once."""
 
 
@@ -187,6 +188,11 @@ def side_look(recogniser: Recogniser, data: bytes, ended: bool) -> Look | None:
     return recogniser(data, ended)
 
 
+def shown(data: bytes, offset: int = 0) -> str:
+    """The first line at `offset` as evidence shows it: safe, not too long, without passwords and tokens."""
+    return safe_text(hide_secrets(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")))
+
+
 def speaks(side: str, name: str, data: bytes, offset: int = 0) -> Evidence:
     """Evidence that a side speaks a protocol: its first bytes, or those at `offset`."""
     return Evidence(
@@ -194,7 +200,7 @@ def speaks(side: str, name: str, data: bytes, offset: int = 0) -> Evidence:
         side=side,
         packet=0,
         offset=offset,
-        text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")),
+        text=shown(data, offset),
     )
 
 
@@ -209,9 +215,14 @@ def shaped(shape: str, confidence: str, *evidence: Evidence) -> Answer:
 
 
 def client_only(protocol: str, opening: Opening, confidence: str = "low") -> Answer:
-    """YES, but only the client spoke: what it speaks is known, what the server is, is not."""
+    """YES, but only the client spoke: what it speaks is known, what the server is, is not.
+
+    Except where the capture holds one side of a conversation that was under way before: then the two had agreed on
+    what they speak, or it would not have gone on.
+    """
+    under_way = opening.midstream and opening.sides_seen == "client"
     evidence = [speaks("client", protocol, opening.client)]
-    return YES, Finding(protocol=protocol, confidence=confidence, evidence=evidence, by_client_only=True)
+    return YES, Finding(protocol=protocol, confidence=confidence, evidence=evidence, by_client_only=not under_way)
 
 
 def nothing(_data: bytes, _ended: bool) -> Look:

@@ -94,7 +94,7 @@ def look_for_shell(opening: Opening, window: Window) -> Finding | None:
                 side=side,
                 packet=0,
                 offset=offset,
-                text=safe_text(data[offset : offset + SHOWN_BYTES].split(b"\n", 1)[0].rstrip(b"\r")),
+                text=shown(data, offset),
             )
         ]
         if commands:
@@ -116,4 +116,4 @@ def look_for_shell(opening: Opening, window: Window) -> Finding | None:
 
 
 def _ordered(side: str, data: bytes) -> Evidence:
-    return Evidence(code="shell-commands", side=side, packet=0, offset=0, text=safe_text(data[:SHOWN_BYTES]))
+    return Evidence(code="shell-commands", side=side, packet=0, offset=0, text=safe_text(hide_secrets(data[:SHOWN_BYTES])))

@@ -116,3 +116,12 @@ def test_both_sides_make_the_confidence_high() -> None:
     assert alone is not None
     assert (both.confidence, alone.confidence) == ("high", "medium")
     assert [row.code for row in both.evidence] == ["server-speaks-ssh", "client-speaks-ssh"]
+
+
+def test_half_of_a_conversation_that_was_under_way_has_a_name() -> None:
+    line = b"SSH-2.0-OpenSSH_9.2\r\n"
+    half = sniff(talk(c(line), midstream=True, sides_seen="client")).finding
+    unanswered = sniff(talk(c(line), sides_seen="client")).finding
+    assert half is not None
+    assert unanswered is not None
+    assert (half.by_client_only, unanswered.by_client_only) == (False, True)
