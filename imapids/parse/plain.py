@@ -21,18 +21,14 @@ from imapids.parse.imap_events import MAIL_HEADER, set_size
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import Reply, id_name, read_tagged, read_untagged
 from imapids.parse.imap_server import BODY_BYTES
-from imapids.protocols.imap_commands import COMMAND_WORDS, NEXT_STATE, STATE_NAMES, N, State
+from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, N, State
 from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, TAG, UNTAGGED
 from imapids.protocols.imap_responses import CLEARTEXT_BAN
 from imapids.protocols.imap_software import server_software
 from imapids.protocols.text import safe_text
 from imapids.records.dialogue import ImapFacts
-from imapids.records.events import Command, Login, Message
-from imapids.records.streams import CLIENT, Piece, StreamChunk
-
-PlainBody = Command | Login | Message
-Told = tuple[int, int, PlainBody, int]
-"""(time, frame number, body, frame number of the packet that made it known)."""
+from imapids.records.events import Command, Event, Login, Message
+from imapids.records.streams import CLIENT, Flow, Piece, StreamChunk
 
 _PLAIN_CODES = frozenset((PLAIN, LOGIN, ID, LOGOUT, SELECT))
 """Kinds of commands that are one line, whose answer changes nothing about how bytes are read."""
@@ -51,15 +47,32 @@ _WORDS = rb"(?:" + _WORD + rb"|\.(?!\.))"
 _QUOTED = rb'"((?: |' + _WORDS + rb')*)"'
 _LOGIN_LINE = re.compile(rb"[Ll][Oo][Gg][Ii][Nn] (?:" + _QUOTED + rb"|(" + _WORDS + rb"+)) (?:" + _QUOTED + rb"|("
                          + _WORDS + rb"+))\Z")
-_LOGIN_SHAPE = Shape("LOGIN", COMMAND_WORDS[b"LOGIN"], 0)
-_LOGIN_SHAPE.arguments = REDACTED
-
 # A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
 _FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
 
 
-_Waiting = tuple[bytes, Shape, int, int, bytes, int]
-"""The command under way: tag, shape, packet and time of its line, its bytes after the tag, the state at that time."""
+
+class _Order:
+    """What one command line says, its tag left out; shared by all lines that are equal (but those of LOGIN)."""
+
+    __slots__ = ("action", "arguments", "code", "criteria", "flags", "login", "longest", "mailbox", "name", "next_no",
+                 "next_ok", "size", "special", "states")
+
+    def __init__(self, shape: Shape, states: int, action: str, argument: int) -> None:
+        self.name, self.states, self.action, self.size = shape.name, states, action, shape.size
+        self.code = shape.code
+        self.arguments, self.longest, self.criteria, self.flags = (
+            shape.arguments, shape.longest, shape.criteria, shape.flags)
+        self.mailbox = shape.mailbox if argument >= 0 else None
+        """The mailbox that it names; None: it is about the one that is open."""
+        self.next_ok, self.next_no = NEXT_STATE.get((shape.name, "ok"), 0), NEXT_STATE.get((shape.name, "no"), 0)
+        self.login: re.Match[bytes] | None = None
+        self.special = self.code in (SELECT, LOGIN) or bool(action)
+        """Its completion says more than that it was one."""
+
+
+_Waiting = tuple[bytes, _Order, int, int, int]
+"""The command under way: tag, what it says, packet and time of its line, the state at that time."""
 
 
 class _Greeting:
@@ -99,6 +112,8 @@ class _Data:
 _MEMO_ENTRIES = 4_096
 _MEMO_BYTES = 1_024
 _GREETINGS: dict[bytes, _Greeting] = {}
+_ORDERS: dict[bytes, _Order] = {}
+"""By the line after its tag, with its end."""
 _EXACT: dict[bytes, _Data] = {}
 """By the text of the responses, literals left out: where numbers matter."""
 _ALIKE: dict[bytes, _Data] = {}
@@ -109,39 +124,40 @@ class PlainDialogue:
     """One IMAP connection as long as it is plain. `read` the pieces of both sides in order; read `events`, `facts`."""
 
     __slots__ = (
-        "_hash", "_limits", "_want_commands", "_want_logins", "_want_messages", "bodies", "byes", "bytes_client",
-        "bytes_server", "capabilities", "client_software", "commands", "completed", "completed_offset",
-        "completed_ok", "completed_packet", "direction", "done_tags", "events", "exists", "expunged", "fetched",
-        "first_packet_client", "found", "greeting", "last_line", "lines_server", "literal_bytes", "literals", "login",
-        "logindisabled", "logins", "logins_failed", "mailbox", "opaque", "packet", "refusals", "selected", "software",
-        "starttls", "state", "tally_bytes", "time_ns", "touched", "untagged", "waiting",
+        "_flow", "_hash", "_limits", "_want_commands", "_want_logins", "_want_messages", "bodies", "byes",
+        "bytes_client", "bytes_server", "capabilities", "client_software", "commands", "completed",
+        "completed_offset", "completed_ok", "completed_packet", "direction", "done_tags", "events", "exists",
+        "expunged", "fetched", "first_packet_client", "found", "greeting", "known", "last_line", "lines_server",
+        "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "opaque", "packet",
+        "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched", "untagged", "waiting",
     )
 
-    def __init__(self, limits: DialogueLimits, *, hash_secret: HashSecret | None = None, direction: str = "unknown",
+    def __init__(self, limits: DialogueLimits, *, flow: Flow | None = None, hash_secret: HashSecret | None = None,
                  kinds: frozenset[str] | None = None) -> None:
         """
         Args:
+            flow: whose dialogue it is, for the events.
             hash_secret: (user, secret) -> (keyed hash, traits); without it secrets leave no trace at all.
-            direction: of the flow, for the events.
             kinds: event types that somebody wants; None: all.
         """
         self._limits = limits
+        self._flow = flow
         self._hash = hash_secret
         self._want_commands = kinds is None or "command" in kinds
         self._want_logins = kinds is None or "login" in kinds
         self._want_messages = kinds is None or "message" in kinds
-        self.direction = direction
-        self.events: list[Told] = []
-        """What was told since the owner last took it; the owner empties the list."""
+        self.direction = "unknown" if flow is None else flow.direction
+        self.events: list[Event] = []
+        """What was told since the owner last took it; the owner empties this list and the next."""
+        self.known: list[int] = []
+        """For each of them the frame number of the packet that made it known."""
         self.greeting: _Greeting | None = None
-        self.packet = 0
-        """Frame number of the greeting."""
-        self.first_packet_client = 0
+        self.packet = self.first_packet_client = 0
+        """Frame numbers of the greeting, and of the client's first line."""
         self.state = N
         self.mailbox = ""
         self.done_tags: dict[bytes, None] = {}
         self.waiting: _Waiting | None = None
-        self.login: re.Match[bytes] | None = None
         self.last_line = b""
         # what belongs to the command under way
         self.touched = self.opaque = False
@@ -159,93 +175,122 @@ class PlainDialogue:
     # ---- pieces in ----------------------------------------------------------------------------------------------
 
     def read(self, pieces: Sequence[Piece]) -> int:
-        """Reads pieces as long as they are plain; returns how many. The next one is for `machine()`, or an end."""
+        """Reads pieces as long as they are plain; returns how many. The next one is for `machine()`, or an end.
+
+        One long function, because it is called for every turn of nearly every dialogue: calls and attributes cost more
+        than what is done here.
+        """
+        orders, line_bytes = _ORDERS, self._limits.line_bytes
+        waiting, state, greeting = self.waiting, self.state, self.greeting
+        bytes_client, bytes_server, commands, lines = (
+            self.bytes_client, self.bytes_server, self.commands, self.lines_server)
         count = 0
         for piece in pieces:
-            if type(piece) is not StreamChunk or piece.reading or not (
-                    self._read_command(piece) if piece.side == CLIENT else self._read_answer(piece)):
-                return count
+            if type(piece) is not StreamChunk or piece.reading:
+                break
+            data = piece.data
+            size = len(data)
+            if piece.side == CLIENT:
+                if waiting is not None or greeting is None or piece.offset != bytes_client:
+                    break
+                tag, _, rest = data.partition(b" ")
+                order = orders.get(rest) or self._order(rest)
+                if order is None or not order.states & state or size - 2 > line_bytes or len(tag) > _TAG_BYTES or not (
+                        tag.isalnum() or TAG.match(tag)):
+                    break
+                if order.code == ID and not self.client_software:
+                    self.client_software = id_name(arguments_of(data[:-2]))
+                waiting = tag, order, piece.packet, piece.time_ns, state
+                self.last_line = data
+                if not commands:
+                    self.first_packet_client = piece.packet
+                commands += 1
+                bytes_client += size
+                count += 1
+                continue
+            if data[-2:] != b"\r\n" or piece.offset != bytes_server:
+                break
+            if greeting is None:
+                greeting = self._read_greeting(piece)
+                if greeting is None:
+                    break
+                lines += 1
+                bytes_server += size
+                count += 1
+                continue
+            # Untagged responses, whole, and the completion of the command that waits, if it ends the chunk.
+            start = data.rfind(b"\n", 0, -1) + 1
+            reply: Reply | None = None
+            if waiting is not None:
+                tag = waiting[0]
+                after = start + len(tag)
+                if data.startswith(tag, start) and data[after] == 0x20:
+                    reply = read_tagged(data[after + 1:-2])
+                    if reply is None or reply.opaque is not None or size - start > line_bytes:
+                        break
+            if reply is None:
+                start = size
+            if start:
+                self.bytes_client = bytes_client
+                self.state = state
+                known = self._read_data(data, start)
+                if known is None:
+                    break
+                state = self.state
+                lines += known.lines
+            if reply is not None:
+                assert waiting is not None
+                lines += 1
+                if piece.starts is None:
+                    packet = known_packet = piece.packet
+                    time_ns = piece.time_ns
+                else:
+                    packet, time_ns = piece.locate(start)
+                    known_packet = piece.locate(size - 1)[0]
+                if not self.completed:
+                    self.completed_packet, self.completed_offset = packet, bytes_server + start
+                state = self._complete(waiting, reply, state, time_ns, known_packet)
+                waiting = None
+            bytes_server += size
             count += 1
+        self.waiting, self.state, self.greeting = waiting, state, greeting
+        self.bytes_client, self.bytes_server, self.commands, self.lines_server = (
+            bytes_client, bytes_server, commands, lines)
         return count
 
-    def _read_command(self, chunk: StreamChunk) -> bool:
-        """One command, whole, while no other waits."""
-        data = chunk.data
-        size = len(data)
-        if self.waiting is not None or self.greeting is None or size > _LINE_BYTES or data.find(b"\n") != size - 1 or (
-                data[-2:] != b"\r\n" or chunk.offset != self.bytes_client):
-            return False
-        line = data[:-2]
-        tag, _, rest = line.partition(b" ")
-        if len(tag) > _TAG_BYTES or not (tag.isalnum() or TAG.match(tag)):
-            return False
-        login = _LOGIN_LINE.match(rest)
+    def _order(self, rest: bytes) -> _Order | None:
+        """What a command line says that nobody remembers (`rest`: after its tag, with its end); None: not plain."""
+        if rest[-2:] != b"\r\n" or rest.find(b"\n") != len(rest) - 1 or len(rest) > _LINE_BYTES:
+            return None
+        line = rest[:-2]
+        login = _LOGIN_LINE.match(line)
         if login is not None:
-            shape: Shape | None = _LOGIN_SHAPE
-        else:
-            shape = read_command(rest, self._limits)
-            if shape is None or shape.code not in _PLAIN_CODES or shape.code == LOGIN:
-                return False
-        assert shape is not None
+            order = _Order(Shape("LOGIN", None, len(line)), N, "", -1)
+            order.login, order.arguments = login, REDACTED
+            order.longest = max(map(len, line[6:].split(b" ")))
+            return order
+        shape = read_command(line, self._limits)
+        if shape is None or shape.code not in _PLAIN_CODES or shape.literal >= 0 or shape.traits or shape.opaque:
+            return None
         spec = shape.spec
-        if spec is None or not spec.states & self.state or shape.literal >= 0 or shape.traits or shape.opaque or (
-                spec.action == "append" or size > self._limits.line_bytes):
-            return False
-        if shape.code == ID and not self.client_software:
-            self.client_software = id_name(arguments_of(line))
-        self.login = login
-        self.last_line = line
-        self.waiting = tag, shape, chunk.packet, chunk.time_ns, rest, self.state
-        self.commands += 1
-        if not self.bytes_client:
-            self.first_packet_client = chunk.packet
-        self.bytes_client += size
-        return True
+        if spec is None or spec.action == "append":
+            return None
+        order = _Order(shape, spec.states, spec.action, spec.mailbox)
+        if len(rest) <= _MEMO_BYTES:
+            if len(_ORDERS) >= _MEMO_ENTRIES:
+                _ORDERS.clear()
+            _ORDERS[rest] = order
+        return order
 
-    def _read_answer(self, chunk: StreamChunk) -> bool:
-        """Untagged responses, whole, and the completion of the command that waits, if it ends the chunk."""
-        data = chunk.data
-        size = len(data)
-        if data[-2:] != b"\r\n" or chunk.offset != self.bytes_server:
-            return False
-        if self.greeting is None:
-            return self._read_greeting(chunk)
-        start = data.rfind(b"\n", 0, size - 2) + 1
-        waiting = self.waiting
-        reply: Reply | None = None
-        if waiting is not None:
-            tag = waiting[0]
-            after = start + len(tag)
-            if data.startswith(tag, start) and data[after:after + 1] == b" ":
-                if size - start > self._limits.line_bytes:
-                    return False
-                reply = read_tagged(data[after + 1:-2])
-                if reply is None or reply.opaque is not None:
-                    return False
-        if reply is None:
-            start = size
-        if start and not self._read_data(data, start):
-            return False
-        if reply is not None:
-            assert waiting is not None
-            self.lines_server += 1
-            if chunk.starts is None:
-                self._complete(waiting, reply, chunk.packet, chunk.time_ns, chunk.offset + start, chunk.packet)
-            else:
-                packet, time_ns = chunk.locate(start)
-                self._complete(waiting, reply, packet, time_ns, chunk.offset + start, chunk.locate(size - 1)[0])
-        self.bytes_server += size
-        return True
-
-    def _read_greeting(self, chunk: StreamChunk) -> bool:
-        """RFC 9051 7.1.1: `* OK`, alone in its chunk."""
+    def _read_greeting(self, chunk: StreamChunk) -> _Greeting | None:
+        """RFC 9051 7.1.1: `* OK`, alone in its chunk; None for anything else."""
         data = chunk.data
         greeting = _GREETINGS.get(data)
         if greeting is None:
             line = data[:-2]
             match = GREETING.match(line)
             if match is None or match[1].upper() != b"OK" or b"\n" in line or len(line) > self._limits.line_bytes:
-                return False
+                return None
             reply = read_untagged(line, self._limits)
             greeting = _Greeting(safe_text(line, self._limits.text_bytes), server_software(line),
                                  reply.capabilities if reply is not None else None)
@@ -253,17 +298,14 @@ class PlainDialogue:
                 if len(_GREETINGS) >= _MEMO_ENTRIES:
                     _GREETINGS.clear()
                 _GREETINGS[data] = greeting
-        self.greeting = greeting
         self.packet = chunk.packet
         self.software = greeting.software
         if greeting.capabilities is not None:
             self._learn(greeting.capabilities)
-        self.lines_server = 1
-        self.bytes_server = len(data)
-        return True
+        return greeting
 
-    def _read_data(self, data: bytes, end: int) -> bool:
-        """The untagged responses that stand before `end`; False (and nothing changed) where they are not plain."""
+    def _read_data(self, data: bytes, end: int) -> _Data | None:
+        """The untagged responses that stand before `end`; None (and nothing changed) where they are not plain."""
         text: bytes | None
         sizes: Sequence[int] = ()
         heads: Sequence[bytes] = ()
@@ -272,11 +314,10 @@ class PlainDialogue:
         else:
             text, sizes, heads = _without_literals(data, end)
             if text is None:
-                return False
+                return None
         known = _EXACT.get(text) or _ALIKE.get(text.translate(_ZEROS)) or _read_responses(text, self._limits)
         if known is None or len(known.whole) != len(sizes) or (known.illegal and self.state == N):
-            return False
-        self.lines_server += known.lines
+            return None
         self.untagged += known.untagged
         if known.touched:
             self.touched = True
@@ -303,7 +344,7 @@ class PlainDialogue:
             self.software = known.software
         for capabilities in known.capabilities:
             self._learn(capabilities)
-        return True
+        return known
 
     def _learn(self, capabilities: list[str]) -> None:
         self.capabilities = capabilities
@@ -313,47 +354,47 @@ class PlainDialogue:
 
     # ---- completions --------------------------------------------------------------------------------------------
 
-    def _complete(self, waiting: _Waiting, reply: Reply, packet: int, time_ns: int, offset: int, known: int) -> None:
-        """The tagged answer to the command that waits: its events, and what it changes."""
-        tag, shape, asked_packet, asked_ns, rest, state = waiting
-        self.waiting = None
+    def _complete(self, waiting: _Waiting, reply: Reply, state: int, time_ns: int, known: int) -> int:
+        """The tagged answer to the command that waits: its events, and what it changes; returns the state after it."""
+        tag, order, asked_packet, asked_ns, asked_state = waiting
         done = self.done_tags
         done[tag] = None
         if len(done) > _DONE_TAGS:
             del done[next(iter(done))]
-        if not self.completed:
-            self.completed_packet, self.completed_offset = packet, offset
         self.completed += 1
-        result, login = reply.result, self.login
+        result = reply.result
         if result == "ok":
             self.completed_ok += 1
-        name = tag.decode() if tag.isalnum() else safe_text(tag, 64)
+            if order.next_ok:
+                state = order.next_ok
+        elif result == "no" and order.next_no:
+            state = order.next_no
+        name = tag.decode()
         if self._want_commands:
-            longest = shape.longest if login is None else max(map(len, rest[6:].split(b" ")))
             command = Command(
-                tag=name, name=shape.name, result=result, state=STATE_NAMES[state], code=reply.code,
-                arguments=shape.arguments, line_bytes=len(tag) + 1 + len(rest), longest_argument=longest,
+                tag=name, name=order.name, result=result, state=STATE_NAMES[asked_state], code=reply.code,
+                arguments=order.arguments, line_bytes=len(tag) + 1 + order.size, longest_argument=order.longest,
                 duration_us=(time_ns - asked_ns) // 1000 if time_ns > asked_ns else 0, direction=self.direction)
-            self.events.append((asked_ns, asked_packet, command, known))
-        spec = shape.spec
-        assert spec is not None
-        if login is not None:
-            self._tell_login(login, name, reply, asked_packet, asked_ns, known)
-        elif spec.action and self._want_messages:
-            self.events.append((asked_ns, asked_packet, self._message(shape, spec.action, spec.mailbox, reply), known))
-        target = NEXT_STATE.get((shape.name, result))
-        if target is not None:
-            self.state = target
+            self.events.append(Event("command", asked_ns, command, self._flow, asked_packet, asked_ns))
+            self.known.append(known)
+        if order.special:
+            if order.login is not None:
+                self._tell_login(order.login, name, reply, asked_packet, asked_ns, known)
+            elif order.action and self._want_messages:
+                message = self._message(order, reply)
+                self.events.append(Event("message", asked_ns, message, self._flow, asked_packet, asked_ns))
+                self.known.append(known)
+            if order.code == SELECT:
+                self.mailbox = order.mailbox or "" if result == "ok" else ""
+                self.selected += result == "ok"
+                self.exists = -1
         if reply.capabilities is not None:
             self._learn(reply.capabilities)
-        if shape.code == SELECT:
-            self.mailbox = shape.mailbox if result == "ok" else ""
-            self.selected += result == "ok"
-            self.exists = -1
         if self.touched:
             self.touched = self.opaque = False
             self.fetched = self.expunged = self.bodies = self.tally_bytes = 0
             self.found = -1
+        return state
 
     def _tell_login(self, login: re.Match[bytes], tag: str, reply: Reply, packet: int, time_ns: int,
                     known: int) -> None:
@@ -369,28 +410,31 @@ class PlainDialogue:
         traits: list[str] = []
         if self._hash is not None:
             hashed, traits = self._hash(user, secret if quoted_secret is None else quoted_secret)
-        self.events.append((time_ns, packet, Login(
+        body = Login(
             mechanism="login", outcome="success" if reply.result == "ok" else "failure",
             user=safe_text(user, self._limits.text_bytes), code=reply.code, tag=tag, secret_hash=hashed,
             secret_traits=traits, attempt=self.logins, starttls_offered="STARTTLS" in self.capabilities,
-            logindisabled=self.logindisabled, direction=self.direction), known))
+            logindisabled=self.logindisabled, direction=self.direction)
+        self.events.append(Event("login", time_ns, body, self._flow, packet, time_ns))
+        self.known.append(known)
 
-    def _message(self, shape: Shape, action: str, argument: int, reply: Reply) -> Message:
+    def _message(self, order: _Order, reply: Reply) -> Message:
         """What a command did to the mailbox, out of its arguments and of the responses before its completion."""
-        message = Message(action=action, mailbox=self.mailbox if argument < 0 else shape.mailbox, result=reply.result,
-                          direction=self.direction)
+        action = order.action
+        message = Message(action=action, mailbox=self.mailbox if order.mailbox is None else order.mailbox,
+                          result=reply.result, direction=self.direction)
         if action == "fetch":
             message.count = self.fetched
-            if self.bodies or self.tally_bytes:
+            if self.tally_bytes or self.bodies:
                 message.bytes, message.bodies, message.opaque_body = self.tally_bytes, self.bodies, self.opaque
         elif action == "select":
             message.count = max(self.exists, 0)
         elif action == "search":
-            message.count, message.criteria = max(self.found, 0), shape.criteria
+            message.count, message.criteria = max(self.found, 0), order.criteria
         elif action == "expunge":
             message.count = self.expunged
         elif action == "store":
-            message.count, message.flags = self.fetched, shape.flags
+            message.count, message.flags = self.fetched, order.flags
         elif action in ("copy", "move") and reply.code == "COPYUID":
             message.count = set_size(reply.code_text)
         return message
@@ -424,7 +468,7 @@ class PlainDialogue:
         if self.mailbox:
             machine.mailbox = self.mailbox
         machine.logins = self.logins
-        machine.last_client_line = self.last_line
+        machine.last_client_line = self.last_line[:-2]
         tally = machine.tally
         tally.exists, tally.found, tally.touched, tally.opaque = self.exists, self.found, self.touched, self.opaque
         tally.fetched, tally.expunged, tally.bodies = self.fetched, self.expunged, self.bodies
@@ -433,12 +477,13 @@ class PlainDialogue:
                                     (machine.reader_server, self.lines_server, self.bytes_server)):
             reader.lines, reader.offset = lines, size
         if self.waiting is not None:
-            tag, _, packet, time_ns, rest, state = self.waiting
-            shape = read_command(rest, self._limits)
+            tag, _, packet, time_ns, state = self.waiting
+            line = self.last_line[:-2]
+            shape = read_command(line[len(tag) + 1:], self._limits)
             assert shape is not None
-            pending = Pending(tag, shape, packet, time_ns, self.bytes_client - len(self.last_line) - 2, state, False)
+            pending = Pending(tag, shape, packet, time_ns, self.bytes_client - len(line) - 2, state, False)
             if shape.code in (LOGIN, ID):
-                pending.parts = (arguments_of(self.last_line),)
+                pending.parts = (arguments_of(line),)
             machine.pending[tag] = pending
         return machine
 

@@ -137,8 +137,10 @@ class Pipeline:
             if type(conversation) is PlainDialogue:
                 read = conversation.read(pieces)
                 if conversation.events:
-                    self._tell(flow, conversation.events)
+                    self._events += conversation.events
+                    self._order += conversation.known
                     conversation.events.clear()
+                    conversation.known.clear()
                 left = len(pieces) - read
                 if not left:
                     continue
@@ -162,8 +164,7 @@ class Pipeline:
         """The reader of a new flow: the plain one where the flow begins with a server that greets."""
         if self.plain and type(first) is StreamChunk and first.side == SERVER and first.data[:5] == b"* OK " and (
                 flow.protocol == "TCP" and not flow.midstream):
-            return PlainDialogue(self.limits.dialogue, hash_secret=self._hasher, direction=flow.direction,
-                                 kinds=self.kinds)
+            return PlainDialogue(self.limits.dialogue, flow=flow, hash_secret=self._hasher, kinds=self.kinds)
         return Conversation(flow, self.limits.dialogue, self._hasher)
 
     def _tell(self, flow: Flow, facts: Sequence[Fact]) -> None:

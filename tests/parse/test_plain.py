@@ -66,7 +66,9 @@ def state_of(thing: Any) -> Any:
 
 def events_of(dialogue: ImapDialogue | PlainDialogue) -> list[Any]:
     """(time, packet, class, fields) of each event."""
-    return [(each[0], each[1], type(each[2]).__name__, msgspec.to_builtins(each[2])) for each in dialogue.events]
+    rows = dialogue.events if isinstance(dialogue, ImapDialogue) else [
+        (event.time_ns, event.packet, event.body) for event in dialogue.events]
+    return [(time_ns, packet, type(body).__name__, msgspec.to_builtins(body)) for time_ns, packet, body in rows]
 
 
 def machine_for(pieces: Sequence[StreamChunk | StreamGap]) -> ImapDialogue:
@@ -87,7 +89,7 @@ def compare(pieces: Sequence[StreamChunk | StreamGap], most: int | None = None) 
     first = machine_for(pieces[:read])
     assert events_of(plain) == events_of(first)
     assert msgspec.to_builtins(plain.facts) == msgspec.to_builtins(first.facts)
-    assert all(known >= packet for _, packet, _, known in plain.events)
+    assert all(known >= event.packet for known, event in zip(plain.known, plain.events, strict=True))
     machine = plain.machine()
     assert state_of(machine) == state_of(first)
     for piece in pieces[read:]:
@@ -250,15 +252,15 @@ def test_packets_of_commands() -> None:
     ]
     plain = PlainDialogue(LIMITS)
     assert plain.read(chunks) == 3
-    [(time_ns, packet, _, known)] = plain.events
-    assert (time_ns, packet, known, plain.facts.completed_packet) == (20, 2, 7, 6)
+    [event] = plain.events
+    assert (event.time_ns, event.packet, plain.known, plain.facts.completed_packet) == (20, 2, [7], 6)
 
 
 def test_unwanted_kinds_are_not_told() -> None:
     for kind in ("command", "login", "message"):
         plain = PlainDialogue(LIMITS, kinds=frozenset((kind,)), hash_secret=hash_secret)
         plain.read(chunks_of(SESSION))
-        assert {type(body).__name__.lower() for _, _, body, _ in plain.events} == {kind}
+        assert {type(event.body).__name__.lower() for event in plain.events} == {event.kind for event in plain.events} == {kind}
 
 
 TURNS = st.sampled_from([*PLAIN_TURNS.values(), *PLAIN_TURNS.values(), *ODD_TURNS.values()])
