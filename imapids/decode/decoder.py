@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -10,9 +10,11 @@ from imapids.config import DecodeLimits
 from imapids.decode import ip_tunnels, link_types, links, network, shims, udp_tunnels
 from imapids.decode.columns import Rows
 from imapids.decode.fragments import Reassembler
+from imapids.decode.headers import Header
 from imapids.decode.paths import Paths
 from imapids.decode.rebuild import rebuild
-from imapids.decode.work import Header, SegmentColumns, Work
+from imapids.decode.tunnel_ports import TunnelPorts
+from imapids.decode.work import SegmentColumns, Work
 from imapids.records.packets import U8, PacketBatch
 from imapids.records.segments import DecodeAccount, Decoded, EncapsulationTable
 
@@ -56,10 +58,13 @@ class Decoder:
     `fragment-held` until their datagram is whole, too old, or the run is over.
     """
 
-    def __init__(self, limits: DecodeLimits, encapsulations: EncapsulationTable) -> None:
+    def __init__(self, limits: DecodeLimits, encapsulations: EncapsulationTable,
+                 plain_udp_ports: Collection[int] = ()) -> None:
+        """`plain_udp_ports` are ports of conversations: no datagram from or to them is unwrapped as a tunnel."""
         _keep_freed_memory()
         self.account = DecodeAccount()
         self._limits = limits
+        self._tunnel_ports = TunnelPorts(plain_udp_ports)
         self._paths = Paths(encapsulations, limits.encapsulations)
         self._reassembler = Reassembler(limits, self.account)
 
@@ -67,7 +72,7 @@ class Decoder:
         """Decode one batch. Bad packets never raise: they are counted by reason."""
         total = len(batch)
         work = Work(
-            batch, self._limits, self._paths, self.account, batch.buffer, 0, SegmentColumns(total),
+            batch, self._limits, self._paths, self._tunnel_ports, self.account, batch.buffer, 0, SegmentColumns(total),
             np.zeros(total, np.uint8), np.zeros(total, np.bool_),
         )
         self._start(work)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from imapids.decode.columns import Rows, u8, u16, u32
+from imapids.decode.headers import Header
 from imapids.decode.links import by_ethertype
-from imapids.decode.work import Header, Work
+from imapids.decode.work import Work
 from imapids.protocols import encapsulations as tun
 from imapids.protocols import ip_headers as ip
 from imapids.protocols import link_layers as link

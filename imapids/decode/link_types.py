@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from imapids.decode.columns import Rows, u8, u16, u24, u32
+from imapids.decode.headers import Header
 from imapids.decode.links import TAGS, by_ethertype, decode_snap, is_ip_type
-from imapids.decode.work import Header, Work
+from imapids.decode.work import Work
 from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8
 

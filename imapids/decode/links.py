@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from imapids.decode.columns import Rows, u8, u16, u24
-from imapids.decode.work import Header, Work
+from imapids.decode.headers import Header
+from imapids.decode.work import Work
 from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8, U32, Bool
 
@@ -72,6 +73,33 @@ def _strip_tags(work: Work, rows: Rows, types: I64) -> None:
     work.skip("too-many-tags", rows)
 
 
+_NAMED = np.zeros(65_536, np.bool_)
+_NAMED[list(link.ETHERTYPE_NAMES)] = True
+
+
+def is_tag(types: I64) -> Bool:
+    """Which EtherTypes are those of a tag."""
+    result: Bool = _TAG[types] != 0
+    return result
+
+
+def tag_bytes(types: I64) -> I64:
+    """Bytes from a tag's content to the end of the EtherType behind it; 0 for types that are no tag."""
+    return _TAG[types].astype(np.int64)
+
+
+def is_labelled(types: I64) -> Bool:
+    """Which EtherTypes announce MPLS labels."""
+    result: Bool = _NEXT[types] == Header.MPLS
+    return result
+
+
+def names_a_header(types: I64) -> Bool:
+    """Which EtherTypes are known: as a way to IP, or by a name."""
+    result: Bool = (types > link.LENGTH_MAX) & ((_NEXT[types] != Header.UNKNOWN) | _NAMED[types])
+    return result
+
+
 def is_ip_type(types: I64 | U32) -> Bool:
     """Which numbers are EtherTypes of IP."""
     result: Bool = (types == link.ETHERTYPE_IPV4) | (types == link.ETHERTYPE_IPV6)
@@ -83,7 +111,7 @@ def looks_like_ethernet(data: U8, rows: Rows) -> Bool:
     room = np.flatnonzero(rows.end - rows.at >= 16)
     types = u16(data, rows.at[room] + 12)
     saps = u16(data, rows.at[room] + 14)
-    typed = (_NEXT[types] != Header.UNKNOWN) | (_TAG[types] != 0) | np.isin(types, list(link.ETHERTYPE_NAMES))
+    typed = names_a_header(types) | is_tag(types)
     sized = types <= link.LENGTH_MAX
     known = np.zeros(len(rows), np.bool_)
     known[room] = np.where(sized, np.isin(saps, link.SAPS) & (types <= rows.wire[room] - rows.at[room] - 14), typed)

@@ -77,7 +77,7 @@ def decode_ip(work: Work, rows: Rows) -> None:
 
 def _decode_block(work: Work, rows: Rows, words: U32, internet: Bool | None = None) -> None:
     """IP headers whose first words are there; `internet` leaves rows out (None: all are IP)."""
-    plain = _is_plain_v4(rows, words)
+    plain = _is_plain_v4(work, rows, words)
     if internet is not None:
         plain &= internet
     if not plain.all():
@@ -106,12 +106,12 @@ def _decode_others(work: Work, rows: Rows, version: U32) -> None:
         _decode_odd_v4(work, odd)
 
 
-def _is_plain_v4(rows: Rows, words: U32) -> Bool:
+def _is_plain_v4(work: Work, rows: Rows, words: U32) -> Bool:
     """No options, no fragment, lengths that fit the frame, a whole TCP or UDP header, no tunnel."""
     total = (words[0] & 0xFFFF).astype(np.int64)
     good: Bool = (words[0] >> 24 == 0x45) & (words[1] & ip.FRAGMENT_MASK == 0)
     good &= (total >= 28) & (total <= rows.wire - rows.at)
-    good &= is_plain(words[2] >> 16 & 0xFF, words[5:9], total - 20, rows.end - rows.at - 20)
+    good &= is_plain(work.tunnel_ports, words[2] >> 16 & 0xFF, words[5:9], total - 20, rows.end - rows.at - 20)
     return good
 
 
@@ -156,7 +156,7 @@ def _decode_v6(work: Work, rows: Rows) -> None:
     words = header_words(work.data, rows.at, 14)
     length = (words[1] >> 16).astype(np.int64)
     plain: Bool = (length > 0) & (length + 40 <= rows.wire - rows.at)
-    plain &= is_plain(words[1] >> 8 & 0xFF, words[10:14], length, rows.end - rows.at - 40)
+    plain &= is_plain(work.tunnel_ports, words[1] >> 8 & 0xFF, words[10:14], length, rows.end - rows.at - 40)
     if not plain.all():
         odd = work.need(rows.select(~plain), 40)
         if len(odd):

@@ -10,7 +10,8 @@ import numpy as np
 
 from imapids.decode.columns import Rows
 from imapids.decode.fragments import Datagram, Fragment, Reassembler
-from imapids.decode.work import FragmentRows, Header, Work
+from imapids.decode.headers import Header
+from imapids.decode.work import FragmentRows, Work
 from imapids.protocols.ip_headers import FRAGMENT_MASK
 from imapids.records.packets import U8
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from imapids.decode.columns import Rows, u8, u16, u24
+from imapids.decode.headers import Header
 from imapids.decode.links import looks_like_ethernet
 from imapids.decode.udp_tunnels import push_next
-from imapids.decode.work import Header, Work
+from imapids.decode.work import Work
 
 
 def decode_mpls(work: Work, rows: Rows) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from imapids.decode.columns import Rows, header_words
 from imapids.decode.icmp import decode_icmp
 from imapids.decode.ip_tunnels import IP_TUNNELS, enter_ip_tunnel
-from imapids.decode.udp_tunnels import TUNNEL_PORTS, enter_udp_tunnel
+from imapids.decode.tunnel_ports import TunnelPorts
+from imapids.decode.udp_tunnels import enter_udp_tunnel
 from imapids.decode.work import Work
 from imapids.protocols import ip_headers as ip
 from imapids.records.packets import I64, U32, U64, Bool
@@ -50,7 +51,7 @@ class Addresses:
         return Addresses(*(np.concatenate([getattr(part, name) for part in parts]) for name in Addresses.__slots__))
 
 
-def is_plain(protocol: U32, words: U32, length: I64, room: I64) -> Bool:
+def is_plain(tunnels: TunnelPorts, protocol: U32, words: U32, length: I64, room: I64) -> Bool:
     """Whether whole TCP or UDP headers stand here: lengths agree and no tunnel port is named.
 
     `words` are the header's first four 32-bit words, shape (4, n); `length` the announced and `room` the captured
@@ -62,16 +63,9 @@ def is_plain(protocol: U32, words: U32, length: I64, room: I64) -> Bool:
     pick = np.flatnonzero(udp)
     if len(pick):
         ports, told = words[0, pick], words[1, pick] >> 16
-        tunnel = TUNNEL_PORTS[ports & 0xFFFF] | TUNNEL_PORTS[ports >> 16]
-        tunnel |= _holds_ipv6(words[2, pick], words[3, pick], told)
+        tunnel = tunnels.suspects(ports, words[2, pick], words[3, pick], told)
         good[pick] = (told >= 8) & (told <= length[pick]) & (room[pick] >= 8) & ~tunnel
     return good
-
-
-def _holds_ipv6(first: U32, second: U32, length: I64 | U32) -> Bool:
-    """Whether a UDP datagram may be Teredo between two peers: an IPv6 header that ends where the datagram ends."""
-    result: Bool = (first >> 28 == 6) & ((second >> 16) + 48 == length)
-    return result
 
 
 def emit_plain(
@@ -178,10 +172,10 @@ def _decode_udp(work: Work, rows: Rows, addresses: Addresses) -> None:
     length = np.where((told == 0) | (told > rest), rest, told)
     if not good.all():
         rows, addresses, words, length = rows.select(good), addresses.select(good), words[:, good], length[good]
-    ports = TUNNEL_PORTS[words[0] & 0xFFFF] | TUNNEL_PORTS[words[0] >> 16] | _holds_ipv6(words[2], words[3], length)
-    if ports.any():
-        inner = rows.select(ports).within(length[ports]).moved(8)
-        inside = np.flatnonzero(ports)[enter_udp_tunnel(work, inner, words[0, ports].astype(np.int64))]
+    suspects = work.tunnel_ports.suspects(words[0], words[2], words[3], length)
+    if suspects.any():
+        inner = rows.select(suspects).within(length[suspects]).moved(8)
+        inside = np.flatnonzero(suspects)[enter_udp_tunnel(work, inner, words[0, suspects].astype(np.int64))]
         plain = np.ones(len(rows), np.bool_)
         plain[inside] = False
         rows, addresses, words, length = rows.select(plain), addresses.select(plain), words[:, plain], length[plain]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,40 +10,11 @@ import numpy as np
 
 from imapids.config import DecodeLimits
 from imapids.decode.columns import Rows, join_rows
+from imapids.decode.headers import Header
 from imapids.decode.paths import Paths
+from imapids.decode.tunnel_ports import TunnelPorts
 from imapids.records.packets import I64, U8, Bool, PacketBatch
 from imapids.records.segments import DecodeAccount, IcmpError, SegmentBatch
-
-
-class Header(enum.IntEnum):
-    """What stands at `Rows.at`: the name of the header to strip next."""
-
-    UNKNOWN = 0
-    ETHERNET = 1
-    LLC = 2
-    IP = 3
-    PPP = 4
-    PPPOE = 5
-    MPLS = 6
-    PBB = 7
-    FABRICPATH = 8
-    TRILL = 9
-    NSH = 10
-    WLAN = 11
-    RADIOTAP = 12
-    GRE = 13
-    ERSPAN_III = 14
-    VXLAN = 15
-    GENEVE = 16
-    GTP_U = 17
-    TEREDO = 18
-    L2TP = 19
-    CAPWAP = 20
-    WCCP = 21
-    TZSP = 22
-    VXLAN_GPE = 23
-    LISP = 24
-
 
 COUNTED_REASONS = 256
 """Reasons with a number in them (`ethertype:0x1234`) that are told apart; the rest is counted without the number."""
@@ -97,6 +67,7 @@ class Work:
     batch: PacketBatch
     limits: DecodeLimits
     paths: Paths
+    tunnel_ports: TunnelPorts
     account: DecodeAccount
     data: U8
     """Buffer of the current pass: the batch's, then those of rebuilt datagrams."""

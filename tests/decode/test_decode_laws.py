@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from imapids.config import DecodeLimits
 from imapids.decode import Decoder
+from imapids.decode.headers import Header
 from imapids.decode.link_types import LINK_TYPES
-from imapids.decode.work import Header
 from imapids.records.segments import EncapsulationTable
 
 FRAMES = [(case.values[0], case.values[1]) for case in CASES]

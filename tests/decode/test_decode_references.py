@@ -163,7 +163,7 @@ DEMANDS = {
     "H143": skipped(icmp=10), "H144": skipped(icmp=4), "H145": skipped(icmp=2), "H148": skipped(icmp=4),
     "H149": lambda r: sides(30, 27)(r) and r.segments[0]["tunnels"][1].startswith("vxlan"),
     "H150": sides(87, 9212), "H151": lambda r: len({tuple_text(s) for s in r.tcp}) == 4, "H152": flows(1),
-    "H155": sides(781, 23111), "H157": skipped(cut_header=1), "H159": lambda r: len(r.tcp) == 1,
+    "H155": sides(781, 23111), "H157": flows(1), "H159": lambda r: len(r.tcp) == 1,
     "H161": lambda r: len(r.tcp) == 22 and r.tcp[0]["tunnels"] == ("teredo",), "H165": skipped(too_many_layers=1),
     "H168": flows(1), "H170": skipped(arp=1, rarp=1, icmpv6=2, icmp=2), "H171": flows(1),
     "H172": skipped(nflog_no_payload=1), "H173": sides(37, 77), "H174": lambda r: sum(r.skipped.values()) == 5,

@@ -1,0 +1,57 @@
+"""Which UDP ports suggest a tunnel, and which never do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from imapids.decode.headers import Header
+from imapids.protocols import encapsulations as tun
+from imapids.records.packets import I64, U8, U32, Bool
+
+_SERVICES: dict[int, Header] = {
+    **dict.fromkeys(tun.VXLAN_PORTS, Header.VXLAN), tun.VXLAN_GPE_PORT: Header.VXLAN_GPE,
+    tun.GENEVE_PORT: Header.GENEVE, tun.GTP_U_PORT: Header.GTP_U, tun.TEREDO_PORT: Header.TEREDO,
+    tun.L2TP_PORT: Header.L2TP, tun.CAPWAP_PORT: Header.CAPWAP, tun.GRE_IN_UDP_PORT: Header.GRE,
+    tun.MPLS_IN_UDP_PORT: Header.MPLS, tun.LISP_PORT: Header.LISP, tun.TZSP_PORT: Header.TZSP,
+}
+"""What a destination port suggests."""
+_ANSWERING = {tun.TEREDO_PORT: Header.TEREDO, tun.L2TP_PORT: Header.L2TP, tun.CAPWAP_PORT: Header.CAPWAP,
+              tun.GTP_U_PORT: Header.GTP_U}
+"""What a source port suggests: these services answer from their port to wherever the client sent from (RFC 4380
+section 5.2.4, RFC 2661 section 8.1, RFC 5415 section 3.1); GTP-U ought not to, and translators on its way make it. The
+other tunnels have the service's number as destination port in both directions (RFC 7348 section 5)."""
+
+
+class TunnelPorts:
+    """Which UDP ports suggest a tunnel. Datagrams from or to a plain port are never unwrapped."""
+
+    def __init__(self, plain: Collection[int] = ()) -> None:
+        self._to = np.zeros(65_536, np.uint8)
+        self._from = np.zeros(65_536, np.uint8)
+        for port, service in _SERVICES.items():
+            self._to[port] = service
+        for port, service in _ANSWERING.items():
+            self._from[port] = service
+        self._plain = np.zeros(65_536, np.bool_)
+        self._plain[list(plain)] = True
+
+    def suspects(self, ports: U32, first: U32, second: U32, length: I64 | U32) -> Bool:
+        """Which datagrams `enter_udp_tunnel` wants to see; all columns have shape (n,).
+
+        `ports` is the UDP header's first word, `first` and `second` the words behind it, `length` that of UDP. An
+        IPv6 header that ends where the datagram ends may be Teredo between two peers.
+        """
+        source, destination = ports >> 16, ports & 0xFFFF
+        found: Bool = (self._to.take(destination) | self._from.take(source)) != 0
+        found |= (first >> 28 == 6) & ((second >> 16) + 48 == length)
+        pick = np.flatnonzero(found)
+        found[pick] = ~(self._plain[source[pick]] | self._plain[destination[pick]])
+        return found
+
+    def services(self, ports: I64) -> U8:
+        """The header that the ports suggest, UNKNOWN where none."""
+        to = self._to[ports & 0xFFFF]
+        services: U8 = np.where(to == Header.UNKNOWN, self._from[ports >> 16], to)
+        return services
