@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from imapids.protocols.openings import Window
-from imapids.protocols.probing import SHOWN_BYTES
+from imapids.protocols.probing import SHOWN_BYTES, shown
+from imapids.protocols.secrets import hide_secrets
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Finding, Opening
 
@@ -116,4 +117,5 @@ def look_for_shell(opening: Opening, window: Window) -> Finding | None:
 
 
 def _ordered(side: str, data: bytes) -> Evidence:
-    return Evidence(code="shell-commands", side=side, packet=0, offset=0, text=safe_text(hide_secrets(data[:SHOWN_BYTES])))
+    text = safe_text(hide_secrets(data[:SHOWN_BYTES]))
+    return Evidence(code="shell-commands", side=side, packet=0, offset=0, text=text)

@@ -14,6 +14,7 @@ import msgspec
 
 from imapids.config import CaptureLimits, Limits
 from imapids.output.eve import encode_lines
+from imapids.protocols.text import safe_text
 from imapids.records.alerts import Alert
 from imapids.records.events import Body, Capture, Event, Session
 from imapids.run.local import RunResult, analyze
@@ -100,22 +101,21 @@ def limits_of(base: Limits | None = None, **capture: int) -> Limits:
 
 
 def encodings(secret: bytes) -> dict[str, bytes]:
-    """How a secret might leak: raw, in hex, and in base64 at each alignment (the characters that it alone decides)."""
-    forms = {"raw": secret, "hex": secret.hex().encode()}
+    """How a secret might leak: raw, escaped, in hex, and in base64 at each alignment (what it alone decides of it)."""
+    shown = safe_text(secret, len(secret))
+    forms = {"raw": secret, "its start": secret[:6], "its end": secret[-6:], "escaped": shown.encode(),
+             "escaped in JSON": json.dumps(shown)[1:-1].encode(), "hex": secret.hex().encode(),
+             "hex with spaces": secret.hex(" ").encode()}
     for before in range(3):
         text = base64.b64encode(b"\0" * before + secret)
-        first = (before * 4 + 2) // 3 if before else 0  # characters that bytes before the secret take part in
+        first = (before * 8 + 5) // 6  # characters that bytes before the secret take part in
         last = (before + len(secret)) * 8 // 6  # whole sextets only
         forms[f"base64 after {before} bytes"] = text[first:last]
     return forms
 
 
 def leaks(text: bytes, secrets: Iterable[bytes]) -> list[str]:
-    """The forms of secrets that a text holds, in any case where that could hide them."""
+    """The forms of secrets that a text holds."""
     lower = text.lower()
-    found = []
-    for secret in secrets:
-        for name, form in encodings(secret).items():
-            if form in text or (name in ("raw", "hex") and form.lower() in lower):
-                found.append(f"{secret!r} {name}")
-    return found
+    return [f"{secret!r} {name}" for secret in secrets for name, form in encodings(secret).items()
+            if form in text or (not name.startswith("base64") and form.lower() in lower)]
