@@ -22,7 +22,8 @@ from imapids.run.options import RunOptions
 RULES = load_rules()
 SHOWN: list[Rule | Correlation] = [item for item in (*RULES.rules, *RULES.correlations) if item.output]
 SAMPLES = SHIPPED.parent / "_samples"
-FAMILIES = {"verdict", "transport-security", "credentials", "service-abuse", "mailbox-abuse", "scanning", "c2", "udp", "intel"}
+FAMILIES = {"verdict", "transport-security", "credentials", "service-abuse", "mailbox-abuse", "scanning", "c2", "udp",
+            "intel"}
 SEVERE = ("high", "critical")
 
 
