@@ -30,8 +30,8 @@ from imapids.records.dialogue import ImapFacts
 from imapids.records.events import Command, Event, Login, Message
 from imapids.records.streams import CLIENT, Flow, Piece, StreamChunk
 
-_PLAIN_CODES = frozenset((PLAIN, LOGIN, ID, LOGOUT, SELECT))
-"""Kinds of commands that are one line, whose answer changes nothing about how bytes are read."""
+_PLAIN_CODES = frozenset((PLAIN, ID, LOGOUT, SELECT))
+"""Kinds of commands that are one line, whose answer changes nothing about how bytes are read (and LOGIN, if simple)."""
 _LINE_BYTES = 1_024
 """Longer commands are the machine's: real ones that are plain are far shorter."""
 _TAG_BYTES = 63
@@ -46,7 +46,7 @@ _WORD = rb"[!#$&'*+,\-/0-9:;<=>?@A-Z\[\]^_`a-z|~]"
 _WORDS = rb"(?:" + _WORD + rb"|\.(?!\.))"
 _QUOTED = rb'"((?: |' + _WORDS + rb')*)"'
 _LOGIN_LINE = re.compile(rb"[Ll][Oo][Gg][Ii][Nn] (?:" + _QUOTED + rb"|(" + _WORDS + rb"+)) (?:" + _QUOTED + rb"|("
-                         + _WORDS + rb"+))\Z")
+                         + _WORDS + rb"+))\r\n\Z")
 # A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
 _FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
 
@@ -55,7 +55,7 @@ _FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++
 class _Order:
     """What one command line says, its tag left out; shared by all lines that are equal (but those of LOGIN)."""
 
-    __slots__ = ("action", "arguments", "code", "criteria", "flags", "login", "longest", "mailbox", "name", "next_no",
+    __slots__ = ("action", "arguments", "code", "criteria", "flags", "longest", "mailbox", "name", "next_no",
                  "next_ok", "size", "special", "states")
 
     def __init__(self, shape: Shape, states: int, action: str, argument: int) -> None:
@@ -66,13 +66,15 @@ class _Order:
         self.mailbox = shape.mailbox if argument >= 0 else None
         """The mailbox that it names; None: it is about the one that is open."""
         self.next_ok, self.next_no = NEXT_STATE.get((shape.name, "ok"), 0), NEXT_STATE.get((shape.name, "no"), 0)
-        self.login: re.Match[bytes] | None = None
         self.special = self.code in (SELECT, LOGIN) or bool(action)
         """Its completion says more than that it was one."""
 
 
-_Waiting = tuple[bytes, _Order, int, int, int]
-"""The command under way: tag, what it says, packet and time of its line, the state at that time."""
+_LOGIN_ORDER = _Order(Shape("LOGIN", None, 0), N, "", -1)
+_LOGIN_ORDER.arguments = REDACTED
+
+_Waiting = tuple[bytes, _Order, int, int, int, "re.Match[bytes] | None"]
+"""The command under way: tag, what it says, packet and time of its line, the state at that time, words of a login."""
 
 
 class _Greeting:
@@ -90,7 +92,7 @@ class _Data:
     """What a run of untagged responses says; shared by all that are equal but for their numbers."""
 
     __slots__ = ("byes", "capabilities", "exact", "exists", "expunged", "fetched", "found", "illegal", "lines",
-                 "software", "touched", "untagged", "whole")
+                 "software", "special", "touched", "untagged", "whole")
 
     def __init__(self) -> None:
         self.lines = self.untagged = self.fetched = self.expunged = self.byes = 0
@@ -101,6 +103,9 @@ class _Data:
         self.capabilities: list[list[str]] = []
         self.software = ""
         self.touched = False
+        """Something that belongs to the command under way: messages, or literals."""
+        self.special = False
+        """Something else: EXISTS, BYE, capabilities, software."""
         self.illegal = False
         """A response that cannot be true before a login."""
         self.exact = False
@@ -181,6 +186,7 @@ class PlainDialogue:
         than what is done here.
         """
         orders, line_bytes = _ORDERS, self._limits.line_bytes
+        most_bytes = min(_LINE_BYTES, line_bytes)
         waiting, state, greeting = self.waiting, self.state, self.greeting
         bytes_client, bytes_server, commands, lines = (
             self.bytes_client, self.bytes_server, self.commands, self.lines_server)
@@ -194,13 +200,17 @@ class PlainDialogue:
                 if waiting is not None or greeting is None or piece.offset != bytes_client:
                     break
                 tag, _, rest = data.partition(b" ")
-                order = orders.get(rest) or self._order(rest)
-                if order is None or not order.states & state or size - 2 > line_bytes or len(tag) > _TAG_BYTES or not (
+                order = orders.get(rest)
+                login = None
+                if order is None:
+                    login = _LOGIN_LINE.match(rest)
+                    order = self._order(rest) if login is None else _LOGIN_ORDER
+                if order is None or not order.states & state or size > most_bytes or len(tag) > _TAG_BYTES or not (
                         tag.isalnum() or TAG.match(tag)):
                     break
                 if order.code == ID and not self.client_software:
                     self.client_software = id_name(arguments_of(data[:-2]))
-                waiting = tag, order, piece.packet, piece.time_ns, state
+                waiting = tag, order, piece.packet, piece.time_ns, state, login
                 self.last_line = data
                 if not commands:
                     self.first_packet_client = piece.packet
@@ -260,20 +270,14 @@ class PlainDialogue:
 
     def _order(self, rest: bytes) -> _Order | None:
         """What a command line says that nobody remembers (`rest`: after its tag, with its end); None: not plain."""
-        if rest[-2:] != b"\r\n" or rest.find(b"\n") != len(rest) - 1 or len(rest) > _LINE_BYTES:
+        if rest[-2:] != b"\r\n" or len(rest) > _LINE_BYTES or rest.find(b"\n") != len(rest) - 1:
             return None
         line = rest[:-2]
-        login = _LOGIN_LINE.match(line)
-        if login is not None:
-            order = _Order(Shape("LOGIN", None, len(line)), N, "", -1)
-            order.login, order.arguments = login, REDACTED
-            order.longest = max(map(len, line[6:].split(b" ")))
-            return order
         shape = read_command(line, self._limits)
         if shape is None or shape.code not in _PLAIN_CODES or shape.literal >= 0 or shape.traits or shape.opaque:
             return None
         spec = shape.spec
-        if spec is None or spec.action == "append":
+        if spec is None or spec.action == "append":  # a message in one line is none
             return None
         order = _Order(shape, spec.states, spec.action, spec.mailbox)
         if len(rest) <= _MEMO_BYTES:
@@ -306,17 +310,17 @@ class PlainDialogue:
 
     def _read_data(self, data: bytes, end: int) -> _Data | None:
         """The untagged responses that stand before `end`; None (and nothing changed) where they are not plain."""
-        text: bytes | None
-        sizes: Sequence[int] = ()
-        heads: Sequence[bytes] = ()
-        if data.find(b"}\r\n", 0, end) < 0:
-            text = data[:end]
+        brace = data.find(b"}\r\n", 0, end)
+        if brace < 0:
+            text: bytes | None = data[:end]
+            literals: Sequence[tuple[int, int]] = ()
         else:
-            text, sizes, heads = _without_literals(data, end)
+            text, literals = _without_literals(data, brace, end)
             if text is None:
                 return None
+        assert text is not None
         known = _EXACT.get(text) or _ALIKE.get(text.translate(_ZEROS)) or _read_responses(text, self._limits)
-        if known is None or len(known.whole) != len(sizes) or (known.illegal and self.state == N):
+        if known is None or len(known.whole) != len(literals) or (known.illegal and self.state == N):
             return None
         self.untagged += known.untagged
         if known.touched:
@@ -325,25 +329,26 @@ class PlainDialogue:
             self.expunged += known.expunged
             if known.found >= 0:
                 self.found = max(self.found, 0) + known.found
-            for whole, size, head in zip(known.whole, sizes, heads, strict=True):
+            for whole, (start, size) in zip(known.whole, literals, strict=True):
                 self.tally_bytes += size
                 self.literal_bytes += size
                 self.literals += 1
                 if whole:
                     self.bodies += 1
-                    if head and not MAIL_HEADER.match(head):
+                    if size and not MAIL_HEADER.match(data[start:start + min(size, BODY_BYTES)]):
                         self.opaque = True
-        if known.exists is not None:
-            self.exists = int(text[known.exists[0]:known.exists[1]])
-        if known.byes:
-            self.byes += known.byes
-            self.state = _LOGOUT_STATE
-            if self.bytes_client:
-                self.refusals += known.byes
-        if known.software:
-            self.software = known.software
-        for capabilities in known.capabilities:
-            self._learn(capabilities)
+        if known.special:
+            if known.exists is not None:
+                self.exists = int(text[known.exists[0]:known.exists[1]])
+            if known.byes:
+                self.byes += known.byes
+                self.state = _LOGOUT_STATE
+                if self.bytes_client:
+                    self.refusals += known.byes
+            if known.software:
+                self.software = known.software
+            for capabilities in known.capabilities:
+                self._learn(capabilities)
         return known
 
     def _learn(self, capabilities: list[str]) -> None:
@@ -356,7 +361,7 @@ class PlainDialogue:
 
     def _complete(self, waiting: _Waiting, reply: Reply, state: int, time_ns: int, known: int) -> int:
         """The tagged answer to the command that waits: its events, and what it changes; returns the state after it."""
-        tag, order, asked_packet, asked_ns, asked_state = waiting
+        tag, order, asked_packet, asked_ns, asked_state, login = waiting
         done = self.done_tags
         done[tag] = None
         if len(done) > _DONE_TAGS:
@@ -371,15 +376,18 @@ class PlainDialogue:
             state = order.next_no
         name = tag.decode()
         if self._want_commands:
+            size, longest = order.size, order.longest
+            if login is not None:
+                size, longest = len(login.string) - 2, max(map(len, login.string[6:-2].split(b" ")))
             command = Command(
                 tag=name, name=order.name, result=result, state=STATE_NAMES[asked_state], code=reply.code,
-                arguments=order.arguments, line_bytes=len(tag) + 1 + order.size, longest_argument=order.longest,
+                arguments=order.arguments, line_bytes=len(tag) + 1 + size, longest_argument=longest,
                 duration_us=(time_ns - asked_ns) // 1000 if time_ns > asked_ns else 0, direction=self.direction)
             self.events.append(Event("command", asked_ns, command, self._flow, asked_packet, asked_ns))
             self.known.append(known)
         if order.special:
-            if order.login is not None:
-                self._tell_login(order.login, name, reply, asked_packet, asked_ns, known)
+            if login is not None:
+                self._tell_login(login, name, reply, asked_packet, asked_ns, known)
             elif order.action and self._want_messages:
                 message = self._message(order, reply)
                 self.events.append(Event("message", asked_ns, message, self._flow, asked_packet, asked_ns))
@@ -477,7 +485,7 @@ class PlainDialogue:
                                     (machine.reader_server, self.lines_server, self.bytes_server)):
             reader.lines, reader.offset = lines, size
         if self.waiting is not None:
-            tag, _, packet, time_ns, state = self.waiting
+            tag, _, packet, time_ns, state, _ = self.waiting
             line = self.last_line[:-2]
             shape = read_command(line[len(tag) + 1:], self._limits)
             assert shape is not None
@@ -491,28 +499,30 @@ class PlainDialogue:
 # ---------------------------------------------------------------- the text of a turn
 
 
-def _without_literals(data: bytes, end: int) -> tuple[bytes | None, list[int], list[bytes]]:
-    """The lines before `end`, the sizes of the literals between them, and the first bytes of each; or None."""
+def _without_literals(data: bytes, brace: int, end: int) -> tuple[bytes | None, list[tuple[int, int]]]:
+    """The lines before `end`, and where the literals between them begin and how long they are; or None.
+
+    Args:
+        brace: where the first line ends that may announce a literal.
+    """
     parts: list[bytes] = []
-    sizes: list[int] = []
-    heads: list[bytes] = []
+    literals: list[tuple[int, int]] = []
     position = 0
-    while True:
-        brace = data.find(b"}\r\n", position, end)
-        if brace < 0:
-            parts.append(data[position:end])
-            return b"".join(parts), sizes, heads
+    while brace >= 0:
         opening = data.rfind(b"{", max(position, brace - _SIZE_DIGITS - 1), brace)
         digits = data[opening + 1:brace]
         if opening < 0 or not digits.isdigit():
-            return None, sizes, heads
-        size, after = int(digits), brace + 3
-        parts.append(data[position:after])
-        sizes.append(size)
-        heads.append(data[after:after + min(size, BODY_BYTES)])
-        position = after + size
+            return None, literals
+        start = brace + 3
+        parts.append(data[position:start])
+        size = int(digits)
+        literals.append((start, size))
+        position = start + size
         if position > end:
-            return None, sizes, heads
+            return None, literals
+        brace = data.find(b"}\r\n", position, end)
+    parts.append(data[position:end])
+    return b"".join(parts), literals
 
 
 def _read_responses(text: bytes, limits: DialogueLimits) -> _Data | None:
@@ -546,6 +556,7 @@ def _read_responses(text: bytes, limits: DialogueLimits) -> _Data | None:
         start += len(line) + 2
     if reply is not None:
         return None
+    known.special = bool(known.exists or known.byes or known.software or known.capabilities)
     if len(text) <= _MEMO_BYTES:
         memo, key = (_EXACT, text) if known.exact else (_ALIKE, text.translate(_ZEROS))
         if len(memo) >= _MEMO_ENTRIES:
