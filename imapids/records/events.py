@@ -115,7 +115,7 @@ class Login(Body):
     tag: str = ""
     encrypted: bool = False
     secret_hash: str = ""
-    """HMAC-SHA256 of the secret under the run's key, 16 hex digits; empty where the secret is not on the wire."""
+    """Keyed BLAKE2b of the secret under the run's key, 16 hex digits; empty where the secret is not on the wire."""
     secret_traits: list[str] = []
     """equal-to-user, empty, default:<list name> (compared inside the process, never stored)."""
     attempt: int = 1
