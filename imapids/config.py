@@ -37,6 +37,8 @@ class DecodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Distinct paths of VLANs and tunnels: a real network has some hundreds, forged ids must not fill memory."""
     icmp_errors: int = 4_096
     """ICMP errors of one batch that are handed on; the rest is counted."""
+    rare_frames: int = 64
+    """Frames of one batch that are shown to dpkt because the columns do not know their link header: 20 us each."""
 
 
 class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,7 +73,7 @@ class Decoder:
         total = len(batch)
         work = Work(
             batch, self._limits, self._paths, self._tunnel_ports, self.account, batch.buffer, 0, SegmentColumns(total),
-            np.zeros(total, np.uint8), np.zeros(total, np.bool_),
+            np.zeros(total, np.uint8), np.zeros(total, np.bool_), rare_left=self._limits.rare_frames,
         )
         self._start(work)
         buffers = [batch.buffer]

@@ -9,6 +9,7 @@ import numpy as np
 from imapids.decode.columns import Rows, u8, u16, u24, u32
 from imapids.decode.headers import Header
 from imapids.decode.links import TAGS, by_ethertype, decode_snap, is_ip_type
+from imapids.decode.rare import ask_dpkt
 from imapids.decode.work import Work
 from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8
@@ -39,7 +40,9 @@ def _decode_null(work: Work, rows: Rows) -> None:
     typed = is_ip_type(family)  # some writers put an EtherType there
     work.push(Header.IP, rows.select(internet | typed).moved(4))
     rest = ~(internet | typed)
-    work.skip_each("address-family", family[rest], {}, rows.select(rest))
+    rows, family = rows.select(rest), family[rest]
+    lost = ask_dpkt(work, rows)
+    work.skip_each("address-family", family[lost], {}, rows.select(lost))
 
 
 def _cooked(work: Work, rows: Rows, protocols: I64, hardware: I64, length: int) -> None:
@@ -53,7 +56,9 @@ def _cooked(work: Work, rows: Rows, protocols: I64, hardware: I64, length: int) 
     work.push(Header.WLAN, rows.select(wlan & ~llc))
     work.push(Header.RADIOTAP, rows.select(radiotap & ~llc))
     rest = ~(typed | llc | wlan | radiotap)
-    work.skip_each("cooked-protocol", protocols[rest], {}, rows.select(rest))
+    rows, protocols = rows.select(rest), protocols[rest]
+    lost = ask_dpkt(work, rows)
+    work.skip_each("cooked-protocol", protocols[lost], {}, rows.select(lost))
 
 
 def _decode_sll(work: Work, rows: Rows) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from imapids.decode.columns import Rows, u8, u16, u24
 from imapids.decode.headers import Header
+from imapids.decode.rare import ask_dpkt
 from imapids.decode.work import Work
 from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8, U32, Bool
@@ -30,6 +31,8 @@ _VLAN = np.zeros(65_536, np.bool_)
 for _type, _bytes in link.TAG_BYTES.items():
     _TAG[_type] = _bytes + 2
 _VLAN[list(link.VLAN_TYPES)] = True
+_NAMED = np.zeros(65_536, np.bool_)
+_NAMED[list(link.ETHERTYPE_NAMES)] = True
 
 
 def by_ethertype(work: Work, rows: Rows, types: I64) -> None:
@@ -39,11 +42,20 @@ def by_ethertype(work: Work, rows: Rows, types: I64) -> None:
     if not known.all():
         odd, odd_types = rows.select(~known), types[~known]
         tags = _TAG[odd_types] != 0
-        work.skip_each("ethertype", odd_types[~tags], link.ETHERTYPE_NAMES, odd.select(~tags), "#06x")
+        _give_up(work, odd.select(~tags), odd_types[~tags])
         if tags.any():
             _strip_tags(work, odd.select(tags), odd_types[tags])
         rows, headers = rows.select(known), headers[known]
     work.push_each(headers, rows)
+
+
+def _give_up(work: Work, rows: Rows, types: I64) -> None:
+    """EtherTypes that carry no IP, or that nobody here knows."""
+    named = _NAMED[types]
+    work.skip_each("ethertype", types[named], link.ETHERTYPE_NAMES, rows.select(named))
+    rows, types = rows.select(~named), types[~named]
+    lost = ask_dpkt(work, rows)
+    work.skip_each("ethertype", types[lost], {}, rows.select(lost), "#06x")
 
 
 def _strip_tags(work: Work, rows: Rows, types: I64) -> None:
@@ -71,10 +83,6 @@ def _strip_tags(work: Work, rows: Rows, types: I64) -> None:
         rows = rows.moved(rows.at + _TAG[types], path)
         types = u16(work.data, rows.at - 2)
     work.skip("too-many-tags", rows)
-
-
-_NAMED = np.zeros(65_536, np.bool_)
-_NAMED[list(link.ETHERTYPE_NAMES)] = True
 
 
 def is_tag(types: I64) -> Bool:
@@ -129,7 +137,7 @@ def decode_llc(work: Work, rows: Rows) -> None:
         iso[iso] = np.isin(u8(work.data, rows.at[iso] + 3), (link.NLPID_IPV4, link.NLPID_IPV6))
     work.push(Header.IP, rows.select(direct).moved(3))
     work.push(Header.IP, rows.select(iso).moved(4))
-    work.skip("llc", rows.select(~(snap | direct | iso)))
+    _give_up_llc(work, rows.select(~(snap | direct | iso)), np.isin(saps, link.SAPS)[~(snap | direct | iso)])
     if snap.any():
         decode_snap(work, rows.select(snap))
 
@@ -141,7 +149,16 @@ def decode_snap(work: Work, rows: Rows) -> None:
     bridged = (oui == link.SNAP_BRIDGED_OUI) & ((types == 1) | (types == 7))
     by_ethertype(work, rows.select(ethertype).moved(8), types[ethertype])
     work.push(Header.ETHERNET, work.need(rows.select(bridged), 10).moved(10))
-    work.skip("llc", rows.select(~(ethertype | bridged)))
+    control = (oui == link.SNAP_CISCO_OUI) & np.isin(types, link.SNAP_CISCO_TYPES)
+    rest = ~(ethertype | bridged)
+    _give_up_llc(work, rows.select(rest), control[rest])
+
+
+def _give_up_llc(work: Work, rows: Rows, known: Bool) -> None:
+    """LLC frames without IP; `known` tells which of them need no second look."""
+    work.skip("llc", rows.select(known))
+    rows = rows.select(~known)
+    work.skip("llc", rows.select(ask_dpkt(work, rows)))
 
 
 def decode_ppp(work: Work, rows: Rows) -> None:

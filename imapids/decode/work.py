@@ -81,6 +81,8 @@ class Work:
     pending: dict[Header, list[Rows]] = field(default_factory=dict)
     fragments: list[FragmentRows] = field(default_factory=list)
     icmp_errors: list[IcmpError] = field(default_factory=list)
+    rare_left: int = 0
+    """Frames of this batch that may still be shown to dpkt."""
 
     def push(self, header: Header, rows: Rows) -> None:
         """These packets go on with this header."""

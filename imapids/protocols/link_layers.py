@@ -57,6 +57,8 @@ SAPS = (SAP_SNAP, SAP_IP, SAP_ISO, 0x4242, 0xE0E0, 0xF0F0, 0xFFFF)
 NLPID_IPV4, NLPID_IPV6, NLPID_SNAP = 0xCC, 0x8E, 0x80
 SNAP_ETHERTYPE_OUIS = (0x000000, 0x0000F8)
 """RFC 1042 and IEEE 802.1H: an EtherType follows the OUI."""
+SNAP_CISCO_OUI, SNAP_CISCO_TYPES = 0x00000C, (0x2000, 0x2003, 0x2004, 0x010B, 0x0111)
+"""CDP, VTP, DTP, PVST+ and UDLD: control frames of switches."""
 SNAP_BRIDGED_OUI = 0x0080C2
 """RFC 2684 section 5.2: 0x0001 and 0x0007 are Ethernet frames with and without FCS, after two bytes of padding."""
 
