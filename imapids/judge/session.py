@@ -43,6 +43,8 @@ def _by_weight(evidence: Evidence) -> int:
 def _judge(facts: SessionFacts) -> Verdict:
     # 1. no payload at all: nothing to judge
     if not facts.seen_client and not facts.seen_server and not facts.gaps_client and not facts.gaps_server:
+        if facts.flow.bytes_client or facts.flow.bytes_server:  # the text of a reset: payload that no stream holds
+            return Verdict(verdict="undecided", confidence="low", reason="too-short")
         return Verdict(verdict="silent", confidence="high")
     # 2. UDP: IMAP has no such form, whatever the bytes are
     if facts.flow.protocol == "UDP":
