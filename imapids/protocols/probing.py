@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from imapids.protocols.secrets import hide_secrets
+from imapids.protocols.redaction import hide_secrets
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Finding, Look, Opening
 

@@ -6,7 +6,7 @@ import re
 
 from imapids.protocols.openings import Window
 from imapids.protocols.probing import SHOWN_BYTES, shown
-from imapids.protocols.secrets import hide_secrets
+from imapids.protocols.redaction import hide_secrets
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Finding, Opening
 

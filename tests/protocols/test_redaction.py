@@ -2,7 +2,7 @@
 
 import pytest
 
-from imapids.protocols.secrets import hide_secrets
+from imapids.protocols.redaction import hide_secrets
 
 
 @pytest.mark.parametrize(("line", "shown"), [
