@@ -11,6 +11,7 @@ from imapids.cli.interrupt import stop_on_signals
 from imapids.cli.options import (
     chosen_limits,
     display_options,
+    indicator_options,
     later_options,
     output_options,
     read_key,
@@ -37,6 +38,7 @@ TABLE_EVENTS = frozenset({"session", "alert", "capture"})
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path())
 @output_options
 @rule_options
+@indicator_options
 @selection_options
 @click.option("--follow", is_flag=True, help="Go on reading as the capture grows; Ctrl-C ends it.")
 @run_options
@@ -45,6 +47,7 @@ TABLE_EVENTS = frozenset({"session", "alert", "capture"})
 def command(
     captures: tuple[str, ...], *, events: frozenset[str] | None, form: str | None, output: str | None,
     fail_on: str | None, rules: tuple[str, ...], no_default_rules: bool, allow: tuple[str, ...],
+    indicators: tuple[str, ...],
     home_nets: tuple[str, ...], watch: tuple[tuple[tuple[int, str], ...], ...], since: int | None, until: int | None,
     hosts: tuple[str, ...], follow: bool, workers: int, max_memory: int | None, hash_key: str | None, quiet: bool,
     verbose: int, no_color: bool,
@@ -65,6 +68,7 @@ def command(
         since_ns=since, until_ns=until, hosts=hosts,
         events=written_events(form, events),
         rule_paths=rules, default_rules=not no_default_rules, allow_paths=allow,
+        indicator_paths=indicators,
         follow=follow, workers=workers, limits=chosen_limits(max_memory), hash_key=read_key(hash_key),
     )
     return run_analysis(captures, options, form, output, fail_on=fail_on, quiet=quiet, verbose=verbose,
@@ -103,6 +107,8 @@ def _tell(result: RunResult, verbose: int) -> None:
     for account in capture.inputs:
         if account.status != "ok":
             say(f"{account.name}: {account.status}" + "".join(f"\n  {damage}" for damage in account.damage[:5]))
+    for message in result.messages:
+        say(message)
     if verbose:
         say(f"{capture.packets:,} packets read, {capture.processed:,} processed; skipped: {_counts(capture.skipped)}")
         say(f"sessions: {_counts(result.sessions)}; alerts: {_counts(result.alerts_by_level)}")

@@ -24,7 +24,7 @@ EVENT_NAMES = Names("event type", ALL_EVENTS, ALL_EVENTS - {"flow"})
 KEY_BYTES = (16, 4_096)
 """Shortest and longest key file: under 16 bytes a key can be guessed."""
 
-LATER_OPTIONS = ("--indicators", "--scheduler", "--work", "--inventory")
+LATER_OPTIONS = ("--scheduler", "--work", "--inventory")
 """Options of the design that this version does not have: they are refused by name, never ignored."""
 
 
@@ -48,6 +48,11 @@ rule_options = together(
     click.option("--no-default-rules", is_flag=True, help="Leave out the rules that come with imapids."),
     click.option("--allow", multiple=True, metavar="FILE", type=click.Path(),
                  help="An allow-list: Sigma filters, a file or a folder."),
+)
+
+indicator_options = together(
+    click.option("--indicators", multiple=True, metavar="FILE", type=click.Path(),
+                 help="Indicators: STIX 2.1, MISP, CSV or a plain list; a file or a folder."),
 )
 
 selection_options = together(

@@ -14,9 +14,11 @@ import numpy as np
 from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
 from imapids.flows import FlowTable
+from imapids.intel import Matcher
 from imapids.judge import history, judge
 from imapids.parse import PlainDialogue
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
+from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.session import flow_body, session_body
 from imapids.protocols.addresses import Networks
 from imapids.protocols.secrets import SecretHasher
@@ -24,12 +26,15 @@ from imapids.records.dialogue import SessionFacts
 from imapids.records.events import EVENT_TYPES, Command, Event, Login, Message
 from imapids.records.packets import PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
-from imapids.records.streams import SERVER, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
+from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
 from imapids.records.verdicts import Verdict
+from imapids.signatures import Signatures
 
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
                (False, False): "external"}
 _HOME_MEMO = 65_536
+MATCHED_KINDS = frozenset({"session", "login", "tls"})
+"""Events that indicators are compared with."""
 
 
 class Pipeline:
@@ -40,16 +45,19 @@ class Pipeline:
 
     def __init__(self, limits: Limits, *, kinds: Collection[str], home_nets: Sequence[str] = HOME_NETS,
                  watch_tcp: Sequence[int] = (143,), watch_udp: Sequence[int] = (143,), hosts: Sequence[str] = (),
-                 since_ns: int | None = None, until_ns: int | None = None, hash_key: bytes | None = None) -> None:
+                 since_ns: int | None = None, until_ns: int | None = None, hasher: SecretHasher | None = None,
+                 signatures: Signatures | None = None, matcher: Matcher | None = None) -> None:
         """
         Args:
             kinds: event types to make; the others cost nothing.
             hosts: if any, only packets from or to these addresses or networks are looked at.
             since_ns, until_ns: only packets of this time (the end is not included).
-            hash_key: key of the hash of secrets; None makes one that ends with the run.
+            hasher: hashes secrets; None makes one with a key that ends with the run.
+            signatures: payload rules over the first bytes of sessions that are not genuine.
+            matcher: indicators that events are compared with.
         """
         self.limits = limits
-        self.kinds = frozenset(kinds)
+        self.kinds = frozenset(kinds) | (MATCHED_KINDS if matcher is not None else frozenset())
         self.encapsulations = EncapsulationTable()
         self.decoder = Decoder(limits.decode, self.encapsulations, plain_udp_ports=watch_udp)
         self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
@@ -62,7 +70,9 @@ class Pipeline:
         self._span = (since_ns, until_ns)
         self._home = Networks(home_nets)
         self._home_memo: dict[tuple[int, int], bool] = {}
-        self._hasher = SecretHasher(hash_key or secrets.token_bytes(32))
+        self._hasher = hasher or SecretHasher(secrets.token_bytes(32))
+        self._signatures = signatures
+        self._matcher = matcher
         self._conversations: dict[int, Conversation | PlainDialogue] = {}
         self._events: list[Event] = []
         self._order: list[int] = []
@@ -128,7 +138,9 @@ class Pipeline:
 
     def _take(self, updates: list[FlowUpdate]) -> None:
         conversations = self._conversations
-        for update in updates:
+        updates.reverse()
+        while updates:
+            update = updates.pop()  # what was read is let go at once: what is told next can stand in its memory
             flow, pieces, key = update.flow, update.pieces, update.key
             conversation = conversations.get(key)
             if conversation is None:
@@ -146,7 +158,7 @@ class Pipeline:
                     continue
                 if left == 1 and type(last) is StreamEnd and conversation.waiting is None:
                     del conversations[key]
-                    self._close(flow, plain_facts(flow, conversation), last)
+                    self._close(flow, plain_facts(flow, conversation), last, None)
                     continue
                 conversation = conversations[key] = Conversation.taking_over(
                     flow, self.limits.dialogue, self._hasher, conversation)
@@ -158,7 +170,7 @@ class Pipeline:
                 conversation.events.clear()
             if type(last) is StreamEnd:
                 del conversations[key]
-                self._close(flow, conversation.facts(), last)
+                self._close(flow, conversation.facts(), last, conversation.prefix)
 
     def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue:
         """The reader of a new flow: the plain one where the flow begins with a server that greets."""
@@ -179,9 +191,11 @@ class Pipeline:
                 events.append(Event(kind, time_ns, body, flow, packet, time_ns))
                 order.append(known)
 
-    def _close(self, flow: Flow, facts: SessionFacts, end: StreamEnd) -> None:
-        """A flow is over: its verdict, and its session record."""
+    def _close(self, flow: Flow, facts: SessionFacts, end: StreamEnd, prefix: Prefix | None) -> None:
+        """A flow is over: its verdict, its session record, and the payload signatures of its first bytes."""
         verdict = judge(facts)
+        if prefix is not None and self._signatures is not None and verdict.verdict not in ("genuine", "silent"):
+            self._sign(flow, facts, verdict, prefix, end)
         if flow.watched or _is_imap(facts, verdict):
             self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
             if "session" in self.kinds:
@@ -192,13 +206,35 @@ class Pipeline:
             self._events.append(Event("flow", flow.start_ns, flow_body(facts), flow, flow.first_packet, end.time_ns))
             self._order.append(end.known)
 
+    def _sign(self, flow: Flow, facts: SessionFacts, verdict: Verdict, prefix: Prefix, end: StreamEnd) -> None:
+        """Payload signatures, with what the judge said of the session as their context."""
+        assert self._signatures is not None
+        for side, packet in ((CLIENT, facts.first_packet_client), (SERVER, facts.first_packet_server)):
+            data = bytes(prefix.data[side])
+            if not data:
+                continue
+            for hit in self._signatures.scan(
+                    SIDES[side], data, verdict=verdict.verdict, protocol=verdict.protocol, shape=verdict.shape,
+                    direction=flow.direction, transport=flow.protocol.lower(), client_port=flow.client_port,
+                    server_port=flow.server_port):
+                hit.direction = flow.direction
+                self._events.append(Event("signature", flow.start_ns, hit, flow, packet, end.time_ns))
+                self._order.append(end.known)
+
     def _drain(self) -> list[Event]:
-        """Events so far, in the order of the packets that made them known."""
+        """Events so far, in the order of the packets that made them known; what indicators match stands behind."""
         events, order = self._events, self._order
         if not events:
             return []
         self._events, self._order = [], []
-        return [events[i] for i in np.argsort(np.array(order), kind="stable").tolist()]
+        ordered = [events[i] for i in np.argsort(np.array(order), kind="stable").tolist()]
+        return ordered if self._matcher is None else [each for event in ordered for each in self._matched(event)]
+
+    def _matched(self, event: Event) -> list[Event]:
+        assert self._matcher is not None
+        hits = self._matcher.match(event)
+        return [event, *(Event("indicator", event.time_ns, hit, event.flow, event.packet, event.known_ns)
+                         for hit in hits)]
 
 
 def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:

@@ -35,8 +35,9 @@ class Conversation:
     """Routes the pieces of one flow and keeps what the judge wants to know."""
 
     __slots__ = (
-        "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_inflaters", "_limits", "_prefix", "candidate",
-        "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "seen", "tls", "upgrade_prefix",
+        "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_inflaters", "_limits", "candidate",
+        "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "prefix", "seen", "tls",
+        "upgrade_prefix",
     )
 
     def __init__(self, flow: Flow, limits: DialogueLimits, hasher: SecretHasher | None) -> None:
@@ -58,7 +59,8 @@ class Conversation:
         self.first_packet = [0, 0]
         self._held: list[Piece] = []
         """Pieces that wait for the sniffer's decision."""
-        self._prefix: Prefix | None = None
+        self.prefix = Prefix(limits)
+        """First bytes of both sides: for the sniffer, and for payload signatures."""
         self._asked_at = 0
         self._dropped = [0, 0]
         self._inflaters: tuple[Inflater, Inflater] | None = None
@@ -90,6 +92,8 @@ class Conversation:
                     if self.first_side is None:
                         self.first_side = side
                 self.seen[side] += len(piece.data)
+                if self.candidate is None or not self.prefix.ended[side]:
+                    self.prefix.add(side, piece.data, datagram=self.flow.protocol == "UDP")
                 if dialogue is not None and not self.layer:
                     rest = dialogue.feed(piece)
                     if dialogue.upgraded is not None:
@@ -99,6 +103,7 @@ class Conversation:
                     continue
             elif type(piece) is StreamGap:
                 self.gaps[piece.side] += 1
+                self.prefix.ended[piece.side] = True
             elif type(piece) is StreamConflict:
                 self._tell_conflict(piece)
                 continue
@@ -128,17 +133,12 @@ class Conversation:
 
     def _hold(self, piece: Piece, *, last: bool) -> None:
         """Keeps a piece until the sniffer decides, then hands all of them to the parser that it chose."""
-        prefix = self._prefix
-        if prefix is None:
-            prefix = self._prefix = Prefix(self._limits)
+        prefix = self.prefix
         if type(piece) is StreamChunk:
-            prefix.add(piece.side, piece.data, datagram=self.flow.protocol == "UDP")
             full = prefix.ended[piece.side] and self._held_bytes() > 4 * self._limits.sniff_bytes
             if full or self._dropped[piece.side]:  # the sniffer has enough of this side and waits for the other
                 self._dropped[piece.side] += len(piece.data)
                 return
-        elif type(piece) is StreamGap:
-            prefix.ended[piece.side] = True
         self._held.append(piece)
         total = self.seen[0] + self.seen[1]
         first = len(self._held) == 1 and type(piece) is StreamChunk and piece.side == SERVER
@@ -167,7 +167,6 @@ class Conversation:
             if self._dropped[side]:
                 at = self.seen[side] - self._dropped[side]
                 self._route(StreamGap(side, at, self._dropped[side], 0, 0, "limit"))
-        self._prefix = None
 
     def _placed(self, evidence: Evidence) -> Evidence:
         """Evidence with the number of the packet that holds its offset."""
@@ -248,8 +247,8 @@ class Conversation:
     # ---- ends and oddities --------------------------------------------------------------------------------------
 
     def _end(self, end: StreamEnd) -> None:
-        if self.candidate is None and self._prefix is not None:
-            candidate = sniff(self._prefix.opening(self.flow, sides_seen=self.flow.sides_seen, over=True))
+        if self.candidate is None and self.first_side is not None:
+            candidate = sniff(self.prefix.opening(self.flow, sides_seen=self.flow.sides_seen, over=True))
             self._decide(candidate)
         if self.dialogue is not None:
             self.dialogue.sides_seen = self.flow.sides_seen

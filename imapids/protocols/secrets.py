@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 HASH_DIGITS = 16
@@ -17,11 +18,27 @@ _BEHIND_A_WORD = re.compile(
 _IN_AN_ADDRESS = re.compile(rb"(//[^/\s:@]*:)[^/\s@]+(?=@)")
 """The password of a URL (RFC 3986 section 3.2.1)."""
 
+ANY_USER = b"*"
+"""In a list of accounts: the password is weak whoever uses it."""
+
+Accounts = Mapping[bytes, frozenset[bytes]]
+"""Lower-case passwords by lower-case user name; ANY_USER holds those that are weak for everybody."""
+
 
 def hide_secrets(text: bytes) -> bytes:
     """A short text of any protocol without the passwords and tokens that its words announce."""
     hidden = _BEHIND_A_WORD.sub(rb"\1" + REDACTED, text)
     return _IN_AN_ADDRESS.sub(rb"\1" + REDACTED, hidden)
+
+
+def read_accounts(lines: Iterable[bytes]) -> dict[bytes, frozenset[bytes]]:
+    """Accounts out of lines `user:password`; empty lines and those that begin with `#` are left out."""
+    found: dict[bytes, set[bytes]] = {}
+    for line in lines:
+        user, colon, password = line.strip().lower().partition(b":")
+        if colon and not user.startswith(b"#"):
+            found.setdefault(user, set()).add(password)
+    return {user: frozenset(passwords) for user, passwords in found.items()}
 
 
 class SecretHasher:
@@ -31,18 +48,28 @@ class SecretHasher:
     and waits for the reading thread to hand it back.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_accounts", "_key")
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, accounts: Mapping[str, Accounts] | None = None) -> None:
+        """`accounts`: lists of default and weak accounts by name, compared here and never kept with a login."""
         self._key = blake2b(key).digest()  # a key file of any length becomes the 64 bytes that BLAKE2b takes
+        self._accounts = dict(accounts or {})
 
     def __call__(self, user: bytes | str, secret: bytes | str) -> tuple[str, list[str]]:
-        """The keyed hash of a secret, and what can be said of it without keeping it: `equal-to-user`, `empty`."""
+        """The keyed hash of a secret, and what can be said of it without keeping it.
+
+        Traits: `empty`, `equal-to-user`, `default:<list>` for an account of that list.
+        """
         name = user.encode("utf-8", "surrogateescape") if isinstance(user, str) else user
         word = secret.encode("utf-8", "surrogateescape") if isinstance(secret, str) else secret
         traits = []
         if not word:
             traits.append("empty")
-        elif word.lower() in (name.lower(), name.lower().partition(b"@")[0]):
+        name, plain = name.lower(), word.lower()
+        bare = name.partition(b"@")[0]
+        if word and plain in (name, bare):
             traits.append("equal-to-user")
+        for title, known in self._accounts.items():
+            if plain in known.get(bare, ()) or plain in known.get(ANY_USER, ()):
+                traits.append(f"default:{title}")
         return blake2b(word, key=self._key, digest_size=HASH_DIGITS // 2).hexdigest(), traits

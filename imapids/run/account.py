@@ -14,7 +14,7 @@ _DAMAGE_SHOWN = 8
 
 
 def capture_event(pipeline: Pipeline, accounts: Sequence[SourceAccount], counts: dict[str, int],
-                  interrupted: bool) -> Event:
+                  interrupted: bool, detect_limits: dict[str, int]) -> Event:
     """The `capture` event: packets == processed + the sum of skipped."""
     decoded, flows = pipeline.decoder.account, pipeline.table.account
     packets = sum(account.packets for account in accounts)
@@ -27,8 +27,9 @@ def capture_event(pipeline: Pipeline, accounts: Sequence[SourceAccount], counts:
         packets=packets, processed=packets - sum(skipped.values()), skipped=skipped, flows=flows.flows,
         sessions=sum(pipeline.sessions.values()), inputs=[_input(account) for account in accounts],
         events=dict(sorted(counts.items())), notes=dict(sorted(decoded.notes.items())),
-        limits=dict(sorted(flows.limits.items())), start=eve_time(min(starts)) if starts else "",
-        end=eve_time(max(ends)) if ends else "", one_sided=flows.one_sided, midstream=flows.midstream,
+        limits=dict(sorted((*flows.limits.items(), *detect_limits.items()))),
+        start=eve_time(min(starts)) if starts else "", end=eve_time(max(ends)) if ends else "",
+        one_sided=flows.one_sided, midstream=flows.midstream,
         capture_loss=round(min(loss, 100.0), 3), interrupted=interrupted,
     )
     return Event("capture", max(ends, default=0), body)

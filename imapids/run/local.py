@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,19 @@ import msgspec
 
 from imapids.capture import CaptureReader, open_captures
 from imapids.detect import Detector, RuleSet, load_rules
-from imapids.errors import ExitCode
+from imapids.errors import ExitCode, RuleError
+from imapids.intel import Matcher, load_indicators
 from imapids.pipeline import Pipeline
+from imapids.protocols.secrets import SecretHasher, read_accounts
 from imapids.records.alerts import LEVELS, Alert
 from imapids.records.events import Capture, Event
 from imapids.records.packets import SourceAccount
 from imapids.run.account import capture_event
 from imapids.run.options import RunOptions
+from imapids.signatures import Signatures
+
+_LISTS = Path(__file__).parent.parent / "_rules" / "lists"
+"""Lists of default and weak accounts, shipped with the rules."""
 
 _GC_THRESHOLD = 200_000
 """Conversations are short-lived objects in great number: collecting at every 700 of them costs a fifth of a run."""
@@ -44,6 +51,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     sessions: dict[str, int] = {}
     """Sessions by verdict."""
     interrupted: bool = False
+    messages: list[str] = []
+    """What people should know of the rules: filters that have expired or match nothing."""
 
     def exit_code(self, fail_on: str | None = None) -> ExitCode:
         """The exit code of the command line: the first that applies (DESIGN section 9)."""
@@ -97,17 +106,41 @@ def _many_small_objects() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _hasher(key: bytes | None) -> SecretHasher:
+    """Hashes secrets under the run's key, and compares them with the lists of weak accounts that are shipped."""
+    accounts = {path.stem: read_accounts(path.read_bytes().splitlines()) for path in sorted(_LISTS.glob("*.txt"))}
+    return SecretHasher(key or secrets.token_bytes(32), accounts)
+
+
+def _signatures(options: RunOptions, detector: Detector) -> Signatures | None:
+    """Payload rules, if anybody wants to know of their hits; they are compiled when the first session needs them."""
+    if not options.signatures or "signature" not in options.events | detector.categories:
+        return None
+    return Signatures(defaults=options.default_rules)
+
+
+def _matcher(paths: Sequence[str]) -> Matcher | None:
+    if not paths:
+        return None
+    indicators = load_indicators([Path(path) for path in paths])
+    if indicators.faults:
+        raise RuleError(list(indicators.faults))
+    return Matcher(indicators)
+
+
 class _Run:
     """The state of one run."""
 
     def __init__(self, options: RunOptions, rules: RuleSet, sink: Sink) -> None:
         self.options = options
         self.sink = sink
-        self.detector = Detector(rules)
+        self.rules = rules
+        self.detector = Detector(rules, limits=options.limits.detect)
         self.pipeline = Pipeline(
             options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
             watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
-            since_ns=options.since_ns, until_ns=options.until_ns, hash_key=options.hash_key)
+            since_ns=options.since_ns, until_ns=options.until_ns, hasher=_hasher(options.hash_key),
+            signatures=_signatures(options, self.detector), matcher=_matcher(options.indicator_paths))
         self.counts: dict[str, int] = {}
         self.alerts_by_level: dict[str, int] = {}
 
@@ -123,11 +156,16 @@ class _Run:
         reader.close()
         self._handle(self.pipeline.finish())
         self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
-        account = capture_event(self.pipeline, reader.accounts, self.counts, interrupted)
+        account = capture_event(self.pipeline, reader.accounts, self.counts, interrupted, self.detector.limits_hit)
         if "capture" in self.options.events:
             self.sink.write([account])
         return RunResult(capture=account, accounts=reader.accounts, alerts_by_level=self.alerts_by_level,
-                         sessions=self.pipeline.sessions, interrupted=interrupted)
+                         sessions=self.pipeline.sessions, interrupted=interrupted,
+                         messages=self._rule_messages())
+
+    def _rule_messages(self) -> list[str]:
+        expired = self.rules.expired(self.pipeline.table.clock_ns)
+        return [*self.rules.notes, *(f"the filter {each.title!r} has expired and is not applied" for each in expired)]
 
     def _handle(self, events: list[Event]) -> None:
         if not events:

@@ -26,6 +26,10 @@ META = 24
 """Metadata entries taken over from one rule."""
 
 
+TEST_META = frozenset({"fires", "silent", "sample"})
+"""Keys of `meta` that are there for the tests of a rule, not for who reads a hit."""
+
+
 class _Known(msgspec.Struct, frozen=True):
     """What all hits of one rule share."""
 
@@ -132,7 +136,8 @@ class Signatures:
         if known is None:
             known = self._known[key] = _Known(
                 [safe_str(tag, 60) for tag in rule.tags],
-                {safe_str(str(name), 60): _meta_text(value) for name, value in rule.metadata[:META]},
+                {safe_str(str(name), 60): _meta_text(value) for name, value in rule.metadata[:META]
+                 if name not in TEST_META},
             )
         places = [f"{pattern.identifier}@{match.offset}" for pattern in rule.patterns for match in pattern.matches]
         return Signature(rule=safe_str(rule.identifier), namespace=safe_str(rule.namespace), side=side, tags=known.tags,
