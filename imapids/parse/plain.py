@@ -28,7 +28,7 @@ from imapids.protocols.imap_software import server_software
 from imapids.protocols.text import safe_text
 from imapids.records.dialogue import ImapFacts
 from imapids.records.events import Command, Event, Login, Message
-from imapids.records.streams import CLIENT, Flow, Piece, StreamChunk
+from imapids.records.streams import CLIENT, SERVER, Flow, Piece, StreamChunk
 
 _PLAIN_CODES = frozenset((PLAIN, ID, LOGOUT, SELECT))
 """Kinds of commands that are one line, whose answer changes nothing about how bytes are read (and LOGIN, if simple)."""
@@ -132,18 +132,20 @@ class PlainDialogue:
         "_flow", "_hash", "_limits", "_want_commands", "_want_logins", "_want_messages", "bodies", "byes",
         "bytes_client", "bytes_server", "capabilities", "client_software", "commands", "completed",
         "completed_offset", "completed_ok", "completed_packet", "direction", "done_tags", "events", "exists",
-        "expunged", "fetched", "first_packet_client", "found", "greeting", "known", "last_line", "lines_server",
-        "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "opaque", "packet",
-        "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched", "untagged", "waiting",
+        "expunged", "fetched", "first_packet_client", "found", "greeting", "keep", "kept", "known", "last_line",
+        "lines_server", "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "opaque",
+        "packet", "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched", "untagged",
+        "waiting",
     )
 
     def __init__(self, limits: DialogueLimits, *, flow: Flow | None = None, hash_secret: HashSecret | None = None,
-                 kinds: frozenset[str] | None = None) -> None:
+                 kinds: frozenset[str] | None = None, keep: int = 0) -> None:
         """
         Args:
             flow: whose dialogue it is, for the events.
             hash_secret: (user, secret) -> (keyed hash, traits); without it secrets leave no trace at all.
             kinds: event types that somebody wants; None: all.
+            keep: first bytes of each side that are to be kept in `kept`, for others to look at.
         """
         self._limits = limits
         self._flow = flow
@@ -156,6 +158,9 @@ class PlainDialogue:
         """What was told since the owner last took it; the owner empties this list and the next."""
         self.known: list[int] = []
         """For each of them the frame number of the packet that made it known."""
+        self.keep = keep
+        self.kept: list[tuple[int, bytes]] = []
+        """(side, bytes) in the order of the pieces."""
         self.greeting: _Greeting | None = None
         self.packet = self.first_packet_client = 0
         """Frame numbers of the greeting, and of the client's first line."""
@@ -186,7 +191,7 @@ class PlainDialogue:
         than what is done here.
         """
         orders, line_bytes = _ORDERS, self._limits.line_bytes
-        most_bytes = min(_LINE_BYTES, line_bytes)
+        most_bytes, keep = min(_LINE_BYTES, line_bytes), self.keep
         waiting, state, greeting = self.waiting, self.state, self.greeting
         bytes_client, bytes_server, commands, lines = (
             self.bytes_client, self.bytes_server, self.commands, self.lines_server)
@@ -214,6 +219,8 @@ class PlainDialogue:
                 self.last_line = data
                 if not commands:
                     self.first_packet_client = piece.packet
+                if bytes_client < keep:
+                    self.kept.append((CLIENT, data))
                 commands += 1
                 bytes_client += size
                 count += 1
@@ -224,6 +231,8 @@ class PlainDialogue:
                 greeting = self._read_greeting(piece)
                 if greeting is None:
                     break
+                if keep:
+                    self.kept.append((SERVER, data[:keep]))
                 lines += 1
                 bytes_server += size
                 count += 1
@@ -261,6 +270,8 @@ class PlainDialogue:
                     self.completed_packet, self.completed_offset = packet, bytes_server + start
                 state = self._complete(waiting, reply, state, time_ns, known_packet)
                 waiting = None
+            if bytes_server < keep:
+                self.kept.append((SERVER, data[:keep - bytes_server]))
             bytes_server += size
             count += 1
         self.waiting, self.state, self.greeting = waiting, state, greeting
