@@ -10,11 +10,6 @@ import numpy.typing as npt
 
 from imapids.records.packets import I64, U8, U32, Bool
 
-HEADER = 64
-"""Bytes gathered for a header: an IPv6 and a TCP header without options take 60."""
-
-_BLOCK = np.dtype((np.void, HEADER))
-
 
 @dataclass(slots=True)
 class Rows:
@@ -40,7 +35,16 @@ class Rows:
 
     def select(self, keep: Bool | I64) -> Rows:
         """The rows that a mask or an index column picks."""
-        return Rows(self.row[keep], self.at[keep], self.end[keep], self.wire[keep], self.path[keep])
+        pick = keep.nonzero()[0] if keep.dtype == np.bool_ else keep  # `take` is three times as fast as indexing
+        return Rows(self.row.take(pick), self.at.take(pick), self.end.take(pick), self.wire.take(pick),
+                    self.path.take(pick))
+
+    def place(self) -> slice | I64:
+        """Where the rows stand in columns of the packet batch: a slice where they follow one another."""
+        row = self.row
+        if len(row) and row[-1] - row[0] == len(row) - 1 and np.all(row[1:] > row[:-1]):
+            return slice(int(row[0]), int(row[-1]) + 1)
+        return row
 
     def part(self, start: int, stop: int) -> Rows:
         """A run of rows, without a copy."""
@@ -89,28 +93,29 @@ def header_words(data: U8, at: I64, count: int) -> U32:
     """The first `count` big-endian 32-bit words of the headers at many offsets, shape (count, n), in host order.
 
     Offsets may be anywhere in 0..len(data); bytes behind the buffer read as zero, so the caller checks lengths.
-    One gather of 64-byte blocks costs a quarter of gathering the fields one by one (measured).
+    One gather of blocks costs a quarter of gathering the fields one by one, and half of it where the blocks are no
+    longer than what is read (measured: 10 ns for 36 bytes, 20 ns for 64).
     """
-    last = len(data) - HEADER
+    size = 4 * count
+    last = len(data) - size
     if last >= 0 and (not len(at) or int(at.max()) <= last):
-        blocks = _windows(data)[at]
+        blocks = _windows(data, size)[at]
     else:
-        blocks = _blocks_near_end(data, at, last)
-    words = blocks.view(">u4").reshape(-1, HEADER // 4)
-    return words[:, :count].T.astype(np.uint32)
+        blocks = _blocks_near_end(data, at, last, size)
+    return blocks.view(">u4").reshape(-1, count).T.astype(np.uint32)
 
 
-def _windows(data: U8) -> npt.NDArray[Any]:
-    return np.ndarray((len(data) - HEADER + 1,), _BLOCK, data, 0, (1,))
+def _windows(data: U8, size: int) -> npt.NDArray[Any]:
+    return np.ndarray((len(data) - size + 1,), np.dtype((np.void, size)), data, 0, (1,))
 
 
-def _blocks_near_end(data: U8, at: I64, last: int) -> npt.NDArray[Any]:
+def _blocks_near_end(data: U8, at: I64, last: int, size: int) -> npt.NDArray[Any]:
     first = max(last + 1, 0)
-    tail = np.zeros(2 * HEADER, np.uint8)
+    tail = np.zeros(2 * size, np.uint8)
     tail[: len(data) - first] = data[first:]
     late = at >= first
-    blocks = np.empty(len(at), _BLOCK)
-    blocks[late] = _windows(tail)[at[late] - first]
+    blocks = np.empty(len(at), np.dtype((np.void, size)))
+    blocks[late] = _windows(tail, size)[at[late] - first]
     if last >= 0:
-        blocks[~late] = _windows(data)[at[~late]]
+        blocks[~late] = _windows(data, size)[at[~late]]
     return blocks

@@ -13,8 +13,9 @@ from imapids.decode.fragments import Reassembler
 from imapids.decode.headers import Header
 from imapids.decode.paths import Paths
 from imapids.decode.rebuild import rebuild
+from imapids.decode.segment_columns import SegmentColumns
 from imapids.decode.tunnel_ports import TunnelPorts
-from imapids.decode.work import SegmentColumns, Work
+from imapids.decode.work import Work
 from imapids.records.packets import U8, PacketBatch
 from imapids.records.segments import DecodeAccount, Decoded, EncapsulationTable
 
@@ -23,6 +24,7 @@ HANDLERS: dict[Header, Callable[[Work, Rows], None]] = {
     Header.LLC: links.decode_llc,
     Header.PPP: links.decode_ppp,
     Header.IP: network.decode_ip,
+    Header.ODD_IP: network.decode_odd_ip,
     Header.PPPOE: shims.decode_pppoe,
     Header.MPLS: shims.decode_mpls,
     Header.PBB: shims.decode_pbb,

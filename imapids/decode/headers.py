@@ -33,3 +33,4 @@ class Header(enum.IntEnum):
     TZSP = 22
     VXLAN_GPE = 23
     LISP = 24
+    ODD_IP = 25

@@ -9,7 +9,7 @@ from imapids.decode.headers import Header
 from imapids.decode.rare import ask_dpkt
 from imapids.decode.work import Work
 from imapids.protocols import link_layers as link
-from imapids.records.packets import I64, U8, U32, Bool
+from imapids.records.packets import I64, U8, U16, Bool
 
 VLAN_TAGS, TAGS = 3, 8
 """802.1Q tags in one frame, and tags of all kinds: a fourth VLAN tag is not of this world."""
@@ -108,7 +108,7 @@ def names_a_header(types: I64) -> Bool:
     return result
 
 
-def is_ip_type(types: I64 | U32) -> Bool:
+def is_ip_type(types: I64 | U16) -> Bool:
     """Which numbers are EtherTypes of IP."""
     result: Bool = (types == link.ETHERTYPE_IPV4) | (types == link.ETHERTYPE_IPV6)
     return result

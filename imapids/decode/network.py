@@ -1,118 +1,91 @@
-"""Ethernet, IPv4 and IPv6: the plain majority straight from gathered header words, the odd rest step by step."""
+"""Ethernet, and the IPv4 and IPv6 packets that are not plain: options, fragments, odd lengths, other contents."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from imapids.decode.columns import Rows, header_words, u8
+from imapids.decode.columns import Rows, header_words, u8, u16
 from imapids.decode.extensions import strip_extensions
 from imapids.decode.links import by_ethertype, is_ip_type
-from imapids.decode.transport import Addresses, decode_upper, emit_plain, is_plain
+from imapids.decode.plain import decode_plain
+from imapids.decode.transport import Addresses, decode_upper
 from imapids.decode.work import FragmentRows, Work
 from imapids.protocols import ip_headers as ip
 from imapids.protocols import link_layers as link
-from imapids.records.packets import I64, U32, Bool
+from imapids.records.packets import I64, U8, U16, U32
 from imapids.records.segments import V4_PREFIX
 
-BLOCK_ROWS = 16_384
+BLOCK_ROWS = 8_192
 """Packets decoded at a time: their header words stay in the second-level cache."""
-_IP_WORDS = 9
-"""Words that hold an IPv4 header without options and the first 16 bytes of a TCP header."""
 
 
 def decode_ethernet(work: Work, rows: Rows) -> None:
     """Ethernet II and 802.3: two addresses and a type (IEEE 802.3 clause 3).
 
-    Where the type is IP, the words that were gathered with it are decoded at once: most packets are done here.
+    Where the type is IP, perhaps behind one 802.1Q tag, most packets are decoded to the end here.
     """
     for start in range(0, len(rows), BLOCK_ROWS):
         block = work.need(rows.part(start, start + BLOCK_ROWS), 14)
         if not len(block):
             continue
-        words = header_words(work.data, block.at + 10, 1 + _IP_WORDS)  # from the last two bytes of the source address
-        types = words[0] & 0xFFFF
         block = block.moved(14)
+        types = _types_before(work.data, block.at)
         tagged = np.flatnonzero(types == link.ETHERTYPE_VLAN)
         if len(tagged):
-            block, words, types = _strip_one_tag(work, block, words, types, tagged)
+            block = _strip_one_tag(work, block, types, tagged)
         internet = is_ip_type(types)
         if internet.all():
-            _decode_block(work, block, words[1:])
+            decode_plain(work, block)
         else:
             other = np.flatnonzero(~internet)
             by_ethertype(work, block.select(other), types[other].astype(np.int64))
-            _decode_block(work, block, words[1:], internet)
+            decode_plain(work, block, internet)
 
 
-def _strip_one_tag(work: Work, rows: Rows, words: U32, types: U32, tagged: I64) -> tuple[Rows, U32, U32]:
-    """Put the words behind a single 802.1Q tag in the place of those behind the tag's type, where IP follows.
+def _types_before(data: U8, at: I64) -> U16:
+    """The EtherTypes that end at many offsets."""
+    types = data.take(at - 2).astype(np.uint16)
+    types <<= 8
+    types |= data.take(at - 1)
+    return types
+
+
+def _strip_one_tag(work: Work, rows: Rows, types: U16, tagged: I64) -> Rows:
+    """Step over a single 802.1Q tag where IP follows; `types` then holds what follows.
 
     Rows with other things behind the tag stay as they are: `by_ethertype` takes them.
     """
     tagged = tagged[rows.end[tagged] - rows.at[tagged] >= 4]
-    behind = header_words(work.data, rows.at[tagged], 1 + _IP_WORDS)  # tag, type, IP header
-    pick = np.flatnonzero(is_ip_type(behind[0] & 0xFFFF))
-    if len(pick) < len(tagged):
-        tagged, behind = tagged[pick], behind.take(pick, axis=1)
-    if len(tagged) == len(rows):
-        words, types, at = behind, behind[0] & 0xFFFF, rows.at + 4
-        path = work.paths.vlan(rows.path, (behind[0] >> 16 & 0xFFF).astype(np.int64))
-    elif len(tagged):
-        words[:, tagged] = behind
-        types[tagged] = behind[0] & 0xFFFF
-        at, path = rows.at.copy(), rows.path.copy()
-        at[tagged] += 4
-        path[tagged] = work.paths.vlan(path[tagged], (behind[0] >> 16 & 0xFFF).astype(np.int64))
-    else:
-        return rows, words, types
-    return rows.moved(at, path), words, types
+    behind = _types_before(work.data, rows.at[tagged] + 4)
+    internet = is_ip_type(behind)
+    if not internet.all():
+        tagged, behind = tagged[internet], behind[internet]
+    if not len(tagged):
+        return rows
+    at, path = rows.at.copy(), rows.path.copy()
+    path[tagged] = work.paths.vlan(path[tagged], u16(work.data, at[tagged]) & 0xFFF)
+    at[tagged] += 4
+    types[tagged] = behind
+    return rows.moved(at, path)
 
 
 def decode_ip(work: Work, rows: Rows) -> None:
     """IPv4 or IPv6 by the version in the first four bits, whatever the layer below announced."""
     for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows.part(start, start + BLOCK_ROWS)
-        _decode_block(work, block, header_words(work.data, block.at, _IP_WORDS))
+        decode_plain(work, rows.part(start, start + BLOCK_ROWS))
 
 
-def _decode_block(work: Work, rows: Rows, words: U32, internet: Bool | None = None) -> None:
-    """IP headers whose first words are there; `internet` leaves rows out (None: all are IP)."""
-    plain = _is_plain_v4(work, rows, words)
-    if internet is not None:
-        plain &= internet
-    if not plain.all():
-        others = ~plain if internet is None else internet & ~plain
-        if others.any():
-            pick = np.flatnonzero(others)
-            _decode_others(work, rows.select(pick), words[0, pick] >> 28)
-        pick = np.flatnonzero(plain)
-        if not len(pick):
-            return
-        rows, words = rows.select(pick), words.take(pick, axis=1)
-    addresses = Addresses(0, words[3] | V4_PREFIX, 0, words[4] | V4_PREFIX, words[2] >> 24, rows.at)
-    emit_plain(work, rows, addresses, words[2] >> 16 & 0xFF, words[5:9], 20, (words[0] & 0xFFFF) - np.uint32(20))
-
-
-def _decode_others(work: Work, rows: Rows, version: U32) -> None:
-    """All but plain IPv4."""
-    present = rows.end > rows.at
-    work.skip("cut-header", rows.select(~present))
-    is_v4, is_v6 = (version == 4) & present, (version == 6) & present
-    work.skip("bad-ip-version", rows.select(~(is_v4 | is_v6) & present))
-    if is_v6.any():
-        _decode_v6(work, rows.select(is_v6))
-    odd = work.need(rows.select(is_v4), 20)
-    if len(odd):
-        _decode_odd_v4(work, odd)
-
-
-def _is_plain_v4(work: Work, rows: Rows, words: U32) -> Bool:
-    """No options, no fragment, lengths that fit the frame, a whole TCP or UDP header, no tunnel."""
-    total = (words[0] & 0xFFFF).astype(np.int64)
-    good: Bool = (words[0] >> 24 == 0x45) & (words[1] & ip.FRAGMENT_MASK == 0)
-    good &= (total >= 28) & (total <= rows.wire - rows.at)
-    good &= is_plain(work.tunnel_ports, words[2] >> 16 & 0xFF, words[5:9], total - 20, rows.end - rows.at - 20)
-    return good
+def decode_odd_ip(work: Work, rows: Rows) -> None:
+    """All IP packets but the plain ones."""
+    rows = work.need(rows, 1)
+    version = u8(work.data, rows.at) >> 4
+    is_v4, is_v6 = version == 4, version == 6
+    work.skip("bad-ip-version", rows.select(~(is_v4 | is_v6)))
+    for mine, size, decode in ((is_v6, 40, _decode_odd_v6), (is_v4, 20, _decode_odd_v4)):
+        if mine.any():
+            odd = work.need(rows.select(mine), size)
+            if len(odd):
+                decode(work, odd)
 
 
 def _decode_odd_v4(work: Work, rows: Rows) -> None:
@@ -150,21 +123,6 @@ def _collect_v4(work: Work, rows: Rows, addresses: Addresses, words: I64) -> Non
         rows, addresses.at, 4, *addresses.columns(), words[1] >> 16, (words[1] & 0x1FFF) * 8,
         words[1] & ip.MORE_FRAGMENTS != 0, words[2] >> 16 & 0xFF, zero, zero,
     ))
-
-
-def _decode_v6(work: Work, rows: Rows) -> None:
-    words = header_words(work.data, rows.at, 14)
-    length = (words[1] >> 16).astype(np.int64)
-    plain: Bool = (length > 0) & (length + 40 <= rows.wire - rows.at)
-    plain &= is_plain(work.tunnel_ports, words[1] >> 8 & 0xFF, words[10:14], length, rows.end - rows.at - 40)
-    if not plain.all():
-        odd = work.need(rows.select(~plain), 40)
-        if len(odd):
-            _decode_odd_v6(work, odd)
-        pick = np.flatnonzero(plain)
-        rows, words = rows.select(pick), words.take(pick, axis=1)
-    if len(rows):
-        emit_plain(work, rows, _addresses_v6(words, rows.at), words[1] >> 8 & 0xFF, words[10:14], 40, words[1] >> 16)
 
 
 def _addresses_v6(words: U32, at: I64) -> Addresses:

@@ -10,22 +10,19 @@ import numpy as np
 from imapids.decode.columns import Rows, header_words
 from imapids.decode.icmp import decode_icmp
 from imapids.decode.ip_tunnels import IP_TUNNELS, enter_ip_tunnel
-from imapids.decode.tunnel_ports import TunnelPorts
 from imapids.decode.udp_tunnels import enter_udp_tunnel
 from imapids.decode.work import Work
 from imapids.protocols import ip_headers as ip
 from imapids.records.packets import I64, U32, U64, Bool
 
-Column = I64 | U32 | U64
-
 
 @dataclass(slots=True)
 class Addresses:
-    """Of the innermost IP header. Columns have shape (n,); the upper halves may be the number 0 for plain IPv4."""
+    """Of the innermost IP header. Columns have shape (n,)."""
 
-    src_hi: U64 | int
+    src_hi: U64
     src_lo: U64
-    dst_hi: U64 | int
+    dst_hi: U64
     dst_lo: U64
     ttl: I64 | U32
     at: I64
@@ -37,8 +34,7 @@ class Addresses:
 
     def select(self, keep: Bool | I64) -> Addresses:
         """The rows that a mask or an index column picks."""
-        src_hi, dst_hi = cast("U64", self.src_hi), cast("U64", self.dst_hi)
-        return Addresses(src_hi[keep], self.src_lo[keep], dst_hi[keep], self.dst_lo[keep], self.ttl[keep],
+        return Addresses(self.src_hi[keep], self.src_lo[keep], self.dst_hi[keep], self.dst_lo[keep], self.ttl[keep],
                          self.at[keep])
 
     def with_destination(self, hi: U64, lo: U64) -> Addresses:
@@ -51,69 +47,25 @@ class Addresses:
         return Addresses(*(np.concatenate([getattr(part, name) for part in parts]) for name in Addresses.__slots__))
 
 
-def is_plain(tunnels: TunnelPorts, protocol: U32, words: U32, length: I64, room: I64) -> Bool:
-    """Whether whole TCP or UDP headers stand here: lengths agree and no tunnel port is named.
-
-    `words` are the header's first four 32-bit words, shape (4, n); `length` the announced and `room` the captured
-    bytes from the header on.
-    """
-    tcp, udp = protocol == ip.TCP, protocol == ip.UDP
-    header = words[3] >> 28 << 2
-    good: Bool = tcp & (header >= 20) & (header <= length) & (room >= 20)
-    pick = np.flatnonzero(udp)
-    if len(pick):
-        ports, told = words[0, pick], words[1, pick] >> 16
-        tunnel = tunnels.suspects(ports, words[2, pick], words[3, pick], told)
-        good[pick] = (told >= 8) & (told <= length[pick]) & (room[pick] >= 8) & ~tunnel
-    return good
-
-
-def emit_plain(
-    work: Work, rows: Rows, addresses: Addresses, protocol: U32, words: U32, header: int, length: U32,
-) -> None:
-    """Segments of packets for which `is_plain` holds.
-
-    `header` is the length of the IP header, `length` the announced bytes behind it.
-    """
-    tcp = protocol == ip.TCP
-    size = words[3] >> 28 << 2
-    if not tcp.all():
-        size = np.where(tcp, size, np.uint32(8))
-        length = np.where(tcp, length, words[1] >> 16)
-        words = np.vstack((words[:1], words[1:] * tcp))
-    _emit(work, rows, addresses, protocol, words, rows.at + header, size, length)
-
-
 def _emit(
-    work: Work, rows: Rows, addresses: Addresses, protocol: Column, words: U32, at: I64, size: Column, length: Column,
+    work: Work, rows: Rows, addresses: Addresses, protocol: int, words: U32, size: I64 | int, length: I64,
 ) -> None:
-    """Write segments: TCP or UDP headers of `size` bytes at `at`, `length` announced bytes from there.
+    """Write segments: TCP or UDP headers of `size` bytes at `rows.at`, `length` announced bytes from there.
 
     `words` are the first four words of TCP headers, the last three zero for UDP.
     """
-    out, room, base = work.segments, work.segments.take(len(rows)), work.base
-    out.row[room] = rows.row
-    out.protocol[room] = protocol
-    out.src_hi[room] = addresses.src_hi
-    out.src_lo[room] = addresses.src_lo
-    out.dst_hi[room] = addresses.dst_hi
-    out.dst_lo[room] = addresses.dst_lo
-    out.src_port[room] = words[0] >> 16
-    out.dst_port[room] = words[0] & 0xFFFF
-    out.tunnel[room] = rows.path
-    payload = at + size
-    out.length[room] = length - size
-    held = np.minimum(rows.end - payload, out.length[room])
-    np.maximum(held, 0, out=out.captured[room])
-    out.seq[room] = words[1]
-    out.ack[room] = words[2]
-    out.flags[room] = words[3] >> 16 & 0x3F
-    out.window[room] = words[3] & 0xFFFF
-    out.ttl[room] = addresses.ttl
-    payload = np.minimum(payload, rows.end)
-    out.payload[room] = payload + base if base else payload
-    out.ip_offset[room] = addresses.at + base if base else addresses.at
-    out.transport_offset[room] = at + base if base else at
+    place, out, base = rows.row, work.segments.columns, work.base
+    work.segments.present[place] = True
+    payload = rows.at + size
+    for name, values in (
+        ("protocol", protocol), ("src_hi", addresses.src_hi), ("src_lo", addresses.src_lo),
+        ("dst_hi", addresses.dst_hi), ("dst_lo", addresses.dst_lo), ("src_port", words[0] >> 16),
+        ("dst_port", words[0] & 0xFFFF), ("tunnel", rows.path), ("payload", np.minimum(payload, rows.end) + base),
+        ("captured", np.maximum(np.minimum(rows.end - payload, length - size), 0)), ("length", length - size),
+        ("seq", words[1]), ("ack", words[2]), ("flags", words[3] >> 16 & 0x3F), ("window", words[3] & 0xFFFF),
+        ("ttl", addresses.ttl), ("ip_offset", addresses.at + base), ("transport_offset", rows.at + base),
+    ):
+        out[name][place] = values
 
 
 def decode_upper(work: Work, rows: Rows, addresses: Addresses, protocol: I64, version: int) -> None:
@@ -151,7 +103,7 @@ def _decode_tcp(work: Work, rows: Rows, addresses: Addresses) -> None:
     if not good.all():
         work.skip("bad-tcp-header", rows.select(~good))
         rows, addresses, words, size = rows.select(good), addresses.select(good), words[:, good], size[good]
-    _emit(work, rows, addresses, np.full(len(rows), ip.TCP), words, rows.at, size, rows.wire - rows.at)
+    _emit(work, rows, addresses, ip.TCP, words, size, rows.wire - rows.at)
 
 
 def _decode_udp(work: Work, rows: Rows, addresses: Addresses) -> None:
@@ -181,4 +133,4 @@ def _decode_udp(work: Work, rows: Rows, addresses: Addresses) -> None:
         rows, addresses, words, length = rows.select(plain), addresses.select(plain), words[:, plain], length[plain]
     words = words.copy()
     words[1:] = 0
-    _emit(work, rows, addresses, np.full(len(rows), ip.UDP), words, rows.at, np.full(len(rows), 8), length)
+    _emit(work, rows, addresses, ip.UDP, words, 8, length)

@@ -12,9 +12,10 @@ from imapids.config import DecodeLimits
 from imapids.decode.columns import Rows, join_rows
 from imapids.decode.headers import Header
 from imapids.decode.paths import Paths
+from imapids.decode.segment_columns import SegmentColumns
 from imapids.decode.tunnel_ports import TunnelPorts
 from imapids.records.packets import I64, U8, Bool, PacketBatch
-from imapids.records.segments import DecodeAccount, IcmpError, SegmentBatch
+from imapids.records.segments import DecodeAccount, IcmpError
 
 COUNTED_REASONS = 256
 """Reasons with a number in them (`ethertype:0x1234`) that are told apart; the rest is counted without the number."""
@@ -127,58 +128,8 @@ class Work:
         while self.pending:
             header = next(iter(self.pending))
             rows = join_rows(self.pending.pop(header))
-            self.depth[rows.row] += 1
-            shallow = self.depth[rows.row] <= self.limits.layers
-            handlers[header](self, self.keep(rows, shallow, "too-many-layers"))
-
-
-class SegmentColumns:
-    """The columns of a segment batch while they are filled: in any order, sorted by packet at the end."""
-
-    def __init__(self, capacity: int) -> None:
-        self.count = 0
-        self.row = np.empty(capacity, np.int64)
-        self.protocol = np.empty(capacity, np.uint8)
-        self.src_hi = np.zeros(capacity, np.uint64)
-        self.src_lo = np.empty(capacity, np.uint64)
-        self.dst_hi = np.zeros(capacity, np.uint64)
-        self.dst_lo = np.empty(capacity, np.uint64)
-        self.src_port = np.empty(capacity, np.uint16)
-        self.dst_port = np.empty(capacity, np.uint16)
-        self.tunnel = np.zeros(capacity, np.uint32)
-        self.payload = np.empty(capacity, np.int64)
-        self.captured = np.empty(capacity, np.int64)
-        self.length = np.empty(capacity, np.int64)
-        self.seq = np.empty(capacity, np.uint32)
-        self.ack = np.empty(capacity, np.uint32)
-        self.flags = np.empty(capacity, np.uint8)
-        self.window = np.empty(capacity, np.uint16)
-        self.ttl = np.empty(capacity, np.uint8)
-        self.ip_offset = np.empty(capacity, np.int64)
-        self.transport_offset = np.empty(capacity, np.int64)
-
-    def take(self, number: int) -> slice:
-        """Room for this many more segments."""
-        room = slice(self.count, self.count + number)
-        self.count += number
-        return room
-
-    def finish(self, batch: PacketBatch, buffer: U8, fragmented: Bool) -> SegmentBatch:
-        """The segment batch, in capture order."""
-        row = self.row[: self.count]
-        order: slice | I64 = slice(self.count)
-        if np.any(row[1:] < row[:-1]):
-            order = np.argsort(row, kind="stable")
-            row = row[order]
-        whole = len(row) == len(batch)
-        return SegmentBatch(
-            batch.source, buffer,
-            number=batch.number if whole else batch.number[row],
-            time_ns=batch.time_ns if whole else batch.time_ns[row],
-            fragmented=fragmented if whole else fragmented[row],
-            **{name: getattr(self, name)[order] for name in _FILLED},
-        )
-
-
-_FILLED = ("protocol", "src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port", "tunnel", "payload", "captured",
-           "length", "seq", "ack", "flags", "window", "ttl", "ip_offset", "transport_offset")
+            if header is not Header.ODD_IP:  # the second look at a header that was counted before
+                place = rows.place()
+                self.depth[place] += 1
+                rows = self.keep(rows, self.depth[place] <= self.limits.layers, "too-many-layers")
+            handlers[header](self, rows)
