@@ -158,7 +158,7 @@ class Pipeline:
                     continue
                 if left == 1 and type(last) is StreamEnd and conversation.waiting is None:
                     del conversations[key]
-                    self._close(flow, plain_facts(flow, conversation), last, None)
+                    self._close(flow, plain_facts(flow, conversation), last, conversation)
                     continue
                 conversation = conversations[key] = Conversation.taking_over(
                     flow, self.limits.dialogue, self._hasher, conversation)
@@ -170,13 +170,14 @@ class Pipeline:
                 conversation.events.clear()
             if type(last) is StreamEnd:
                 del conversations[key]
-                self._close(flow, conversation.facts(), last, conversation.prefix)
+                self._close(flow, conversation.facts(), last, conversation)
 
     def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue:
         """The reader of a new flow: the plain one where the flow begins with a server that greets."""
         if self.plain and type(first) is StreamChunk and first.side == SERVER and first.data[:5] == b"* OK " and (
                 flow.protocol == "TCP" and not flow.midstream):
-            return PlainDialogue(self.limits.dialogue, flow=flow, hash_secret=self._hasher, kinds=self.kinds)
+            return PlainDialogue(self.limits.dialogue, flow=flow, hash_secret=self._hasher, kinds=self.kinds,
+                                 keep=0 if self._signatures is None else self.limits.dialogue.sniff_bytes)
         return Conversation(flow, self.limits.dialogue, self._hasher)
 
     def _tell(self, flow: Flow, facts: Sequence[Fact]) -> None:
@@ -191,10 +192,14 @@ class Pipeline:
                 events.append(Event(kind, time_ns, body, flow, packet, time_ns))
                 order.append(known)
 
-    def _close(self, flow: Flow, facts: SessionFacts, end: StreamEnd, prefix: Prefix | None) -> None:
+    def _close(self, flow: Flow, facts: SessionFacts, end: StreamEnd,
+               conversation: Conversation | PlainDialogue) -> None:
         """A flow is over: its verdict, its session record, and the payload signatures of its first bytes."""
         verdict = judge(facts)
-        if prefix is not None and self._signatures is not None and verdict.verdict not in ("genuine", "silent"):
+        if self._signatures is not None and verdict.verdict not in ("genuine", "silent"):
+            prefix = conversation.prefix if type(conversation) is Conversation else Prefix(self.limits.dialogue)
+            if type(conversation) is PlainDialogue:
+                prefix.take(conversation.kept)
             self._sign(flow, facts, verdict, prefix, end)
         if flow.watched or _is_imap(facts, verdict):
             self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1

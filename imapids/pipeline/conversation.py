@@ -77,6 +77,7 @@ class Conversation:
             conversation.seen = [plain.bytes_client, plain.bytes_server]
             conversation.first_side = SERVER
             conversation.first_packet = [plain.first_packet_client, plain.packet]
+            conversation.prefix.take(plain.kept)
         return conversation
 
     # ---- pieces in ----------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from imapids.config import DialogueLimits
 from imapids.records.candidates import Opening
 from imapids.records.streams import CLIENT, SERVER, Flow
@@ -35,6 +37,11 @@ class Prefix:
             kept = self.data[side]
             kept += data[: self._limit - len(kept)]
             self.ended[side] = len(kept) >= self._limit
+
+    def take(self, kept: Iterable[tuple[int, bytes]]) -> None:
+        """Adds what a plain dialogue kept: (side, bytes) in order."""
+        for side, data in kept:
+            self.add(side, data)
 
     def opening(self, flow: Flow, *, sides_seen: str = "both", over: bool = False, after: str = "") -> Opening:
         """What the sniffer may look at; `over`: nothing more will come."""

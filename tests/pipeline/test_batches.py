@@ -60,11 +60,6 @@ def by_flow(run: Run) -> dict[tuple[str, int | None], list[str]]:
     return lines
 
 
-INTERLEAVED = {"office-day", "password-guessing"}
-"""Samples in which events of several conversations fall into one batch: those of one conversation are then told
-together, at the place of its last packet."""
-
-
 def too_long(path: Path, packets: int) -> bool:
     """A long capture packet by packet says nothing that a short one does not."""
     return packets == 1 and path.stat().st_size > 40_000
@@ -75,18 +70,7 @@ def too_long(path: Path, packets: int) -> bool:
 def test_a_sample_cut_into_batches_tells_the_same(sample_runs: dict[Path, Run], path: Path, packets: int) -> None:
     if too_long(path, packets):
         packets = 11
-    run = analyze_all(path, limits=limits_of(batch_packets=packets))
-    if path.stem in INTERLEAVED:
-        assert by_flow(run) == by_flow(sample_runs[path])
-    else:
-        check_same(run, sample_runs[path])
-
-
-@pytest.mark.xfail(reason="a conversation's events of one batch are told together", strict=False)
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in SAMPLES if path.stem in INTERLEAVED])
-def test_events_of_several_conversations_come_in_the_order_of_packets(sample_runs: dict[Path, Run],
-                                                                      path: Path) -> None:
-    check_same(analyze_all(path, limits=limits_of(batch_packets=7)), sample_runs[path])
+    check_same(analyze_all(path, limits=limits_of(batch_packets=packets)), sample_runs[path])
 
 
 @pytest.mark.parametrize("packets", CUTS)
