@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from helpers.segments import CLIENT, MS, SERVER, START_NS, S, Segment, Talk, batch_of
@@ -47,9 +48,9 @@ class Outcome:
 
 
 def run(segments: list[Segment], cuts: list[int] | None = None, *, limits: FlowLimits | None = None,
-        encapsulations: EncapsulationTable | None = None, watch_all: bool = False, icmp: IcmpError | None = None) -> list[Outcome]:
+        encapsulations: EncapsulationTable | None = None, icmp: IcmpError | None = None) -> list[Outcome]:
     """What a table makes of segments, cut into batches before the positions given."""
-    table = FlowTable(limits or FlowLimits(), encapsulations or EncapsulationTable(), watch_all=watch_all)
+    table = FlowTable(limits or FlowLimits(), encapsulations or EncapsulationTable())
     found: dict[int, Outcome] = {}
     ordered: list[Outcome] = []
 
@@ -65,7 +66,7 @@ def run(segments: list[Segment], cuts: list[int] | None = None, *, limits: FlowL
                     del found[update.key]
 
     bounds = [0, *sorted(set(cuts or [])), len(segments)]
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         if low < high:
             take(table.feed(batch_of(segments[low:high], low + 1)))
     if icmp is not None:
@@ -186,8 +187,8 @@ def shuffle_near(segments: list[Segment], seed: int) -> list[Segment]:
 def test_any_order_of_segments_inside_the_window_gives_the_same_stream(seed: int, size: int, isn: int) -> None:
     data = bytes(random.Random(seed).randbytes(200))
     talk = Talk(client_isn=isn, server_isn=isn).open().say(0, data, size).say(1, data[::-1], size)
-    first_acks = {CLIENT: (isn + 1) % 2**32, SERVER: (isn + 1) % 2**32}  # an ACK that overtakes its data would tell of loss
-    (only,) = run([replace(s, ack=first_acks[s.source]) for s in shuffled(talk, seed)])
+    first_ack = (isn + 1) % 2**32  # an ACK that overtakes its data would tell of loss
+    (only,) = run([replace(s, ack=first_ack) for s in shuffled(talk, seed)])
     assert only.data == {0: data, 1: data[::-1]}
     assert not only.conflicts
 
@@ -239,10 +240,12 @@ def test_half_of_a_conversation_is_delivered_too(trouble: str, sides: str) -> No
 
 
 @pytest.mark.parametrize(("segments", "roles"), [
-    pytest.param([Segment(SERVER, CLIENT, data=b"* OK hi\r\n")], ("10.0.0.5", "port"), id="the watched port is the server's"),
+    pytest.param([Segment(SERVER, CLIENT, data=b"* OK hi\r\n")], ("10.0.0.5", "port"),
+                 id="the watched port is the server's"),
     pytest.param([Segment((5, 9143), (6, 2000), data=b"* OK [CAPABILITY IMAP4rev1] hi\r\n")], ("0.0.0.6", "content"),
                  id="who greets is the server, whatever the ports"),
-    pytest.param([Segment((5, 143), (6, 2000), flags=2)], None, id="a client that uses 143 as its own port is no server"),
+    pytest.param([Segment((5, 143), (6, 2000), flags=2)], None,
+                 id="a client that uses 143 as its own port is no server"),
     pytest.param([Segment((6, 143), (5, 2000), flags=0x12)], ("0.0.0.5", "syn"), id="who answers a SYN is the server"),
     pytest.param([Segment((6, 2000), (5, 143), protocol=UDP, data=b"x")], ("0.0.0.6", "port"), id="UDP by port"),
 ])
@@ -272,8 +275,8 @@ def test_the_same_addresses_on_two_vlans_are_two_flows() -> None:
     table = EncapsulationTable()
     one, two = table.intern(Encapsulation((10,))), table.intern(Encapsulation((20,)))
     talks = [plain_session(), plain_session(start_ns=START_NS + MS)]
-    segments = sorted([replace(s, tunnel=tag) for talk, tag in zip(talks, (one, two), strict=True) for s in talk.segments],
-                      key=lambda s: s.time_ns)
+    tagged = [replace(s, tunnel=tag) for talk, tag in zip(talks, (one, two), strict=True) for s in talk.segments]
+    segments = sorted(tagged, key=lambda s: s.time_ns)
     found = run(segments, encapsulations=table)
     assert [o.data for o in found] == [{0: CLIENT_BYTES, 1: SERVER_BYTES}] * 2
     assert [o.flow.vlan for o in found] == [(10,), (20,)]
@@ -294,7 +297,8 @@ def test_an_icmp_error_says_that_a_port_is_filtered() -> None:
     def packed(address: int) -> bytes:
         return bytes(10) + b"\xff\xff" + address.to_bytes(4, "big")
 
-    error = IcmpError(START_NS, 2, packed(9), "admin-prohibited", 6, packed(CLIENT[0]), CLIENT[1], packed(SERVER[0]), 143)
+    error = IcmpError(START_NS, 2, packed(9), "admin-prohibited", 6, packed(CLIENT[0]), CLIENT[1],
+                      packed(SERVER[0]), 143)
     (only,) = run([Segment(CLIENT, SERVER, seq=1, flags=2)], icmp=error)
     assert only.flow.state == "rejected"
 
@@ -323,7 +327,8 @@ def test_a_full_table_evicts_who_was_not_answered_and_counts_it() -> None:
 
 def test_holes_are_held_within_limits_and_delivered_at_the_end() -> None:
     talk = Talk().open()
-    lost = [replace(talk.segments[2], seq=1002 + 2 * i, flags=0x18, data=b"x", time_ns=START_NS + S) for i in range(3000)]
+    late = replace(talk.segments[2], flags=0x18, data=b"x", time_ns=START_NS + S)
+    lost = [replace(late, seq=1002 + 2 * i) for i in range(3000)]
     (only,) = run(talk.segments + lost)
     assert "reassembly-pending" in only.flow.limits
     assert len(only.data[0]) <= FlowLimits().pending_segments + 1

@@ -68,9 +68,9 @@ def batch_of(segments: Sequence[Segment], first_number: int = 1, name: str = "te
 class Talk:
     """Writes the segments of one conversation."""
 
-    def __init__(self, client: tuple[int, int] = CLIENT, server: tuple[int, int] = SERVER, *, client_isn: int = 1000,
-                 server_isn: int = 9000, start_ns: int = START_NS, step_ns: int = 10 * MS, tunnels: tuple[int, int] = (0, 0)
-                 ) -> None:
+    def __init__(self, client: tuple[int, int] = CLIENT, server: tuple[int, int] = SERVER, *,
+                 client_isn: int = 1000, server_isn: int = 9000, start_ns: int = START_NS, step_ns: int = 10 * MS,
+                 tunnels: tuple[int, int] = (0, 0)) -> None:
         self.ends = (client, server)
         self.seq = [client_isn, server_isn]
         self.now = start_ns
@@ -80,8 +80,9 @@ class Talk:
 
     def send(self, side: int, flags: int, data: bytes = b"", *, length: int | None = None) -> Segment:
         """One segment of a side (0 client, 1 server) with the next sequence number."""
-        segment = Segment(self.ends[side], self.ends[1 - side], self.seq[side], self.seq[1 - side] if flags & 0x10 else 0,
-                          flags, data, self.now, length, self.tunnels[side])
+        ack = self.seq[1 - side] if flags & 0x10 else 0
+        segment = Segment(self.ends[side], self.ends[1 - side], self.seq[side], ack, flags, data, self.now, length,
+                          self.tunnels[side])
         self.seq[side] += (len(data) if length is None else length) + bool(flags & 0x03)
         self.now += self.step_ns
         self.segments.append(segment)
