@@ -150,7 +150,8 @@ def limits_within(memory_bytes: int) -> Limits:
     return Limits(
         capture=msgspec.structs.replace(capture, batch_bytes=batch, packet_bytes=min(batch, capture.packet_bytes)),
         decode=msgspec.structs.replace(
-            decode, fragment_bytes=int(decode.fragment_bytes * share), fragment_datagrams=int(decode.fragment_datagrams * share)),
+            decode, fragment_bytes=int(decode.fragment_bytes * share),
+            fragment_datagrams=int(decode.fragment_datagrams * share)),
         flows=msgspec.structs.replace(
             flows, flows=int(flows.flows * share), streams=int(flows.streams * share),
             pending_bytes_all=int(flows.pending_bytes_all * share)),

@@ -62,7 +62,7 @@ class Feed:
         return True
 
 
-class Fault(Exception):  # noqa: N818  # no error of the program: a verdict on bytes
+class Fault(Exception):  # no error of the program: a verdict on bytes
     """Internal: no record can start here. Never leaves this package."""
 
     def __init__(self, reason: str, what: str) -> None:

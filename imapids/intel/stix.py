@@ -34,7 +34,7 @@ Comparison = tuple[str, str, list[str]]
 """Path, operator, values."""
 
 
-class _Beyond(Exception):  # noqa: N818  # not an error: the pattern is right, and beyond the subset
+class _Beyond(Exception):  # not an error: the pattern is right, and beyond the subset
     """The pattern says more than single values."""
 
 

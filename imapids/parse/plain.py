@@ -19,7 +19,7 @@ from imapids.parse.imap_client import arguments_of
 from imapids.parse.imap_commands import ID, LOGIN, LOGOUT, PLAIN, REDACTED, SELECT, Shape, read_command
 from imapids.parse.imap_events import MAIL_HEADER, set_size
 from imapids.parse.imap_pending import Pending
-from imapids.parse.imap_replies import Reply, id_name, read_tagged, read_untagged
+from imapids.parse.imap_replies import TAGGED_MEMO, Reply, id_name, read_tagged, read_untagged
 from imapids.parse.imap_server import BODY_BYTES
 from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, N, State
 from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, TAG, UNTAGGED
@@ -77,6 +77,14 @@ _Waiting = tuple[bytes, _Order, int, int, int, "re.Match[bytes] | None"]
 """The command under way: tag, what it says, packet and time of its line, the state at that time, words of a login."""
 
 
+_Capabilities = tuple[list[str], bool, bool]
+"""Capabilities; whether LOGIN is banned among them, and whether STARTTLS is offered."""
+
+
+def _capabilities(words: list[str]) -> _Capabilities:
+    return words, CLEARTEXT_BAN.decode() in words, "STARTTLS" in words
+
+
 class _Greeting:
     """What one greeting line says; shared by all that are equal."""
 
@@ -85,7 +93,7 @@ class _Greeting:
     def __init__(self, text: str, software: str, capabilities: list[str] | None) -> None:
         self.text = text
         self.software = software
-        self.capabilities = capabilities
+        self.capabilities = None if capabilities is None else _capabilities(capabilities)
 
 
 class _Data:
@@ -100,7 +108,7 @@ class _Data:
         """Messages that SEARCH named; -1: no such response."""
         self.exists: tuple[int, int] | None = None
         """Where the number of the last EXISTS stands."""
-        self.capabilities: list[list[str]] = []
+        self.capabilities: list[_Capabilities] = []
         self.software = ""
         self.touched = False
         """Something that belongs to the command under way: messages, or literals."""
@@ -133,7 +141,7 @@ class PlainDialogue:
         "bytes_client", "bytes_server", "capabilities", "client_software", "commands", "completed",
         "completed_offset", "completed_ok", "completed_packet", "direction", "done_tags", "events", "exists",
         "expunged", "fetched", "first_packet_client", "found", "greeting", "keep", "kept", "known", "last_line",
-        "lines_server", "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "opaque",
+        "lines_server", "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "offers", "opaque",
         "packet", "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched", "untagged",
         "waiting",
     )
@@ -176,7 +184,7 @@ class PlainDialogue:
         # facts
         self.software = self.client_software = self.starttls = ""
         self.capabilities: list[str] = []
-        self.logindisabled = False
+        self.logindisabled = self.offers = False
         self.bytes_client = self.bytes_server = self.lines_server = 0
         self.commands = self.completed = self.completed_ok = self.completed_packet = self.completed_offset = 0
         self.untagged = self.byes = self.refusals = self.selected = self.literals = self.literal_bytes = 0
@@ -244,7 +252,8 @@ class PlainDialogue:
                 tag = waiting[0]
                 after = start + len(tag)
                 if data.startswith(tag, start) and data[after] == 0x20:
-                    reply = read_tagged(data[after + 1:-2])
+                    words = data[after + 1:-2]
+                    reply = TAGGED_MEMO.get(words) or read_tagged(words)
                     if reply is None or reply.opaque is not None or size - start > line_bytes:
                         break
             if reply is None:
@@ -362,10 +371,9 @@ class PlainDialogue:
                 self._learn(capabilities)
         return known
 
-    def _learn(self, capabilities: list[str]) -> None:
-        self.capabilities = capabilities
-        self.logindisabled = CLEARTEXT_BAN.decode() in capabilities
-        if not self.starttls and "STARTTLS" in capabilities:
+    def _learn(self, learned: _Capabilities) -> None:
+        self.capabilities, self.logindisabled, self.offers = learned
+        if self.offers and not self.starttls:
             self.starttls = "offered"
 
     # ---- completions --------------------------------------------------------------------------------------------
@@ -408,7 +416,7 @@ class PlainDialogue:
                 self.selected += result == "ok"
                 self.exists = -1
         if reply.capabilities is not None:
-            self._learn(reply.capabilities)
+            self._learn(_capabilities(reply.capabilities))
         if self.touched:
             self.touched = self.opaque = False
             self.fetched = self.expunged = self.bodies = self.tally_bytes = 0
@@ -432,7 +440,7 @@ class PlainDialogue:
         body = Login(
             mechanism="login", outcome="success" if reply.result == "ok" else "failure",
             user=safe_text(user, self._limits.text_bytes), code=reply.code, tag=tag, secret_hash=hashed,
-            secret_traits=traits, attempt=self.logins, starttls_offered="STARTTLS" in self.capabilities,
+            secret_traits=traits, attempt=self.logins, starttls_offered=self.offers,
             logindisabled=self.logindisabled, direction=self.direction)
         self.events.append(Event("login", time_ns, body, self._flow, packet, time_ns))
         self.known.append(known)
@@ -605,6 +613,6 @@ def _add(known: _Data, reply: Reply, line: bytes, start: int) -> bool:
         known.software = reply.software
         known.exact = True
     if reply.capabilities is not None:
-        known.capabilities.append(reply.capabilities)
+        known.capabilities.append(_capabilities(reply.capabilities))
         known.exact = True
     return True
