@@ -89,7 +89,7 @@ def _decode(line: bytes) -> Event | Alert | None:
         flow.direction = getattr(body, "direction", "") or _labelled_direction(labels)
         if isinstance(body, Session):
             _fill_session(flow, body)
-    return Event(kind, time_ns, body, flow, envelope.pcap_cnt, time_ns)  # type: ignore[arg-type]  # one of EventBody
+    return Event(kind, time_ns, body, flow, envelope.pcap_cnt, time_ns)
 
 
 def _flow(envelope: _Envelope) -> Flow:
