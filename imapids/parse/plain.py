@@ -141,8 +141,8 @@ class PlainDialogue:
         "bytes_client", "bytes_server", "capabilities", "client_software", "commands", "completed",
         "completed_offset", "completed_ok", "completed_packet", "direction", "done_tags", "events", "exists",
         "expunged", "fetched", "first_packet_client", "found", "greeting", "keep", "kept", "known", "last_line",
-        "lines_server", "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "offers", "opaque",
-        "packet", "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched", "untagged",
+        "lines_server", "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "offers",
+        "opaque", "packet", "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched", "untagged",
         "waiting",
     )
 
@@ -577,7 +577,10 @@ def _read_responses(text: bytes, limits: DialogueLimits) -> _Data | None:
         return None
     known.special = bool(known.exists or known.byes or known.software or known.capabilities)
     if len(text) <= _MEMO_BYTES:
-        memo, key = (_EXACT, text) if known.exact else (_ALIKE, text.translate(_ZEROS))
+        key = text.translate(_ZEROS)
+        memo = _ALIKE
+        if known.exact or b"RFC000" in key.upper():  # RFC822 is a word of FETCH, RFC823 is none
+            memo, key = _EXACT, text
         if len(memo) >= _MEMO_ENTRIES:
             memo.clear()
         memo[key] = known

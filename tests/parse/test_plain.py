@@ -309,3 +309,9 @@ def test_first_bytes_of_both_sides_are_kept_in_order() -> None:
         assert kept[:100] == whole[:100]
         assert len(kept) < 200
     assert plain.kept[:2] == [GREETING, LOGIN[0]]
+
+
+@pytest.mark.parametrize("words", [(b"RFC823", b"RFC822"), (b"RFC822", b"RFC823"), (b"UID 7 RFC822", b"UID 7 RFC821")])
+def test_a_word_with_digits_is_not_another_one(words: tuple[bytes, bytes]) -> None:
+    turns = [asked(b"FETCH 1 RFC822", b"* 1 FETCH (" + word + b" {12}\r\nAAAAAAAAAAAA)", b"OK done") for word in words]
+    compare_everywhere((GREETING, *LOGIN, *SELECT, *turns[0], *turns[1]))
