@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,7 @@ class RollingAlerts:
 
     def __init__(self, limits: DetectLimits) -> None:
         self._limits = limits
-        self._open: dict[tuple[str, Subject], _Open] = {}  # in order of the last match: the quietest first
+        self._open: OrderedDict[tuple[str, Subject], _Open] = OrderedDict()  # in order of the last match: the quietest first
         self.closed_early = 0
         """Alerts that got their `final` line because too many were open."""
 

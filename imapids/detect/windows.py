@@ -7,6 +7,7 @@ session is known when it ends): a late one counts in its own window and in the n
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from imapids.config import DetectLimits
@@ -46,7 +47,7 @@ class Windows:
     def __init__(self, rule: Correlation, limits: DetectLimits) -> None:
         self._rule = rule
         self._limits = limits
-        self._groups: dict[tuple[Any, ...], _Group] = {}  # the group that was quiet longest first
+        self._groups: OrderedDict[tuple[Any, ...], _Group] = OrderedDict()  # quiet longest first (a dict is slow there)
         self._order = 0
         in_order = rule.kind == "temporal_ordered" and rule.expression is None
         self._only_in_order = in_order and rule.operator in (">", ">=") and rule.threshold >= 1
