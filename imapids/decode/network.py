@@ -15,8 +15,8 @@ from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8, U16, U32
 from imapids.records.segments import V4_PREFIX
 
-BLOCK_ROWS = 8_192
-"""Packets decoded at a time: their header words stay in the second-level cache."""
+BLOCK_ROWS = 16_384
+"""Packets decoded at a time: what is in work fits the caches, and NumPy's cost of each call is spread (measured)."""
 
 
 def decode_ethernet(work: Work, rows: Rows) -> None:

@@ -23,6 +23,17 @@ _ANSWERING = {tun.TEREDO_PORT: Header.TEREDO, tun.L2TP_PORT: Header.L2TP, tun.CA
 section 5.2.4, RFC 2661 section 8.1, RFC 5415 section 3.1); GTP-U ought not to, and translators on its way make it. The
 other tunnels have the service's number as destination port in both directions (RFC 7348 section 5)."""
 
+_FIRST_WORDS = {
+    Header.VXLAN: (0x0800_0000, 0x0800_0000), Header.VXLAN_GPE: (0xCC00_0000, 0x0C00_0000),
+    Header.GENEVE: (0xC000_0000, 0), Header.GTP_U: (0xF0FF_0000, 0x30FF_0000), Header.L2TP: (0xB4FF_0000, 0x0002_0000),
+    Header.CAPWAP: (0xFF00_0088, 0), Header.GRE: (0x4FFF_0000, 0), Header.TZSP: (0xFFFE_FFFF, 0x0100_0001),
+}
+"""Bits of the first 32 behind the UDP header that are fixed, and their values: versions, flags and kinds of message.
+Most datagrams that only have a tunnel's port by chance are told apart by them at once; `udp_tunnels` looks closer."""
+_MASKS, _VALUES = np.zeros(len(Header), np.uint32), np.zeros(len(Header), np.uint32)
+for _service, (_mask, _value) in _FIRST_WORDS.items():
+    _MASKS[_service], _VALUES[_service] = _mask, _value
+
 
 class TunnelPorts:
     """Which UDP ports suggest a tunnel. Datagrams from or to a plain port are never unwrapped."""
@@ -45,12 +56,15 @@ class TunnelPorts:
         """
         source, destination = ports >> 16, ports & 0xFFFF
         found: Bool = (self._to.take(destination) | self._from.take(source)) != 0
+        pick = np.flatnonzero(found)
+        service = self.services(ports[pick])
+        found[pick] = first[pick] & _MASKS[service] == _VALUES[service]
         found |= (first >> 28 == 6) & ((second >> 16) + 48 == length)
         pick = np.flatnonzero(found)
         found[pick] = ~(self._plain[source[pick]] | self._plain[destination[pick]])
         return found
 
-    def services(self, ports: I64) -> U8:
+    def services(self, ports: I64 | U32) -> U8:
         """The header that the ports suggest, UNKNOWN where none."""
         to = self._to[ports & 0xFFFF]
         services: U8 = np.where(to == Header.UNKNOWN, self._from[ports >> 16], to)
