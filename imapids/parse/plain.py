@@ -13,124 +13,40 @@ import re
 from collections.abc import Sequence
 
 from imapids.config import DialogueLimits
-from imapids.parse import imap_replies as replies
 from imapids.parse.imap import HashSecret, ImapDialogue
 from imapids.parse.imap_client import arguments_of
-from imapids.parse.imap_commands import ID, LOGIN, LOGOUT, PLAIN, REDACTED, SELECT, Shape, read_command
+from imapids.parse.imap_commands import ID, LOGIN, SELECT, read_command
 from imapids.parse.imap_events import MAIL_HEADER, set_size
 from imapids.parse.imap_pending import Pending
-from imapids.parse.imap_replies import TAGGED_MEMO, Reply, id_name, read_tagged, read_untagged
+from imapids.parse.imap_replies import TAGGED_MEMO, Reply, id_name, read_tagged
 from imapids.parse.imap_server import BODY_BYTES
-from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, N, State
-from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, TAG, UNTAGGED
-from imapids.protocols.imap_responses import CLEARTEXT_BAN
-from imapids.protocols.imap_software import server_software
+from imapids.parse.plain_turns import (
+    LINE_BYTES,
+    LOGIN_LINE,
+    LOGIN_ORDER,
+    ORDERS,
+    Capabilities,
+    Data,
+    Greeting,
+    Order,
+    read_data,
+    read_greeting,
+    read_order,
+    told_capabilities,
+)
+from imapids.protocols.imap_commands import STATE_NAMES, N, State
+from imapids.protocols.imap_grammar import TAG
 from imapids.protocols.text import safe_text
 from imapids.records.dialogue import ImapFacts
 from imapids.records.events import Command, Event, Login, Message
 from imapids.records.streams import CLIENT, SERVER, Flow, Piece, StreamChunk
 
-_PLAIN_CODES = frozenset((PLAIN, ID, LOGOUT, SELECT))
-"""Kinds of commands that are one line, whose answer changes nothing about how bytes are read (and LOGIN, if simple)."""
-_LINE_BYTES = 1_024
-"""Longer commands are the machine's: real ones that are plain are far shorter."""
 _TAG_BYTES = 63
-_SIZE_DIGITS = 9
 _DONE_TAGS = 64  # as many as the machine remembers (imap_server)
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LOGOUT_STATE = int(State.LOGOUT)
 
-# A login without anything that the machine has more to say about: no escapes, no literal, no 8-bit byte, and none of
-# the signs of a trait (imap_commands.traits_of): `%`, `..`, `(`.
-_WORD = rb"[!#$&'*+,\-/0-9:;<=>?@A-Z\[\]^_`a-z|~]"
-_WORDS = rb"(?:" + _WORD + rb"|\.(?!\.))"
-_QUOTED = rb'"((?: |' + _WORDS + rb')*)"'
-_LOGIN_LINE = re.compile(rb"[Ll][Oo][Gg][Ii][Nn] (?:" + _QUOTED + rb"|(" + _WORDS + rb"+)) (?:" + _QUOTED + rb"|("
-                         + _WORDS + rb"+))\r\n\Z")
-# A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
-_FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
-
-
-
-class _Order:
-    """What one command line says, its tag left out; shared by all lines that are equal (but those of LOGIN)."""
-
-    __slots__ = ("action", "arguments", "code", "criteria", "flags", "longest", "mailbox", "name", "next_no",
-                 "next_ok", "size", "special", "states")
-
-    def __init__(self, shape: Shape, states: int, action: str, argument: int) -> None:
-        self.name, self.states, self.action, self.size = shape.name, states, action, shape.size
-        self.code = shape.code
-        self.arguments, self.longest, self.criteria, self.flags = (
-            shape.arguments, shape.longest, shape.criteria, shape.flags)
-        self.mailbox = shape.mailbox if argument >= 0 else None
-        """The mailbox that it names; None: it is about the one that is open."""
-        self.next_ok, self.next_no = NEXT_STATE.get((shape.name, "ok"), 0), NEXT_STATE.get((shape.name, "no"), 0)
-        self.special = self.code in (SELECT, LOGIN) or bool(action)
-        """Its completion says more than that it was one."""
-
-
-_LOGIN_ORDER = _Order(Shape("LOGIN", None, 0), N, "", -1)
-_LOGIN_ORDER.arguments = REDACTED
-
-_Waiting = tuple[bytes, _Order, int, int, int, "re.Match[bytes] | None"]
+_Waiting = tuple[bytes, Order, int, int, int, "re.Match[bytes] | None"]
 """The command under way: tag, what it says, packet and time of its line, the state at that time, words of a login."""
-
-
-_Capabilities = tuple[list[str], bool, bool]
-"""Capabilities; whether LOGIN is banned among them, and whether STARTTLS is offered."""
-
-
-def _capabilities(words: list[str]) -> _Capabilities:
-    return words, CLEARTEXT_BAN.decode() in words, "STARTTLS" in words
-
-
-class _Greeting:
-    """What one greeting line says; shared by all that are equal."""
-
-    __slots__ = ("capabilities", "software", "text")
-
-    def __init__(self, text: str, software: str, capabilities: list[str] | None) -> None:
-        self.text = text
-        self.software = software
-        self.capabilities = None if capabilities is None else _capabilities(capabilities)
-
-
-class _Data:
-    """What a run of untagged responses says; shared by all that are equal but for their numbers."""
-
-    __slots__ = ("byes", "capabilities", "exact", "exists", "expunged", "fetched", "found", "illegal", "lines",
-                 "software", "special", "touched", "untagged", "whole")
-
-    def __init__(self) -> None:
-        self.lines = self.untagged = self.fetched = self.expunged = self.byes = 0
-        self.found = -1
-        """Messages that SEARCH named; -1: no such response."""
-        self.exists: tuple[int, int] | None = None
-        """Where the number of the last EXISTS stands."""
-        self.capabilities: list[_Capabilities] = []
-        self.software = ""
-        self.touched = False
-        """Something that belongs to the command under way: messages, or literals."""
-        self.special = False
-        """Something else: EXISTS, BYE, capabilities, software."""
-        self.illegal = False
-        """A response that cannot be true before a login."""
-        self.exact = False
-        """Numbers matter: it may be remembered for this very text only."""
-        self.whole: list[bool] = []
-        """For each literal: it is a whole message."""
-
-
-_MEMO_ENTRIES = 4_096
-_MEMO_BYTES = 1_024
-_GREETINGS: dict[bytes, _Greeting] = {}
-_ORDERS: dict[bytes, _Order] = {}
-"""By the line after its tag, with its end."""
-_EXACT: dict[bytes, _Data] = {}
-"""By the text of the responses, literals left out: where numbers matter."""
-_ALIKE: dict[bytes, _Data] = {}
-"""The same with every digit as a zero: where numbers do not matter but by their place."""
 
 
 class PlainDialogue:
@@ -142,8 +58,8 @@ class PlainDialogue:
         "completed_offset", "completed_ok", "completed_packet", "direction", "done_tags", "events", "exists",
         "expunged", "fetched", "first_packet_client", "found", "greeting", "keep", "kept", "known", "last_line",
         "lines_server", "literal_bytes", "literals", "logindisabled", "logins", "logins_failed", "mailbox", "offers",
-        "opaque", "packet", "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched", "untagged",
-        "waiting",
+        "opaque", "packet", "refusals", "selected", "software", "starttls", "state", "tally_bytes", "touched",
+        "untagged", "waiting",
     )
 
     def __init__(self, limits: DialogueLimits, *, flow: Flow | None = None, hash_secret: HashSecret | None = None,
@@ -169,7 +85,7 @@ class PlainDialogue:
         self.keep = keep
         self.kept: list[tuple[int, bytes]] = []
         """(side, bytes) in the order of the pieces."""
-        self.greeting: _Greeting | None = None
+        self.greeting: Greeting | None = None
         self.packet = self.first_packet_client = 0
         """Frame numbers of the greeting, and of the client's first line."""
         self.state = N
@@ -198,8 +114,8 @@ class PlainDialogue:
         One long function, because it is called for every turn of nearly every dialogue: calls and attributes cost more
         than what is done here.
         """
-        orders, line_bytes = _ORDERS, self._limits.line_bytes
-        most_bytes, keep = min(_LINE_BYTES, line_bytes), self.keep
+        orders, line_bytes = ORDERS, self._limits.line_bytes
+        most_bytes, keep = min(LINE_BYTES, line_bytes), self.keep
         waiting, state, greeting = self.waiting, self.state, self.greeting
         bytes_client, bytes_server, commands, lines = (
             self.bytes_client, self.bytes_server, self.commands, self.lines_server)
@@ -216,8 +132,8 @@ class PlainDialogue:
                 order = orders.get(rest)
                 login = None
                 if order is None:
-                    login = _LOGIN_LINE.match(rest)
-                    order = self._order(rest) if login is None else _LOGIN_ORDER
+                    login = LOGIN_LINE.match(rest)
+                    order = read_order(rest, self._limits) if login is None else LOGIN_ORDER
                 if order is None or not order.states & state or size > most_bytes or len(tag) > _TAG_BYTES or not (
                         tag.isalnum() or TAG.match(tag)):
                     break
@@ -236,9 +152,10 @@ class PlainDialogue:
             if data[-2:] != b"\r\n" or piece.offset != bytes_server:
                 break
             if greeting is None:
-                greeting = self._read_greeting(piece)
+                greeting = read_greeting(data, self._limits)
                 if greeting is None:
                     break
+                self._greeted(greeting, piece.packet)
                 if keep:
                     self.kept.append((SERVER, data[:keep]))
                 lines += 1
@@ -288,59 +205,19 @@ class PlainDialogue:
             bytes_client, bytes_server, commands, lines)
         return count
 
-    def _order(self, rest: bytes) -> _Order | None:
-        """What a command line says that nobody remembers (`rest`: after its tag, with its end); None: not plain."""
-        if rest[-2:] != b"\r\n" or len(rest) > _LINE_BYTES or rest.find(b"\n") != len(rest) - 1:
-            return None
-        line = rest[:-2]
-        shape = read_command(line, self._limits)
-        if shape is None or shape.code not in _PLAIN_CODES or shape.literal >= 0 or shape.traits or shape.opaque:
-            return None
-        spec = shape.spec
-        if spec is None or spec.action == "append":  # a message in one line is none
-            return None
-        order = _Order(shape, spec.states, spec.action, spec.mailbox)
-        if len(rest) <= _MEMO_BYTES:
-            if len(_ORDERS) >= _MEMO_ENTRIES:
-                _ORDERS.clear()
-            _ORDERS[rest] = order
-        return order
-
-    def _read_greeting(self, chunk: StreamChunk) -> _Greeting | None:
-        """RFC 9051 7.1.1: `* OK`, alone in its chunk; None for anything else."""
-        data = chunk.data
-        greeting = _GREETINGS.get(data)
-        if greeting is None:
-            line = data[:-2]
-            match = GREETING.match(line)
-            if match is None or match[1].upper() != b"OK" or b"\n" in line or len(line) > self._limits.line_bytes:
-                return None
-            reply = read_untagged(line, self._limits)
-            greeting = _Greeting(safe_text(line, self._limits.text_bytes), server_software(line),
-                                 reply.capabilities if reply is not None else None)
-            if len(data) <= _MEMO_BYTES:
-                if len(_GREETINGS) >= _MEMO_ENTRIES:
-                    _GREETINGS.clear()
-                _GREETINGS[data] = greeting
-        self.packet = chunk.packet
+    def _greeted(self, greeting: Greeting, packet: int) -> None:
+        self.packet = packet
         self.software = greeting.software
         if greeting.capabilities is not None:
             self._learn(greeting.capabilities)
-        return greeting
 
-    def _read_data(self, data: bytes, end: int) -> _Data | None:
+    def _read_data(self, data: bytes, end: int) -> Data | None:
         """The untagged responses that stand before `end`; None (and nothing changed) where they are not plain."""
-        brace = data.find(b"}\r\n", 0, end)
-        if brace < 0:
-            text: bytes | None = data[:end]
-            literals: Sequence[tuple[int, int]] = ()
-        else:
-            text, literals = _without_literals(data, brace, end)
-            if text is None:
-                return None
-        assert text is not None
-        known = _EXACT.get(text) or _ALIKE.get(text.translate(_ZEROS)) or _read_responses(text, self._limits)
-        if known is None or len(known.whole) != len(literals) or (known.illegal and self.state == N):
+        found = read_data(data, end, self._limits)
+        if found is None:
+            return None
+        known, text, literals = found
+        if known.illegal and self.state == N:
             return None
         self.untagged += known.untagged
         if known.touched:
@@ -371,7 +248,7 @@ class PlainDialogue:
                 self._learn(capabilities)
         return known
 
-    def _learn(self, learned: _Capabilities) -> None:
+    def _learn(self, learned: Capabilities) -> None:
         self.capabilities, self.logindisabled, self.offers = learned
         if self.offers and not self.starttls:
             self.starttls = "offered"
@@ -416,7 +293,7 @@ class PlainDialogue:
                 self.selected += result == "ok"
                 self.exists = -1
         if reply.capabilities is not None:
-            self._learn(_capabilities(reply.capabilities))
+            self._learn(told_capabilities(reply.capabilities))
         if self.touched:
             self.touched = self.opaque = False
             self.fetched = self.expunged = self.bodies = self.tally_bytes = 0
@@ -445,7 +322,7 @@ class PlainDialogue:
         self.events.append(Event("login", time_ns, body, self._flow, packet, time_ns))
         self.known.append(known)
 
-    def _message(self, order: _Order, reply: Reply) -> Message:
+    def _message(self, order: Order, reply: Reply) -> Message:
         """What a command did to the mailbox, out of its arguments and of the responses before its completion."""
         action = order.action
         message = Message(action=action, mailbox=self.mailbox if order.mailbox is None else order.mailbox,
@@ -513,109 +390,3 @@ class PlainDialogue:
                 pending.parts = (arguments_of(line),)
             machine.pending[tag] = pending
         return machine
-
-
-# ---------------------------------------------------------------- the text of a turn
-
-
-def _without_literals(data: bytes, brace: int, end: int) -> tuple[bytes | None, list[tuple[int, int]]]:
-    """The lines before `end`, and where the literals between them begin and how long they are; or None.
-
-    Args:
-        brace: where the first line ends that may announce a literal.
-    """
-    parts: list[bytes] = []
-    literals: list[tuple[int, int]] = []
-    position = 0
-    while brace >= 0:
-        opening = data.rfind(b"{", max(position, brace - _SIZE_DIGITS - 1), brace)
-        digits = data[opening + 1:brace]
-        if opening < 0 or not digits.isdigit():
-            return None, literals
-        start = brace + 3
-        parts.append(data[position:start])
-        size = int(digits)
-        literals.append((start, size))
-        position = start + size
-        if position > end:
-            return None, literals
-        brace = data.find(b"}\r\n", position, end)
-    parts.append(data[position:end])
-    return b"".join(parts), literals
-
-
-def _read_responses(text: bytes, limits: DialogueLimits) -> _Data | None:
-    """Reads untagged responses that nobody remembers; None where one of them is for the machine."""
-    if _FETCHES.match(text) and len(text) > _MEMO_BYTES:
-        known = _Data()
-        known.lines = known.untagged = known.fetched = text.count(b"\n")
-        known.touched = known.illegal = True
-        return known
-    known = _Data()
-    reply: Reply | None = None
-    start = 0
-    for line in text[:-2].split(b"\r\n"):
-        if b"\n" in line or len(line) > limits.line_bytes:
-            return None
-        if reply is not None:  # what follows a literal
-            if line and line[:1] not in AFTER_LITERAL:
-                return None
-            size, whole = replies.continued(line, reply, limits)
-        else:
-            reply = read_untagged(line, limits) if line[:2] == b"* " else None
-            if reply is None or not _add(known, reply, line, start):
-                return None
-            size, whole = reply.literal, reply.whole_body
-        known.lines += 1
-        if size < 0:
-            reply = None
-        else:
-            known.whole.append(whole)
-            known.touched = True
-        start += len(line) + 2
-    if reply is not None:
-        return None
-    known.special = bool(known.exists or known.byes or known.software or known.capabilities)
-    if len(text) <= _MEMO_BYTES:
-        key = text.translate(_ZEROS)
-        memo = _ALIKE
-        if known.exact or b"RFC000" in key.upper():  # RFC822 is a word of FETCH, RFC823 is none
-            memo, key = _EXACT, text
-        if len(memo) >= _MEMO_ENTRIES:
-            memo.clear()
-        memo[key] = known
-    return known
-
-
-def _add(known: _Data, reply: Reply, line: bytes, start: int) -> bool:
-    """Adds what one response says; False where it is not plain."""
-    kind = reply.kind
-    if kind == replies.UNKNOWN or reply.opaque is not None:
-        return False
-    known.untagged += 1
-    if not reply.legal & N:
-        known.illegal = True
-    if kind == replies.FETCH:
-        known.fetched += 1
-        known.touched = True
-    elif kind == replies.EXISTS:
-        number = UNTAGGED.match(line)
-        if number is None:
-            return False
-        known.exists = start + number.start(1), start + min(number.end(1), number.start(1) + _SIZE_DIGITS)
-    elif kind == replies.EXPUNGE:
-        known.expunged += 1
-        known.touched = True
-    elif kind == replies.SEARCH:
-        known.found = max(known.found, 0) + reply.count
-        known.touched = True
-        known.exact = known.exact or reply.word == b"ESEARCH"
-    elif kind == replies.BYE:
-        known.byes += 1
-    elif kind == replies.ID and reply.software:
-        known.software = reply.software
-        known.exact = True
-    if reply.capabilities is not None:
-        known.capabilities.append(_capabilities(reply.capabilities))
-        known.exact = True
-    return True

@@ -1,0 +1,274 @@
+"""What the texts of a plain IMAP dialogue say: greetings, command lines, runs of responses; read once, remembered.
+
+All of it is read by the functions of the machine; here it is only added up for a whole turn. Nothing here depends on a
+dialogue, so that equal texts of all dialogues share one record. Memos are bounded by entries and by bytes of a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from imapids.config import DialogueLimits
+from imapids.parse import imap_replies as replies
+from imapids.parse.imap_commands import ID, LOGIN, LOGOUT, PLAIN, REDACTED, SELECT, Shape, read_command
+from imapids.parse.imap_replies import Reply, read_untagged
+from imapids.protocols.imap_commands import NEXT_STATE, N
+from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, UNTAGGED
+from imapids.protocols.imap_responses import CLEARTEXT_BAN
+from imapids.protocols.imap_software import server_software
+from imapids.protocols.text import safe_text
+
+_PLAIN_CODES = frozenset((PLAIN, ID, LOGOUT, SELECT))
+"""Kinds of commands that are one line, whose answer changes nothing about how bytes are read (and LOGIN, if simple)."""
+LINE_BYTES = 1_024
+"""Longer commands are the machine's: real ones that are plain are far shorter."""
+_SIZE_DIGITS = 9
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+# A login without anything that the machine has more to say about: no escapes, no literal, no 8-bit byte, and none of
+# the signs of a trait (imap_commands.traits_of): `%`, `..`, `(`.
+_WORD = rb"[!#$&'*+,\-/0-9:;<=>?@A-Z\[\]^_`a-z|~]"
+_WORDS = rb"(?:" + _WORD + rb"|\.(?!\.))"
+_QUOTED = rb'"((?: |' + _WORDS + rb')*)"'
+LOGIN_LINE = re.compile(rb"[Ll][Oo][Gg][Ii][Nn] (?:" + _QUOTED + rb"|(" + _WORDS + rb"+)) (?:" + _QUOTED + rb"|("
+                         + _WORDS + rb"+))\r\n\Z")
+# A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
+_FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
+
+
+class Order:
+    """What one command line says, its tag left out; shared by all lines that are equal (but those of LOGIN)."""
+
+    __slots__ = ("action", "arguments", "code", "criteria", "flags", "longest", "mailbox", "name", "next_no",
+                 "next_ok", "size", "special", "states")
+
+    def __init__(self, shape: Shape, states: int, action: str, argument: int) -> None:
+        self.name, self.states, self.action, self.size = shape.name, states, action, shape.size
+        self.code = shape.code
+        self.arguments, self.longest, self.criteria, self.flags = (
+            shape.arguments, shape.longest, shape.criteria, shape.flags)
+        self.mailbox = shape.mailbox if argument >= 0 else None
+        """The mailbox that it names; None: it is about the one that is open."""
+        self.next_ok, self.next_no = NEXT_STATE.get((shape.name, "ok"), 0), NEXT_STATE.get((shape.name, "no"), 0)
+        self.special = self.code in (SELECT, LOGIN) or bool(action)
+        """Its completion says more than that it was one."""
+
+
+LOGIN_ORDER = Order(Shape("LOGIN", None, 0), N, "", -1)
+LOGIN_ORDER.arguments = REDACTED
+
+
+Capabilities = tuple[list[str], bool, bool]
+"""Capabilities; whether LOGIN is banned among them, and whether STARTTLS is offered."""
+
+
+def told_capabilities(words: list[str]) -> Capabilities:
+    """What matters of a list of capabilities."""
+    return words, CLEARTEXT_BAN.decode() in words, "STARTTLS" in words
+
+
+class Greeting:
+    """What one greeting line says; shared by all that are equal."""
+
+    __slots__ = ("capabilities", "software", "text")
+
+    def __init__(self, text: str, software: str, capabilities: list[str] | None) -> None:
+        self.text = text
+        self.software = software
+        self.capabilities = None if capabilities is None else told_capabilities(capabilities)
+
+
+class Data:
+    """What a run of untagged responses says; shared by all that are equal but for their numbers."""
+
+    __slots__ = ("byes", "capabilities", "exact", "exists", "expunged", "fetched", "found", "illegal", "lines",
+                 "software", "special", "touched", "untagged", "whole")
+
+    def __init__(self) -> None:
+        self.lines = self.untagged = self.fetched = self.expunged = self.byes = 0
+        self.found = -1
+        """Messages that SEARCH named; -1: no such response."""
+        self.exists: tuple[int, int] | None = None
+        """Where the number of the last EXISTS stands."""
+        self.capabilities: list[Capabilities] = []
+        self.software = ""
+        self.touched = False
+        """Something that belongs to the command under way: messages, or literals."""
+        self.special = False
+        """Something else: EXISTS, BYE, capabilities, software."""
+        self.illegal = False
+        """A response that cannot be true before a login."""
+        self.exact = False
+        """Numbers matter: it may be remembered for this very text only."""
+        self.whole: list[bool] = []
+        """For each literal: it is a whole message."""
+
+
+_MEMO_ENTRIES = 4_096
+_MEMO_BYTES = 1_024
+_GREETINGS: dict[bytes, Greeting] = {}
+ORDERS: dict[bytes, Order] = {}
+"""By the line after its tag, with its end."""
+_EXACT: dict[bytes, Data] = {}
+"""By the text of the responses, literals left out: where numbers matter."""
+_ALIKE: dict[bytes, Data] = {}
+"""The same with every digit as a zero: where numbers do not matter but by their place."""
+
+
+def read_greeting(data: bytes, limits: DialogueLimits) -> Greeting | None:
+    """RFC 9051 7.1.1: `* OK`, alone in its chunk; None for anything else."""
+    greeting = _GREETINGS.get(data)
+    if greeting is None:
+        line = data[:-2]
+        match = GREETING.match(line)
+        if match is None or match[1].upper() != b"OK" or b"\n" in line or len(line) > limits.line_bytes:
+            return None
+        reply = read_untagged(line, limits)
+        greeting = Greeting(safe_text(line, limits.text_bytes), server_software(line),
+                            reply.capabilities if reply is not None else None)
+        if len(data) <= _MEMO_BYTES:
+            if len(_GREETINGS) >= _MEMO_ENTRIES:
+                _GREETINGS.clear()
+            _GREETINGS[data] = greeting
+    return greeting
+
+
+def read_order(rest: bytes, limits: DialogueLimits) -> Order | None:
+    """What a command line says that nobody remembers (`rest`: after its tag, with its end); None: not plain."""
+    if rest[-2:] != b"\r\n" or len(rest) > LINE_BYTES or rest.find(b"\n") != len(rest) - 1:
+        return None
+    line = rest[:-2]
+    shape = read_command(line, limits)
+    if shape is None or shape.code not in _PLAIN_CODES or shape.literal >= 0 or shape.traits or shape.opaque:
+        return None
+    spec = shape.spec
+    if spec is None or spec.action == "append":  # a message in one line is none
+        return None
+    order = Order(shape, spec.states, spec.action, spec.mailbox)
+    if len(rest) <= _MEMO_BYTES:
+        if len(ORDERS) >= _MEMO_ENTRIES:
+            ORDERS.clear()
+        ORDERS[rest] = order
+    return order
+
+
+def read_data(data: bytes, end: int, limits: DialogueLimits) -> tuple[Data, bytes, Sequence[tuple[int, int]]] | None:
+    """What the untagged responses before `end` say, their text, and (start, size) of the literals between them.
+
+    None where they are not plain: a response that is for the machine, or one that does not end there.
+    """
+    brace = data.find(b"}\r\n", 0, end)
+    literals: Sequence[tuple[int, int]] = ()
+    if brace < 0:
+        text = data[:end]
+    else:
+        found = _without_literals(data, brace, end)
+        if found is None:
+            return None
+        text, literals = found
+    known = _EXACT.get(text) or _ALIKE.get(text.translate(_ZEROS)) or _read_responses(text, limits)
+    return None if known is None or len(known.whole) != len(literals) else (known, text, literals)
+
+
+def _without_literals(data: bytes, brace: int, end: int) -> tuple[bytes, list[tuple[int, int]]] | None:
+    """The lines before `end`, and where the literals between them begin and how long they are; or None.
+
+    Args:
+        brace: where the first line ends that may announce a literal.
+    """
+    parts: list[bytes] = []
+    literals: list[tuple[int, int]] = []
+    position = 0
+    while brace >= 0:
+        opening = data.rfind(b"{", max(position, brace - _SIZE_DIGITS - 1), brace)
+        digits = data[opening + 1:brace]
+        if opening < 0 or not digits.isdigit():
+            return None
+        start = brace + 3
+        parts.append(data[position:start])
+        size = int(digits)
+        literals.append((start, size))
+        position = start + size
+        if position > end:
+            return None
+        brace = data.find(b"}\r\n", position, end)
+    parts.append(data[position:end])
+    return b"".join(parts), literals
+
+
+def _read_responses(text: bytes, limits: DialogueLimits) -> Data | None:
+    """Reads untagged responses that nobody remembers; None where one of them is for the machine."""
+    if _FETCHES.match(text) and len(text) > _MEMO_BYTES:
+        known = Data()
+        known.lines = known.untagged = known.fetched = text.count(b"\n")
+        known.touched = known.illegal = True
+        return known
+    known = Data()
+    reply: Reply | None = None
+    start = 0
+    for line in text[:-2].split(b"\r\n"):
+        if b"\n" in line or len(line) > limits.line_bytes:
+            return None
+        if reply is not None:  # what follows a literal
+            if line and line[:1] not in AFTER_LITERAL:
+                return None
+            size, whole = replies.continued(line, reply, limits)
+        else:
+            reply = read_untagged(line, limits) if line[:2] == b"* " else None
+            if reply is None or not _add(known, reply, line, start):
+                return None
+            size, whole = reply.literal, reply.whole_body
+        known.lines += 1
+        if size < 0:
+            reply = None
+        else:
+            known.whole.append(whole)
+            known.touched = True
+        start += len(line) + 2
+    if reply is not None:
+        return None
+    known.special = bool(known.exists or known.byes or known.software or known.capabilities)
+    if len(text) <= _MEMO_BYTES:
+        key = text.translate(_ZEROS)
+        memo = _ALIKE
+        if known.exact or b"RFC000" in key.upper():  # RFC822 is a word of FETCH, RFC823 is none
+            memo, key = _EXACT, text
+        if len(memo) >= _MEMO_ENTRIES:
+            memo.clear()
+        memo[key] = known
+    return known
+
+
+def _add(known: Data, reply: Reply, line: bytes, start: int) -> bool:
+    """Adds what one response says; False where it is not plain."""
+    kind = reply.kind
+    if kind == replies.UNKNOWN or reply.opaque is not None:
+        return False
+    known.untagged += 1
+    if not reply.legal & N:
+        known.illegal = True
+    if kind == replies.FETCH:
+        known.fetched += 1
+        known.touched = True
+    elif kind == replies.EXISTS:
+        number = UNTAGGED.match(line)
+        if number is None:
+            return False
+        known.exists = start + number.start(1), start + min(number.end(1), number.start(1) + _SIZE_DIGITS)
+    elif kind == replies.EXPUNGE:
+        known.expunged += 1
+        known.touched = True
+    elif kind == replies.SEARCH:
+        known.found = max(known.found, 0) + reply.count
+        known.touched = True
+        known.exact = known.exact or reply.word == b"ESEARCH"
+    elif kind == replies.BYE:
+        known.byes += 1
+    elif kind == replies.ID and reply.software:
+        known.software = reply.software
+        known.exact = True
+    if reply.capabilities is not None:
+        known.capabilities.append(told_capabilities(reply.capabilities))
+        known.exact = True
+    return True
