@@ -64,31 +64,35 @@ class Reply:
 
 
 UNTAGGED_MEMO: dict[bytes, Reply] = {}
-"""Whole lines, and lines without their digits (see `_template`), that were read before."""
+"""Whole lines, and forms of lines whose numbers do not matter (see `_template`), that were read before."""
 TAGGED_MEMO: dict[bytes, Reply] = {}
 _MEMO_LINES = 4_096
 _MEMO_BYTES = 400
 _DIGITS = b"0123456789"
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_NO_DIGITS = str.maketrans("", "", "0123456789")
 _TEMPLATE_DIGITS = 20
 _LONG_WORD = re.compile(rb"[A-Za-z0-9+/_\-]{12}")
 
 
 def _template(line: bytes) -> bytes | None:
-    """The line without its digits, where those change nothing: they differ from session to session.
+    """The form of a line: each digit a zero, where they change nothing because they differ from session to session.
 
-    Few digits and short words only: together they cannot be a token of encoded data.
+    Few digits and short words only: together they cannot be a token of encoded data. The line feed in front, which no
+    line holds, keeps forms apart from lines.
     """
     if line[-1:] == b"}":  # the size of a literal matters
         return None
-    template = line.translate(None, _DIGITS)
-    return template if 0 < len(line) - len(template) <= _TEMPLATE_DIGITS else None
+    digits = len(line) - len(line.translate(None, _DIGITS))
+    return b"\n" + line.translate(_ZEROS) if 0 < digits <= _TEMPLATE_DIGITS else None
 
 
 def _remember(memo: dict[bytes, Reply], line: bytes, reply: Reply) -> Reply:
     if len(line) <= _MEMO_BYTES:
         if len(memo) >= _MEMO_LINES:
             memo.clear()
-        if reply.kind == CONDITION and reply.code not in _NUMBERS_MATTER and not _LONG_WORD.search(line):
+        if reply.kind == CONDITION and not _LONG_WORD.search(line) and (
+                reply.code not in _NUMBERS_MATTER and reply.code.translate(_NO_DIGITS) == reply.code):
             template = _template(line)
             if template is not None:
                 memo[template] = reply
