@@ -77,7 +77,7 @@ class RollingAlerts:
 
     def __init__(self, limits: DetectLimits) -> None:
         self._limits = limits
-        self._open: OrderedDict[tuple[str, Subject], _Open] = OrderedDict()  # in order of the last match: the quietest first
+        self._open: OrderedDict[tuple[str, Subject], _Open] = OrderedDict()  # the quietest first
         self.closed_early = 0
         """Alerts that got their `final` line because too many were open."""
 
