@@ -39,7 +39,8 @@ def decode_ethernet(work: Work, rows: Rows) -> None:
         else:
             other = np.flatnonzero(~internet)
             by_ethertype(work, block.select(other), types[other].astype(np.int64))
-            decode_plain(work, block, internet)
+            if len(other) < len(block):
+                decode_plain(work, block, internet)
 
 
 def _types_before(data: U8, at: I64) -> U16:

@@ -47,6 +47,8 @@ def decode_plain(work: Work, rows: Rows, internet: Bool | None = None) -> None:
         plain &= internet
     if not plain.all():
         work.push(Header.ODD_IP, rows.select(~plain if internet is None else internet & ~plain))
+        if not plain.any():
+            return
     _write(work, rows, plain, start, length, words, tcp, protocol, ttl)
     if fixed is not None:
         done = plain[six]  # what stands inside the others may be IPv4, whose upper halves stay zero
