@@ -62,7 +62,7 @@ def test_a_lab_capture_gets_its_verdict(lab: Callable[[str], Run], number: str) 
         assert session.evidence or session.verdict == "silent"
 
 
-UNNAMED = {"08": "random bytes after a greeting", "19": "random datagrams"}
+UNNAMED = {"19": "random datagrams"}
 """Shapes that have no name yet; the verdict does not need it."""
 
 
