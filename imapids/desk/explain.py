@@ -119,34 +119,27 @@ class _Chooser:
         return sorted(self.alerts.get(key, []), key=lambda alert: -LEVELS.index(alert.rule.level))
 
 
-class _Tapped(Pipeline):
-    """A pipeline that shows the pieces of one flow to a transcript on their way."""
-
-    def __init__(self, options: RunOptions, flow: Flow, transcript: Transcript) -> None:
-        super().__init__(options.limits, kinds=("session",), home_nets=options.home_nets,
-                         watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=(flow.client,),
-                         since_ns=options.since_ns, until_ns=options.until_ns)
-        self._wanted = flow.flow_id
-        self._transcript = transcript
-
-    def _take(self, updates: list[FlowUpdate]) -> None:
-        for update in updates:
-            if update.flow.flow_id == self._wanted:
-                self._transcript.feed(update.pieces)
-        super()._take(updates)
-
-
 def _read_again(paths: Sequence[str], options: RunOptions, session: Event,
                 stop: Callable[[], bool] | None) -> Transcript:
     """The dialogue of the session's flow."""
     assert isinstance(session.body, Session)
     assert session.flow is not None
     transcript = Transcript(session.body, options.limits.dialogue)
-    pipeline = _Tapped(options, session.flow, transcript)
+    flow = session.flow
+
+    def show(update: FlowUpdate) -> None:
+        if update.flow.flow_id == flow.flow_id:
+            transcript.feed(update.pieces)
+
+    pipeline = Pipeline(options.limits, kinds=("session",), home_nets=options.home_nets, watch_tcp=options.watch_tcp,
+                        watch_udp=options.watch_udp, hosts=(flow.client,), since_ns=options.since_ns,
+                        until_ns=options.until_ns, on_update=show)
     with open_captures(paths, limits=options.limits.capture, stop=stop) as reader:
         for batch in reader:
             if stop is not None and stop():
                 break
-            pipeline.feed(batch)
-    pipeline.finish()
+            for _ in pipeline.feed(batch):
+                pass
+    for _ in pipeline.finish():
+        pass
     return transcript

@@ -101,7 +101,7 @@ class VlanJoiner:
     def _rebuild(self, rows: I32) -> None:
         columns = self.columns
         self._keys = np.zeros((columns.capacity, KEY_WORDS), np.uint64)
-        self._tagged.clear(4 * columns.capacity)
+        self._tagged.clear(1 << (4 * columns.capacity - 1).bit_length())
         if rows.size:
             bare, tagged = self._bare(columns.keys[rows])
             self._tagged.add(bare[tagged], rows[tagged], self._keys)

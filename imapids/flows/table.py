@@ -6,7 +6,7 @@ it works on whole columns; Python looks at single flows only where they are odd,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from imapids.records.streams import CLIENT, Flow, FlowAccount, FlowUpdate, Strea
 
 _HEAD_BYTES = 128
 """First bytes of a segment that show whether it holds a line of IMAP."""
+
+_ENDS_AT_ONCE = 4_096
+"""Flows ended in one go at the end of a capture: their records live until the caller has used them."""
 
 
 class FlowTable:
@@ -314,16 +317,19 @@ class FlowTable:
     def _make_room(self, count: int) -> bool:
         """Makes sure that `count` rows can be taken; true if the index was made anew."""
         columns = self.columns
-        if columns.room() >= count and 2 * (columns.used + count) <= len(self._index.slots):
-            return False
         alive = columns.used - self._dead - sum(len(rows) for rows in columns.free)
         wanted = alive + count
+        if columns.room() >= count and 2 * (columns.used + count) <= len(self._index.slots) and (
+                wanted <= self.limits.flows):
+            return False
         if wanted > self.limits.flows:
-            self._evict(max(wanted - self.limits.flows, self.limits.flows // 8))
+            excess = max(wanted - self.limits.flows, self.limits.flows // 8)
+            self._evict(excess)
+            wanted -= excess
         capacity = columns.capacity
-        while capacity < min(2 * wanted, self.limits.flows + count):
+        while capacity < min(2 * wanted, self.limits.flows):
             capacity *= 2
-        self._rebuild(capacity)
+        self._rebuild(min(capacity, max(columns.capacity, self.limits.flows)))
         if columns.room() < count:
             columns.grow(columns.capacity + count)
         return True
@@ -338,7 +344,8 @@ class FlowTable:
         self._dead = 0
         if capacity > columns.capacity:
             columns.grow(capacity)
-        self._index.rebuild(np.flatnonzero(live).astype(np.int32), columns.keys, 4 * columns.capacity)
+        slots = 1 << (4 * columns.capacity - 1).bit_length()
+        self._index.rebuild(np.flatnonzero(live).astype(np.int32), columns.keys, slots)
 
     def _evict(self, count: int) -> None:
         """The table is full: conversations that nobody answered go first, then the ones that were quiet longest."""
@@ -410,10 +417,13 @@ class FlowTable:
         for name in flow.limits:
             self._count_limit(name, 1)
 
-    def finish(self) -> list[FlowUpdate]:
-        """The capture is over: all flows end."""
+    def finish(self) -> Iterator[list[FlowUpdate]]:
+        """The capture is over: all flows end, some thousands at a time, the oldest first."""
         rows = self._live_rows()
-        return self._over(rows, "end-of-capture", *self._now(len(rows)))
+        rows = rows[np.argsort(self.columns.first_number[rows], kind="stable")]
+        for start in range(0, len(rows), _ENDS_AT_ONCE):
+            part = rows[start : start + _ENDS_AT_ONCE]
+            yield self._over(part, "end-of-capture", *self._now(len(part)))
 
     def _note_icmp(self, errors: Sequence[IcmpError]) -> None:
         """Marks the flows that ICMP errors are about (RFC 792: the packet's first bytes come back with the error)."""
@@ -421,7 +431,7 @@ class FlowTable:
         for error in errors:
             ends = sorted(((error.src, error.src_port), (error.dst, error.dst_port)))
             words = [int.from_bytes(part, "big") for address, _ in ends for part in (address[:8], address[8:])]
-            words.append(ends[0][1] << 48 | ends[1][1] << 32 | error.protocol)
+            words.append(ends[0][1] << 48 | ends[1][1] << 32 | error.tunnel << 8 | error.protocol)
             entry, _ = self._index.find(np.array([words], np.uint64), columns.keys)
             if entry[0] >= 0:
                 row = columns.target[entry[0]]

@@ -7,7 +7,7 @@ depend on how the packets were cut into batches: events come in the order in whi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -33,6 +33,10 @@ from imapids.signatures import Signatures
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
                (False, False): "external"}
 _HOME_MEMO = 65_536
+_EVENTS_AT_ONCE = 100_000
+"""Events that wait for their batch to be over. A batch of real traffic tells a third of it."""
+_CHUNK_BYTES = 512 << 10
+"""A longer run of one side's bytes is read in parts: 512 KiB of the shortest commands tell 60,000 events."""
 MATCHED_KINDS = frozenset({"session", "login", "tls"})
 """Events that indicators are compared with."""
 
@@ -46,7 +50,8 @@ class Pipeline:
     def __init__(self, limits: Limits, *, kinds: Collection[str], home_nets: Sequence[str] = HOME_NETS,
                  watch_tcp: Sequence[int] = (143,), watch_udp: Sequence[int] = (143,), hosts: Sequence[str] = (),
                  since_ns: int | None = None, until_ns: int | None = None, hasher: SecretHasher | None = None,
-                 signatures: Signatures | None = None, matcher: Matcher | None = None) -> None:
+                 signatures: Signatures | None = None, matcher: Matcher | None = None,
+                 on_update: Callable[[FlowUpdate], None] | None = None) -> None:
         """
         Args:
             kinds: event types to make; the others cost nothing.
@@ -55,6 +60,7 @@ class Pipeline:
             hasher: hashes secrets; None makes one with a key that ends with the run.
             signatures: payload rules over the first bytes of sessions that are not genuine.
             matcher: indicators that events are compared with.
+            on_update: shown what flows brought, before it is read (for those who want to see the bytes).
         """
         self.limits = limits
         self.kinds = frozenset(kinds) | (MATCHED_KINDS if matcher is not None else frozenset())
@@ -73,13 +79,14 @@ class Pipeline:
         self._hasher = hasher or SecretHasher(secrets.token_bytes(32))
         self._signatures = signatures
         self._matcher = matcher
+        self._on_update = on_update
         self._conversations: dict[int, Conversation | PlainDialogue] = {}
         self._events: list[Event] = []
         self._order: list[int] = []
 
-    def feed(self, batch: PacketBatch) -> list[Event]:
+    def feed(self, batch: PacketBatch) -> Iterator[list[Event]]:
         """The events that a batch of packets made known, in order."""
-        return self.follow(self.decode(batch))
+        yield from self.follow(self.decode(batch))
 
     def decode(self, batch: PacketBatch) -> Decoded:
         """The first half of `feed`: columns only. It may run in a thread of its own, ahead of the second half."""
@@ -88,16 +95,31 @@ class Pipeline:
             decoded.segments = self._of_hosts(decoded.segments)
         return decoded
 
-    def follow(self, decoded: Decoded) -> list[Event]:
-        """The second half of `feed`: decoded batches in the order of their packets."""
-        self._take(self.table.feed(decoded.segments, decoded.icmp_errors))
-        return self._drain()
+    def follow(self, decoded: Decoded) -> Iterator[list[Event]]:
+        """The second half of `feed`: decoded batches in the order of their packets.
 
-    def finish(self) -> list[Event]:
+        A batch gives one list; a flood of events gives several, each in order, so that memory stays bounded.
+        """
+        yield from self._use(self.table.feed(decoded.segments, decoded.icmp_errors))
+
+    def finish(self) -> Iterator[list[Event]]:
         """The packets are over: all conversations end."""
         self.decoder.finish()
-        self._take(self.table.finish())
-        return self._drain()
+        for updates in self.table.finish():
+            yield from self._use(updates)
+
+    def _use(self, updates: list[FlowUpdate]) -> Iterator[list[Event]]:
+        if self._on_update is not None:
+            for update in updates:
+                self._on_update(update)
+        waiting = [part for update in updates for part in _of_bounded_size(update)]
+        waiting.reverse()
+        updates.clear()
+        while waiting:
+            self._take(waiting)
+            events = self._drain()
+            if events:
+                yield events
 
     # ---- packets that options leave out -------------------------------------------------------------------------
 
@@ -137,9 +159,9 @@ class Pipeline:
         return known
 
     def _take(self, updates: list[FlowUpdate]) -> None:
+        """Reads updates from the end of the list, until all are read or many events wait."""
         conversations = self._conversations
-        updates.reverse()
-        while updates:
+        while updates and len(self._events) < _EVENTS_AT_ONCE:
             update = updates.pop()  # what was read is let go at once: what is told next can stand in its memory
             flow, pieces, key = update.flow, update.pieces, update.key
             conversation = conversations.get(key)
@@ -247,3 +269,17 @@ def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
     imap = facts.imap
     return verdict.verdict in ("genuine", "mimic") or (
         imap is not None and bool(imap.greeting or imap.completed or imap.tagged or imap.untagged))
+
+
+def _of_bounded_size(update: FlowUpdate) -> list[FlowUpdate]:
+    """An update as several, where one chunk of it is very long; how bytes are cut changes no result."""
+    if all(type(piece) is not StreamChunk or len(piece.data) <= _CHUNK_BYTES for piece in update.pieces):
+        return [update]
+    parts: list[FlowUpdate] = []
+    for piece in update.pieces:
+        while type(piece) is StreamChunk and len(piece.data) > _CHUNK_BYTES:
+            rest = piece.tail(_CHUNK_BYTES)
+            parts.append(FlowUpdate(update.flow, [piece.head(_CHUNK_BYTES)], update.key))
+            piece = rest
+        parts.append(FlowUpdate(update.flow, [piece], update.key))
+    return parts

@@ -106,6 +106,16 @@ class StreamChunk(msgspec.Struct):
                 high = middle
         return self.packets[low - 1], self.times[low - 1]
 
+    def head(self, position: int) -> StreamChunk:
+        """The part of the chunk before data[position]."""
+        if self.starts is None or self.packets is None or self.times is None:
+            return StreamChunk(self.side, self.offset, self.data[:position], self.time_ns, self.packet,
+                               reading=self.reading)
+        count = sum(1 for start in self.starts if start < position)
+        return StreamChunk(self.side, self.offset, self.data[:position], self.time_ns, self.packet,
+                           self.starts[:count] or None, self.packets[:count] or None, self.times[:count] or None,
+                           self.reading)
+
     def tail(self, position: int) -> StreamChunk:
         """The rest of the chunk from data[position] on."""
         packet, time_ns = self.locate(position)

@@ -148,13 +148,15 @@ class _Run:
                stop: Callable[[], bool] | None) -> RunResult:
         """Reads everything, then tells the account."""
         for decoded in reader.worked_on(self.pipeline.decode):
-            self._handle(self.pipeline.follow(decoded))
+            for events in self.pipeline.follow(decoded):
+                self._handle(events)
             if progress is not None:
                 progress(reader.bytes_done, reader.bytes_total, sum(account.packets for account in reader.accounts))
         # the reader asks `stop` by itself: what was read until then is worked off, so that the account is right
         interrupted = stop is not None and stop()
         reader.close()
-        self._handle(self.pipeline.finish())
+        for events in self.pipeline.finish():
+            self._handle(events)
         self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
         account = capture_event(self.pipeline, reader.accounts, self.counts, interrupted, self.detector.limits_hit)
         if "capture" in self.options.events:
@@ -168,8 +170,6 @@ class _Run:
         return [*self.rules.notes, *(f"the filter {each.title!r} has expired and is not applied" for each in expired)]
 
     def _handle(self, events: list[Event]) -> None:
-        if not events:
-            return
         wanted = self.options.events
         shown = [event for event in events if event.kind in wanted]
         for event in shown:

@@ -71,7 +71,8 @@ def run(segments: list[Segment], cuts: list[int] | None = None, *, limits: FlowL
             take(table.feed(batch_of(segments[low:high], low + 1)))
     if icmp is not None:
         table.feed(batch_of([]), [icmp])
-    take(table.finish())
+    for updates in table.finish():
+        take(updates)
     assert not found
     return sorted(ordered, key=lambda outcome: (outcome.flow.first_packet, outcome.flow.flow_id))
 
@@ -318,8 +319,9 @@ def test_a_full_table_evicts_who_was_not_answered_and_counts_it() -> None:
                     seen[piece.reason] += 1
                 elif isinstance(piece, StreamChunk):
                     kept += piece.data
-    for update in table.finish():
-        seen[update.pieces[-1].reason] += 1
+    for updates in table.finish():
+        for update in updates:
+            seen[update.pieces[-1].reason] += 1
     assert seen["evicted"] == table.account.limits["flow-table"] > 0
     assert sum(seen.values()) == 401
     assert kept == b"* OK ready\r\n"  # the conversation that was answered is still there

@@ -78,7 +78,8 @@ def conversations(path: Path) -> list[Conversation]:
     except InputError:
         return []
     decoder.finish()
-    take(table.finish())
+    for updates in table.finish():
+        take(updates)
     return sorted(found.values(), key=lambda conversation: conversation.flow.first_packet)
 
 
