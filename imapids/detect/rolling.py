@@ -112,7 +112,7 @@ class RollingAlerts:
         """The `final` lines of all open alerts, in the order in which they began."""
         found = [_final(state, time_ns) for state in self._open.values()]
         self._open.clear()
-        return sorted(found, key=lambda alert: (alert.first_ns, alert.id))
+        return sorted(found, key=lambda alert: (alert.first_ns // 1000, alert.id))
 
 
 def _final(state: _Open, time_ns: int) -> Alert:
@@ -126,15 +126,16 @@ def _again(state: _Open, word: str, time_ns: int) -> Alert:
 def _new(info: RuleInfo, subject: Subject, event: Event, labels: list[str], why: Reason, first_ns: int) -> Alert:
     flow, body = event.flow, event.body
     direction = getattr(body, "direction", "") or (flow.direction if flow else "unknown")
+    moment = event.time_ns // 1000  # what a saved line holds of it: rules over saved events give the same ids
     alert = Alert(
-        id=short_hash(f"{info.id}|{subject!r}|{event.time_ns}|{flow.flow_id if flow else 0}"), state="new", rule=info,
+        id=short_hash(f"{info.id}|{subject!r}|{moment}|{flow.flow_id if flow else 0}"), state="new", rule=info,
         subject=subject_text(subject), case=case_of(flow), time_ns=event.time_ns, first_ns=first_ns,
         last_ns=event.time_ns, count=1, flow=flow, packet=_first_packet(why) or event.packet, event=event.kind,
         direction=direction, why=why, labels=labels, context=_context(event),
     )
     if isinstance(body, Session):
         alert.verdict, alert.confidence = body.verdict, body.confidence
-        alert.protocol = body.protocol or body.shape or ""
+        alert.protocol, alert.shape = body.protocol or "", body.shape or ""
     return alert
 
 

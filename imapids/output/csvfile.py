@@ -19,7 +19,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _ENVELOPE = ("timestamp", "flow_id", "community_id", "src_ip", "src_port", "dest_ip", "dest_port", "proto",
              "pcap_filename", "pcap_cnt")
 _ALERT = ("level", "title", "sid", "rule_id", "family", "state", "count", "first", "last", "direction", "verdict",
-          "protocol", "confidence", "why", "advice", "techniques", "subject", "case", "id")
+          "protocol", "shape", "confidence", "why", "advice", "techniques", "subject", "case", "id")
 _BODIES: dict[str, type[Body]] = {name: cls for cls, name in EVENT_TYPES.items()}
 _encode = msgspec.json.Encoder().encode
 
@@ -68,7 +68,7 @@ def row(item: Event | Alert) -> dict[str, str | int | float]:
             "level": rule.level, "title": rule.title, "sid": rule.sid, "rule_id": rule.id, "family": rule.family,
             "state": item.state, "count": item.count, "first": eve_time(item.first_ns), "last": eve_time(item.last_ns),
             "direction": item.direction, "verdict": item.verdict, "protocol": item.protocol,
-            "confidence": item.confidence, "why": item.why, "advice": rule.advice,
+            "shape": item.shape, "confidence": item.confidence, "why": item.why, "advice": rule.advice,
             "techniques": rule.techniques, "subject": item.subject, "case": item.case, "id": item.id,
         }
     else:

@@ -44,6 +44,7 @@ class Ours(msgspec.Struct, kw_only=True, omit_defaults=True):
     direction: str = "unknown"
     verdict: str = ""
     protocol: str = ""
+    shape: str = ""
     confidence: str = ""
     facts: dict[str, str] = {}
     cut: bool = False
@@ -79,7 +80,7 @@ def alert_object(alert: Alert) -> EveAlert:
         description=rule.description, advice=rule.advice, falsepositives=rule.falsepositives, subject=alert.subject,
         case=alert.case, event=alert.event, first=eve_time(alert.first_ns), last=eve_time(alert.last_ns),
         count=alert.count, direction=alert.direction, verdict=alert.verdict, protocol=alert.protocol,
-        confidence=alert.confidence, why=alert.why, facts=alert.context,
+        shape=alert.shape, confidence=alert.confidence, why=alert.why, facts=alert.context,
     )
     return EveAlert(
         action="allowed", gid=1, signature_id=rule.sid, rev=rule.rev, signature=rule.title,
@@ -125,5 +126,5 @@ def alert_record(body: EveAlert, time_ns: int, flow: Flow | None, packet: int, l
         id=ours.id, state=ours.state, rule=rule, subject=ours.subject, case=ours.case, time_ns=time_ns,
         first_ns=parse_eve_time(ours.first), last_ns=parse_eve_time(ours.last), count=ours.count, flow=flow,
         packet=packet, event=ours.event, direction=ours.direction, why=ours.why, verdict=ours.verdict,
-        protocol=ours.protocol, confidence=ours.confidence, labels=labels, context=ours.facts,
+        protocol=ours.protocol, shape=ours.shape, confidence=ours.confidence, labels=labels, context=ours.facts,
     )

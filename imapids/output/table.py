@@ -159,9 +159,9 @@ class TableReport:
         if alert.state != "new" or not self._make_room(level):
             return None
         flow = alert.flow
-        nature = alert.verdict
-        if alert.protocol and alert.protocol != alert.verdict:
-            nature = f"{nature}: {alert.protocol}" if nature else alert.protocol
+        nature, kind = alert.verdict, alert.protocol or alert.shape
+        if kind and kind != nature:
+            nature = f"{nature}: {kind}" if nature else kind
         case = _Case(
             heading=_parties(flow) if flow is not None else one_line(alert.subject), level=level,
             first_ns=alert.first_ns, last_ns=alert.last_ns, direction=alert.direction, nature=one_line(nature, 60),

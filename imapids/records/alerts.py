@@ -72,6 +72,8 @@ class Alert(msgspec.Struct, kw_only=True):
     why: Reason
     verdict: str = ""
     protocol: str = ""
+    shape: str = ""
+    """What kind of bytes, where no protocol was recognised: `fake-tls`, `text-lines` ..."""
     confidence: str = ""
     labels: list[str] = []
     context: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """`imapids detect`: saved events in, the same alerts out."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,12 @@ def test_events_can_be_passed_on(imapids, saved):
     assert "alert" in kinds
 
 
+def alerts(path):
+    lines = [json.loads(line)["alert"] for line in path.read_text().splitlines() if '"event_type":"alert"' in line]
+    ours = [line["context"]["imapids"] for line in lines]
+    return [(alert["id"], alert["state"], alert["count"], alert["rule"]) for alert in ours]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -97,12 +104,27 @@ def test_events_can_be_passed_on(imapids, saved):
     ],
 )
 def test_saved_events_give_the_alerts_of_the_run_that_saved_them(imapids, tmp_path, name):
-    def alerts(path):
-        lines = [json.loads(line)["alert"] for line in path.read_text().splitlines() if '"event_type":"alert"' in line]
-        ours = [line["context"]["imapids"] for line in lines]
-        return [(alert["id"], alert["state"], alert["count"], alert["rule"]) for alert in ours]
-
     saved, again = tmp_path / "saved.jsonl", tmp_path / "again.jsonl"
     assert imapids("analyze", SAMPLES / f"{name}.pcap", "--events", "all", "-o", saved).code == 0
+    assert imapids("detect", saved, "-o", again).code == 0
+    assert alerts(again) == alerts(saved) != []
+
+
+def in_nanoseconds(capture):
+    """The same capture by a clock of nanoseconds, none of whose times is a whole microsecond."""
+    parts, at = [struct.pack("<I", 0xA1B23C4D), capture[4:24]], 24
+    while at < len(capture):
+        second, micro, held, length = struct.unpack_from("<IIII", capture, at)
+        parts.append(struct.pack("<IIII", second, micro * 1000 + 1 + at % 999, held, length))
+        parts.append(capture[at + 16 : at + 16 + held])
+        at += 16 + held
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("name", ["scan", "password-guessing", "http-beacon", "fake-tls"])
+def test_alerts_of_a_capture_in_nanoseconds_keep_their_ids_although_lines_hold_microseconds(imapids, tmp_path, name):
+    capture, saved, again = tmp_path / "fine.pcap", tmp_path / "saved.jsonl", tmp_path / "again.jsonl"
+    capture.write_bytes(in_nanoseconds((SAMPLES / f"{name}.pcap").read_bytes()))
+    assert imapids("analyze", capture, "--events", "all", "-o", saved).code == 0
     assert imapids("detect", saved, "-o", again).code == 0
     assert alerts(again) == alerts(saved) != []

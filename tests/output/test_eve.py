@@ -147,6 +147,17 @@ def test_an_alert_line_says_what_siems_map_and_keeps_ours_in_the_context() -> No
     assert (ours["state"], ours["count"], ours["advice"]) == ("new", 1, "Block it.")
 
 
+def test_an_alert_about_unknown_bytes_keeps_their_shape_apart_from_the_protocol() -> None:
+    alert = an_alert(protocol="", shape="fake-tls")
+    record = json.loads(encode(alert))
+    assert record["app_proto"] == "failed"
+    assert record["alert"]["context"]["imapids"]["shape"] == "fake-tls"
+    assert "protocol" not in record["alert"]["context"]["imapids"]
+    back = decode(encode(alert))
+    assert isinstance(back, Alert)
+    assert (back.protocol, back.shape) == ("", "fake-tls")
+
+
 @pytest.fixture
 def validator(shared: Path) -> Any:
     schema = Path(shared) / "schema" / "eve.schema.json"
