@@ -43,6 +43,7 @@ class Result:
     alerts_by_level: dict = field(default_factory=dict)
     sessions: dict = field(default_factory=dict)
     interrupted: bool = False
+    messages: list = field(default_factory=list)
 
     def exit_code(self, fail_on):
         if self.interrupted:

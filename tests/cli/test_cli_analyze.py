@@ -67,6 +67,8 @@ SECOND = 10**9
             {"rule_paths": ("r",), "default_rules": False, "allow_paths": ("a.yml",)},
             id="rules",
         ),
+        pytest.param(["--indicators", "i.csv", "--indicators", "j"], {"indicator_paths": ("i.csv", "j")},
+                     id="indicators"),
         pytest.param(["--follow", "--workers", "auto"], {"follow": True, "workers": 1}, id="follow and workers"),
     ],
 )
@@ -101,7 +103,6 @@ def test_less_memory_means_smaller_limits(imapids, engine):
             "--scheduler is not in this version",
             id="an option of a later version",
         ),
-        pytest.param(["a.pcap", "--indicators", "x"], "--indicators is not in this version", id="indicators"),
         pytest.param(["a.pcap", "--workers", "4"], "sharing the work is not in this version", id="several workers"),
         pytest.param(["a.pcap", "--inventory", "x"], "--inventory is not in this version", id="the inventory"),
         pytest.param(["a.pcap", "--events", "sesion"], "Did you mean 'session'", id="a typing error in an event"),
