@@ -179,7 +179,7 @@ class Transcript:
         bare = line.rstrip(b"\r\n")
         dialogue = self._dialogue
         if dialogue.exchange is not None:
-            self._keep_secrets(bare)
+            self._keep_secrets(bare, *(bare.split() if b" " in bare else ()))
             return bare.decode() if bare in (b"", b"*") else f"[SASL response: {len(bare)} bytes]"
         if dialogue.building is not None:
             self._keep_secrets(bare)

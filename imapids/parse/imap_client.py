@@ -16,7 +16,7 @@ from imapids.parse.imap_commands import (
     redact,
 )
 from imapids.parse.imap_events import tell
-from imapids.parse.imap_login import start_exchange
+from imapids.parse.imap_login import Exchange, start_exchange
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import id_name
 from imapids.protocols.imap_commands import UNKNOWN_STATE
@@ -45,12 +45,8 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
         _continue_command(dialogue, dialogue.building, line)
         return
     reader = dialogue.reader_client
-    if dialogue.exchange is not None and _is_response(line):
-        exchange = dialogue.exchange
-        exchange.add(line)
-        if exchange.rounds > dialogue.facts_.auth_rounds:
-            dialogue.facts_.auth_rounds = exchange.rounds
-        reader.lost = False
+    if dialogue.exchange is not None and _is_response(dialogue, dialogue.exchange, line):
+        _read_response(dialogue, dialogue.exchange, line)
         return
     dialogue.last_client_line = line
     tag, blank, rest = line.partition(b" ")
@@ -162,12 +158,30 @@ def _continue_command(dialogue: ImapDialogue, pending: Pending, line: bytes) -> 
     register(dialogue, pending)
 
 
-def _is_response(line: bytes) -> bool:
-    """Whether a line belongs to the SASL exchange under way: base64, `*`, or an empty one.
+def _is_response(dialogue: ImapDialogue, exchange: Exchange, line: bytes) -> bool:
+    """Whether a line belongs to the SASL exchange under way.
 
-    A client that pipelines sends commands here; their blank tells them apart.
+    What answers a continuation does, whatever it holds (RFC 9051 section 6.2.2). Before one (it is missing in the
+    capture, or the client did not wait), only commands that are known do not: any other text may be a secret.
     """
-    return line == b"*" or BASE64.match(line) is not None
+    if exchange.prompts or line == b"*" or BASE64.match(line) is not None:
+        return True
+    _, blank, rest = line.partition(b" ")
+    shape = read_command(rest, dialogue.limits) if blank else None
+    return (shape is None or shape.spec is None) and not is_binary(line)
+
+
+def _read_response(dialogue: ImapDialogue, exchange: Exchange, line: bytes) -> None:
+    """A SASL response: it is decoded where it is one, and never shown."""
+    if exchange.prompts:
+        exchange.prompts -= 1
+    exchange.add(line)
+    if exchange.rounds > dialogue.facts_.auth_rounds:
+        dialogue.facts_.auth_rounds = exchange.rounds
+    dialogue.reader_client.lost = False
+    word = line.partition(b" ")[0]
+    if word != b"*" and len(word) <= TAG_BYTES and BASE64.match(line) is None:
+        _remember_tag(dialogue, word)  # a server that took it for a command answers this word
 
 
 def _read_other(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, offset: int) -> None:

@@ -23,13 +23,16 @@ _LOGIN = re.compile(rb" *(?:(" + QUOTED + rb")|([^ \"{][^ ]*)|(~?\{[0-9]+\+?\}))
 class Exchange:
     """One AUTHENTICATE under way."""
 
-    __slots__ = ("cancelled", "initial", "mechanism", "messages", "pending", "rounds")
+    __slots__ = ("cancelled", "initial", "mechanism", "messages", "pending", "prompts", "rounds")
 
     def __init__(self, pending: Pending, mechanism: str) -> None:
         self.pending = pending
         self.mechanism = mechanism
         self.messages: list[bytes] = []
         self.rounds = 0
+        self.prompts = 0
+        """Continuations of the server that the client has not answered: its next lines are responses, whatever is in
+        them (RFC 9051 section 6.2.2)."""
         self.initial = False
         self.cancelled = False
 

@@ -58,6 +58,8 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
             dialogue.facts_.continuations += 1
             if dialogue.building is not None or dialogue.exchange is not None or dialogue.idling is not None:
                 dialogue.facts_.prompts += 1
+                if dialogue.exchange is not None and dialogue.building is None:
+                    dialogue.exchange.prompts += 1
             dialogue.reader_server.lost = False
             return
         answer = read_tagged(rest) if rest else None
@@ -331,7 +333,8 @@ def _read_unmatched(
         dialogue.note("server-echoes", SERVER, packet, offset, "")
         return
     facts.unmatched += 1
-    dialogue.note("answer-without-command", SERVER, packet, offset, f"{safe_text(tag, 32)} {reply.result.upper()}")
+    shown = safe_text(tag, 32) if dialogue.exchange is None else f"[{len(tag)} bytes]"  # a word of a SASL response?
+    dialogue.note("answer-without-command", SERVER, packet, offset, f"{shown} {reply.result.upper()}")
     if reply.opaque is not None:
         _note_opaque(dialogue, reply.opaque, packet, offset)
 
@@ -356,8 +359,9 @@ def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
         facts.echoes += 1
         dialogue.note("server-echoes", SERVER, packet, offset, "")
     else:
+        hidden = binary or dialogue.exchange is not None  # it may repeat a SASL response
         dialogue.note(
-            "server-line-is-no-imap", SERVER, packet, offset, f"[{len(line)} bytes]" if binary else redact(line, 80)
+            "server-line-is-no-imap", SERVER, packet, offset, f"[{len(line)} bytes]" if hidden else redact(line, 80)
         )
     dialogue.start_foreign(SERVER, line)
     dialogue.anomaly("imap-server-line-invalid", packet, time_ns)
