@@ -218,11 +218,6 @@ class Pipeline:
                conversation: Conversation | PlainDialogue) -> None:
         """A flow is over: its verdict, its session record, and the payload signatures of its first bytes."""
         verdict = judge(facts)
-        if self._signatures is not None and verdict.verdict not in ("genuine", "silent"):
-            prefix = conversation.prefix if type(conversation) is Conversation else Prefix(self.limits.dialogue)
-            if type(conversation) is PlainDialogue:
-                prefix.take(conversation.kept)
-            self._sign(flow, facts, verdict, prefix, end)
         if flow.watched or _is_imap(facts, verdict):
             self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
             if "session" in self.kinds:
@@ -232,6 +227,11 @@ class Pipeline:
         if "flow" in self.kinds:
             self._events.append(Event("flow", flow.start_ns, flow_body(facts), flow, flow.first_packet, end.time_ns))
             self._order.append(end.known)
+        if self._signatures is not None and verdict.verdict not in ("genuine", "silent"):
+            prefix = conversation.prefix if type(conversation) is Conversation else Prefix(self.limits.dialogue)
+            if type(conversation) is PlainDialogue:
+                prefix.take(conversation.kept)
+            self._sign(flow, facts, verdict, prefix, end)
 
     def _sign(self, flow: Flow, facts: SessionFacts, verdict: Verdict, prefix: Prefix, end: StreamEnd) -> None:
         """Payload signatures, with what the judge said of the session as their context."""
