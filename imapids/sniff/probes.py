@@ -7,6 +7,7 @@ from imapids.protocols import (
     datagram_calls,
     datagram_media,
     datagram_routing,
+    datagram_shapes,
     datagram_tunnels,
     datagrams,
     directories,
@@ -53,4 +54,5 @@ UDP_PROBES: tuple[Probe, ...] = (
     *datagram_media.PROBES,
     *datagrams.LATE,  # few bytes of structure
     *datagram_calls.LATE,
+    *datagram_shapes.PROBES,  # last: what has no name
 )

@@ -62,13 +62,7 @@ def test_a_lab_capture_gets_its_verdict(lab: Callable[[str], Run], number: str) 
         assert session.evidence or session.verdict == "silent"
 
 
-UNNAMED = {"19": "random datagrams"}
-"""Shapes that have no name yet; the verdict does not need it."""
-
-
-@pytest.mark.parametrize("number", [
-    pytest.param(number, marks=pytest.mark.xfail(reason=UNNAMED[number], strict=False)) if number in UNNAMED else number
-    for number in sorted(VERDICTS)])
+@pytest.mark.parametrize("number", sorted(VERDICTS))
 def test_a_lab_capture_gets_its_shape(lab: Callable[[str], Run], number: str) -> None:
     assert {session.shape for session in lab(number).sessions} == {VERDICTS[number][2]}
 
