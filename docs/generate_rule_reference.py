@@ -110,7 +110,7 @@ _MEANING = {
     "capture.inputs.bytes": "Bytes read of each.",
     "capture.inputs.start": "Time of each one's first packet.",
     "capture.inputs.end": "Time of each one's last packet.",
-    "capture.inputs.damage": "What was damaged, and where.",
+    "capture.inputs.damage": "What was damaged, and where; or why nothing could be read.",
     "capture.inputs.skipped": "What was skipped of them.",
     "capture.inputs.notes": "What was odd about them.",
     "capture.events": "Events of each type.",

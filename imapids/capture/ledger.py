@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from imapids.records.packets import I64, CaptureSource, Damage, SourceAccount
+from imapids.records.packets import I64, U16, CaptureSource, Damage, SourceAccount
 
 DAMAGES_KEPT = 32
+LINK_TYPES_KEPT = 64
+"""Different link types that the account of a source tells apart."""
 BACKWARD_NS = 1_000_000_000
 """A step back in time that is noted: several capture queues disorder packets by far less than this."""
 
@@ -28,10 +30,11 @@ class Ledger:
         self.name = printable(source.name)
         self._newest = -(1 << 62)
 
-    def packets(self, time_ns: I64) -> None:
-        """These packets were handed on (their times, in order, at least one)."""
+    def packets(self, time_ns: I64, link_type: U16) -> None:
+        """These packets were handed on (their times, in order, at least one; their LINKTYPE_ numbers)."""
         account = self.account
         account.packets += len(time_ns)
+        self._count_link_types(link_type)
         if not time_ns.all():  # simple packet blocks have no time
             time_ns = time_ns[time_ns != 0]
             if not len(time_ns):
@@ -44,6 +47,18 @@ class Ledger:
         self._newest = int(time_ns[-1])
         if backward:
             self.note("time-went-back", backward)
+
+    def _count_link_types(self, link_type: U16) -> None:
+        first = int(link_type[0])
+        if bool((link_type == first).all()):  # one interface, or several of a kind
+            numbers, counts = [first], [len(link_type)]
+        else:
+            found, times = np.unique(link_type, return_counts=True)
+            numbers, counts = found.tolist(), times.tolist()
+        known = self.account.link_types
+        for number, count in zip(numbers, counts, strict=True):
+            key = number if number in known or len(known) < LINK_TYPES_KEPT else -1
+            known[key] = known.get(key, 0) + count
 
     def note(self, name: str, count: int = 1) -> None:
         """Something odd that lost nothing."""

@@ -134,7 +134,7 @@ class RecordReader(ABC):
             for part in self._parts(chain.offsets):
                 batch, good = self.batch(part)
                 if batch is not None:
-                    self.ledger.packets(batch.time_ns)
+                    self.ledger.packets(batch.time_ns, batch.link_type)
                     self.window.lent = True
                     yield batch
                 if good < len(part):

@@ -105,7 +105,9 @@ def _tell(result: RunResult, verbose: int) -> None:
     capture = result.capture.body
     assert isinstance(capture, Capture)
     for account in capture.inputs:
-        if account.status != "ok":
+        if account.status in ("unreadable", "unsupported") and account.damage:
+            say(account.damage[0])
+        elif account.status != "ok":
             say(f"{account.name}: {account.status}" + "".join(f"\n  {damage}" for damage in account.damage[:5]))
     for message in result.messages:
         say(message)

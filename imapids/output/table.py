@@ -290,8 +290,9 @@ class TableReport:
         """Inputs that are not whole, at most a few."""
         faulty = [account for account in inputs if account.status != "ok"]
         for account in faulty[:INPUTS_SHOWN]:
-            damage = f": {account.damage[0]}" if account.damage else ""
-            yield from self._wrapped(f"  {account.status}: {one_line(account.name + damage, 300)}", 4, "yellow")
+            what = account.damage[0] if account.damage else ""
+            what = what if what.startswith(account.name) else f"{account.name}: {what}" if what else account.name
+            yield from self._wrapped(f"  {account.status}: {one_line(what, 300)}", 4, "yellow")
         if len(faulty) > INPUTS_SHOWN:
             yield _text(f"  and {number(len(faulty) - INPUTS_SHOWN, 'more input')} that are not whole", "yellow")
 

@@ -215,6 +215,7 @@ class InputAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
     start: str = ""
     end: str = ""
     damage: list[str] = []
+    """Where it is damaged, or why it could not be read at all."""
     skipped: dict[str, int] = {}
     notes: dict[str, int] = {}
 

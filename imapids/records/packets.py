@@ -101,3 +101,5 @@ class SourceAccount:
     damage_count: int = 0
     notes: dict[str, int] = field(default_factory=dict)
     """Oddities that lost nothing, by name (option-past-block, absurd-tsresol, ...)."""
+    link_types: dict[int, int] = field(default_factory=dict)
+    """Packets by LINKTYPE_ number; -1 stands for the numbers that a capture of very many has beyond a limit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from imapids.decode.link_types import LINK_TYPES
 from imapids.pipeline import Pipeline
 from imapids.protocols.text import safe_str
 from imapids.protocols.timestamps import eve_time
@@ -11,6 +12,7 @@ from imapids.records.events import Capture, Event, InputAccount
 from imapids.records.packets import SourceAccount
 
 _DAMAGE_SHOWN = 8
+_LINK_TYPES_SHOWN = 8
 
 
 def capture_event(pipeline: Pipeline, accounts: Sequence[SourceAccount], counts: dict[str, int],
@@ -35,12 +37,42 @@ def capture_event(pipeline: Pipeline, accounts: Sequence[SourceAccount], counts:
     return Event("capture", max(ends, default=0), body)
 
 
+def judge_link_types(accounts: Sequence[SourceAccount]) -> list[str]:
+    """What to say of inputs that hold packets of link types that nobody decodes here, among others that are decoded.
+
+    An input that holds nothing else is `unsupported` from now on, and its own message says why.
+    """
+    messages = []
+    for account in accounts:
+        foreign = {number: count for number, count in sorted(account.link_types.items())
+                   if number >= 0 and number not in LINK_TYPES}
+        lost = sum(foreign.values())
+        if not lost:
+            continue
+        kinds = ", ".join(map(str, list(foreign)[:_LINK_TYPES_SHOWN])) + (" ..." * (len(foreign) > _LINK_TYPES_SHOWN))
+        said = (f"{lost:,} of {account.packets:,} packets cannot be decoded, their link type is not known: {kinds}; "
+                "capture with one that is (tcpdump -L lists what an interface has, -y chooses)")
+        message = f"{safe_str(account.source.name, 1024)}: {said}"
+        if lost == account.packets and account.status == "ok":
+            account.status, account.message = "unsupported", message
+        else:
+            messages.append(message)
+    return messages
+
+
+def _troubles(account: SourceAccount) -> list[str]:
+    """Where an input is damaged, or why it could not be read at all."""
+    if account.status in ("unreadable", "unsupported") and account.message:
+        return [safe_str(account.message, 1_400)]
+    return [safe_str(damage.message, 300) for damage in account.damage[:_DAMAGE_SHOWN]]
+
+
 def _input(account: SourceAccount) -> InputAccount:
     return InputAccount(
         name=safe_str(account.source.name, 1024), status=account.status, format=account.source.format,
         packets=account.packets, bytes=account.bytes_read,
         start=eve_time(account.first_ns) if account.first_ns is not None else "",
         end=eve_time(account.last_ns) if account.last_ns is not None else "",
-        damage=[safe_str(damage.message, 300) for damage in account.damage[:_DAMAGE_SHOWN]],
+        damage=_troubles(account),
         skipped=account.skipped, notes=account.notes,
     )

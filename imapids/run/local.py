@@ -20,7 +20,7 @@ from imapids.protocols.secrets import SecretHasher, read_accounts
 from imapids.records.alerts import LEVELS, Alert
 from imapids.records.events import Capture, Event
 from imapids.records.packets import SourceAccount
-from imapids.run.account import capture_event
+from imapids.run.account import capture_event, judge_link_types
 from imapids.run.options import RunOptions
 from imapids.signatures import Signatures
 
@@ -52,12 +52,14 @@ class RunResult(msgspec.Struct, kw_only=True):
     """Sessions by verdict."""
     interrupted: bool = False
     messages: list[str] = []
-    """What people should know of the rules: filters that have expired or match nothing."""
+    """What people should know besides: link types that nobody decodes, filters that have expired or match nothing."""
 
     def exit_code(self, fail_on: str | None = None) -> ExitCode:
         """The exit code of the command line: the first that applies (DESIGN section 9)."""
         if self.interrupted:
             return ExitCode.INTERRUPTED
+        if self.accounts and all(account.status in ("unreadable", "unsupported") for account in self.accounts):
+            return ExitCode.NO_INPUT
         if fail_on is not None and any(self.alerts_by_level.get(level) for level in LEVELS[LEVELS.index(fail_on):]):
             return ExitCode.ALERTS
         if any(account.status != "ok" for account in self.accounts) or self._undecoded():
@@ -158,12 +160,13 @@ class _Run:
         for events in self.pipeline.finish():
             self._handle(events)
         self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
+        unknown = judge_link_types(reader.accounts)
         account = capture_event(self.pipeline, reader.accounts, self.counts, interrupted, self.detector.limits_hit)
         if "capture" in self.options.events:
             self.sink.write([account])
         return RunResult(capture=account, accounts=reader.accounts, alerts_by_level=self.alerts_by_level,
                          sessions=self.pipeline.sessions, interrupted=interrupted,
-                         messages=self._rule_messages())
+                         messages=[*unknown, *self._rule_messages()])
 
     def _rule_messages(self) -> list[str]:
         expired = self.rules.expired(self.pipeline.table.clock_ns)

@@ -30,7 +30,11 @@ FAULTS = {
 SKIPPED = {"15": {"unknown-link-type:9999": 10}, "19": {"cut-header": 10}, "47": {"unknown-link-type:147": 5}}
 """Packets that gave no segment."""
 
-CODES = {"ok": 0, "cut": 4, "damaged": 4, "unsupported": 4, "unreadable": 3}
+CODES = {"ok": 0, "cut": 4, "damaged": 4, "unsupported": 3, "unreadable": 3}
+
+SAID = {"15": "10 of 10 packets cannot be decoded, their link type is not known: 9999; ",
+        "47": "5 of 10 packets cannot be decoded, their link type is not known: 147; "}
+"""What one line on standard error tells of link types."""
 
 NOTES = {"02": "no-packets", "11": "time-went-back", "14": "fraction-above-second", "42": "option-past-block",
          "43": "absurd-tsresol"}
@@ -81,10 +85,13 @@ def test_a_damaged_file_is_read_as_far_as_it_goes_and_told(faults: dict[str, Pat
     assert least <= capture["packets"] <= best
     assert capture["packets"] == capture["processed"] + sum(capture["skipped"].values()) == account.get("packets", 0)
     assert capture["skipped"] == SKIPPED.get(name, {})
-    assert account["status"] == ("ok" if status == "unsupported" else status)
+    assert account["status"] == status
     if status in ("cut", "damaged"):
         assert "at byte" in account["damage"][0]
         assert account["damage"][0] in told.err
+    said = [line for line in told.err.splitlines() if "link type" in line]
+    assert len(said) == (name in SAID)
+    assert all(f"{faults[name].name}: {SAID[name]}" in line for line in said)
     if name in NOTES:
         assert NOTES[name] in account["notes"]
 
@@ -114,3 +121,16 @@ def test_a_process_of_its_own_says_the_same(faults: dict[str, Path], capfd: pyte
     assert done.stderr == told.err
     for line in map(json.loads, done.stdout.splitlines()):
         assert line["capture"]["inputs"] == told.capture["inputs"]
+
+
+def test_beside_a_good_capture_an_unsupported_one_is_told_and_changes_no_verdict(faults: dict[str, Path],
+                                                                                 capfd: pytest.CaptureFixture[str],
+                                                                                 tmp_path: Path) -> None:
+    for name in ("00", "15"):
+        (tmp_path / faults[name].name).write_bytes(faults[name].read_bytes())
+    told = tell(capfd, tmp_path)
+    assert told.code == 4
+    assert told.verdicts == ["genuine"]
+    assert {item["status"] for item in told.capture["inputs"]} == {"ok", "unsupported"}
+    assert len(told.err.splitlines()) == 1
+    assert "9999" in told.err
