@@ -6,6 +6,7 @@ of correct talk), then what was verified, then why it is not enough.
 
 from __future__ import annotations
 
+from imapids.judge.places import at_start
 from imapids.protocols.imap_sasl import MOST_ROUNDS
 from imapids.records.candidates import Evidence
 from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
@@ -48,7 +49,7 @@ def _signs_of_mimicry(facts: SessionFacts, imap: ImapFacts) -> list[Evidence]:
 
     def sign(code: str, side: str, text: str) -> None:
         known = [each for each in imap.evidence if each.code == code]
-        signs.extend(known or [Evidence(code, side, 0, 0, text)])
+        signs.extend(known or [at_start(facts, code, side, text)])
 
     if imap.reversed_roles and facts.flow.roles_by == "syn":
         sign("client-sends-greeting", "client", "")
@@ -149,10 +150,11 @@ def _after_starttls(facts: SessionFacts, imap: ImapFacts, tls: TlsFacts | None) 
         return None
     if facts.seen_server <= imap.bytes_server or (tls.alert_side == "server" and not tls.application_bytes_server):
         return None  # a broken hello that the server refuses, or does not answer: the client's conduct
-    if tls.records_server and not tls.application_bytes_server and all(each.side != "server" for each in tls.evidence):
+    sound = tls.choice_offered and all(each.side != "server" for each in tls.evidence)
+    if sound and tls.records_server and not tls.application_bytes_server:
         return None  # its part of a handshake is sound as far as it goes
     finding = facts.after_starttls.finding if facts.after_starttls is not None else None
-    evidence = list(tls.evidence) or [Evidence("no-tls-after-starttls", "server", 0, 0, "")]
+    evidence = list(tls.evidence) or [Evidence("no-tls-after-starttls", "server", imap.upgrade_packet, 0, "")]
     return Verdict(
         verdict="mimic",
         confidence="high",
@@ -191,12 +193,12 @@ def _genuine(facts: SessionFacts, imap: ImapFacts) -> Verdict | None:
             )
         )
     if imap.inflated:
-        support.append(Evidence("imap-inside-deflate", "both", 0, 0, ""))
+        support.append(Evidence("imap-inside-deflate", "both", imap.upgrade_packet, 0, ""))
     if imap.sasl_layer:
-        support.append(Evidence("sasl-layer", "both", 0, 0, f"{imap.sasl_frames} frames"))
+        support.append(Evidence("sasl-layer", "both", imap.sasl_packet, 0, f"{imap.sasl_frames} frames"))
     answered = imap.answers_to_nonsense + imap.refusals + (0 if imap.auth_rounds else imap.prompts)
     if not imap.completed and answered:
-        support.append(Evidence("answers-nonsense-correctly", "server", 0, 0, f"{answered} lines"))
+        support.append(at_start(facts, "answers-nonsense-correctly", "server", f"{answered} lines"))
     greeted = imap.greeting in ("ok", "preauth")
     protocol = protocol_name(imap, facts.tls)
     if greeted and not one_sided and (imap.completed or (answered and facts.seen_client)):
@@ -230,7 +232,7 @@ def _half(facts: SessionFacts, imap: ImapFacts, protocol: str) -> Verdict | None
                 verdict="genuine",
                 confidence="low",
                 protocol=protocol,
-                evidence=_support(facts, imap, [Evidence("server-half", "server", 0, 0, text)]),
+                evidence=_support(facts, imap, [at_start(facts, "server-half", "server", text)]),
             )
     elif imap.known_commands >= 4 and imap.ordered_commands >= 3 and not imap.client_nonsense:
         return Verdict(
@@ -238,7 +240,7 @@ def _half(facts: SessionFacts, imap: ImapFacts, protocol: str) -> Verdict | None
             confidence="low",
             protocol=protocol,
             evidence=_support(
-                facts, imap, [Evidence("client-half", "client", 0, 0, f"{imap.known_commands} commands")]
+                facts, imap, [at_start(facts, "client-half", "client", f"{imap.known_commands} commands")]
             ),
         )
     return None
@@ -250,13 +252,13 @@ def _support(facts: SessionFacts, imap: ImapFacts, support: list[Evidence]) -> l
         support.append(Evidence("greeting", "server", imap.greeting_packet, 0, imap.greeting_text))
     support.extend(imap.evidence)
     if imap.gaps_client or imap.gaps_server:
-        support.append(Evidence("gap", "both", 0, 0, f"client {imap.gaps_client}, server {imap.gaps_server}"))
+        support.append(at_start(facts, "gap", "both", f"client {imap.gaps_client}, server {imap.gaps_server}"))
     if imap.midstream:
-        support.append(Evidence("mid-stream", "both", 0, 0, ""))
+        support.append(at_start(facts, "mid-stream", "both"))
     if imap.starttls == "accepted" and facts.tls is None:
-        support.append(Evidence("starttls-unused", "client", 0, 0, ""))
+        support.append(Evidence("starttls-unused", "client", imap.upgrade_packet, 0, ""))
     elif imap.starttls == "refused":
-        support.append(Evidence("starttls-refused", "server", 0, 0, ""))
+        support.append(Evidence("starttls-refused", "server", imap.upgrade_packet, 0, ""))
     return support
 
 
@@ -269,7 +271,7 @@ def _undecided(facts: SessionFacts, imap: ImapFacts) -> Verdict:
     evidence = _support(facts, imap, [])
     if flow.sides_seen != "both":
         reason = "one-sided"
-        evidence.append(Evidence("one-sided", flow.sides_seen, 0, 0, flow.sides_seen))
+        evidence.append(at_start(facts, "one-sided", flow.sides_seen, flow.sides_seen))
     elif not facts.seen_server:
         reason = "server-silent"
         evidence.append(Evidence("server-silent", "server", facts.first_packet_client, 0, ""))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from imapids.judge.evidence import weight
 from imapids.judge.imap import judge_imap
+from imapids.judge.places import at_start
 from imapids.records.candidates import Evidence, Finding
 from imapids.records.dialogue import SessionFacts, TlsFacts
 from imapids.records.streams import CLIENT
@@ -85,7 +86,7 @@ def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
         text = " ".join(part for part in (tls.version, tls.sni) if part)
         evidence = [Evidence("tls-from-first-byte", "both", facts.first_packet_client, 0, text), *tls.evidence]
         if "imap" in tls.client_alpns or "imap" in tls.server_alpns:
-            evidence.append(Evidence("tls-alpn-imap", "both", 0, 0, "imap"))
+            evidence.append(Evidence("tls-alpn-imap", "both", tls.hello_packet, tls.hello_offset, "imap"))
         if facts.flow.midstream:  # what came before may have been STARTTLS
             return Verdict(
                 verdict="undecided", confidence="low", protocol="tls", reason="mid-stream", evidence=evidence
@@ -96,7 +97,7 @@ def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
             verdict="not-imap", confidence="high" if tls.server_hello else "medium", protocol="tls", evidence=evidence
         )
     finding = facts.candidate.finding if facts.candidate is not None else None
-    evidence = list(tls.evidence) or [Evidence("tls-without-handshake", "both", 0, 0, "")]
+    evidence = list(tls.evidence) or [at_start(facts, "tls-without-handshake", "both")]
     if not facts.seen_server:
         return Verdict(verdict="undecided", confidence="low", reason="server-silent", evidence=evidence)
     if facts.flow.midstream and not tls.fake:
@@ -105,7 +106,7 @@ def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
             confidence="low",
             protocol="tls",
             reason="mid-stream",
-            evidence=[Evidence("mid-stream", "both", 0, 0, ""), *tls.evidence],
+            evidence=[at_start(facts, "mid-stream", "both"), *tls.evidence],
         )
     shape = finding.shape if finding is not None and finding.shape else "fake-tls" if tls.fake else None
     protocol = None if tls.fake else finding.protocol if finding is not None else None
@@ -130,7 +131,7 @@ def _server_silent(facts: SessionFacts, finding: Finding | None) -> Verdict:
     reason = "server-silent"
     if facts.flow.sides_seen == "client":
         reason = "one-sided"
-        evidence[0] = Evidence("one-sided", "client", 0, 0, "client")
+        evidence[0] = at_start(facts, "one-sided", "client", "client")
     elif facts.gaps_server:
         reason = "snaplen" if facts.flow.snapped else "gap"
     return Verdict(verdict="undecided", confidence="low", reason=reason, evidence=evidence)

@@ -285,9 +285,11 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int, result: str, p
         facts.selected += result == "ok"
         dialogue.tally.exists = -1
     elif code == STARTTLS:
+        facts.upgrade_packet = packet
         facts.starttls = "accepted" if result == "ok" else "refused"
         dialogue.answer_upgrade(result == "ok", packet, time_ns)
     elif code == COMPRESS:
+        facts.upgrade_packet = packet
         facts.compress = "active" if result == "ok" else "refused"
         dialogue.answer_upgrade(result == "ok", packet, time_ns)
     elif code == IDLE:
@@ -296,6 +298,7 @@ def _special(dialogue: ImapDialogue, pending: Pending, code: int, result: str, p
         exchange = dialogue.exchange
         dialogue.exchange = None
         if result == "ok" and exchange is not None and exchange.mechanism in SECURITY_LAYERS:
+            facts.sasl_packet = packet
             dialogue.reader_client.expect_frames()
             dialogue.reader_server.expect_frames()
 

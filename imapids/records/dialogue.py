@@ -188,6 +188,10 @@ class ImapFacts(msgspec.Struct, kw_only=True):
     sasl_layer: bool = False
     """A SASL security layer followed AUTHENTICATE: its frames fit, their content cannot be seen."""
     sasl_frames: int = 0
+    sasl_packet: int = 0
+    """Frame number of the answer after which that layer began."""
+    upgrade_packet: int = 0
+    """Frame number of the server's last answer to STARTTLS or COMPRESS."""
 
     # for the session record
     software: str = ""

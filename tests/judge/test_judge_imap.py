@@ -378,6 +378,13 @@ STARTTLS: Talk = (
             id="records without a handshake",
         ),
         pytest.param(
+            TlsFacts(client_hello=True, server_hello=True, choice_offered=False, fake=True, broken=True,
+                     application_data=True, records_client=3, records_server=2, application_bytes_client=90),
+            "mimic",
+            "no-tls-after-starttls",
+            id="a hello that chose what was never offered, then data of the client",
+        ),
+        pytest.param(
             TlsFacts(broken=True, alert="decode_error", alert_side="server", records_server=1),
             "genuine",
             "completions-match",
@@ -391,6 +398,8 @@ def test_after_starttls(tls: TlsFacts, verdict: str, code: str) -> None:
     assert played.verdict.verdict == verdict
     assert code in played.codes
     assert verdict == "mimic" or played.verdict.confidence != "high"
+    own = [evidence for evidence in played.verdict.evidence if evidence.code == "no-tls-after-starttls"]
+    assert all(evidence.packet == len(STARTTLS) - 2 for evidence in own)  # the server's answer
 
 
 def test_evidence_comes_by_weight() -> None:
@@ -403,7 +412,8 @@ def test_every_code_in_the_source_is_in_the_list() -> None:
     assert len(known) == len(CODES)
     folder = Path(imapids.__file__).parent
     used: set[str] = set()
+    call = re.compile(r'(?:(?:note|sign|Evidence|_put_evidence)\(|at_start\(facts,)\s*"([a-z0-9-]+)"')
     for path in [*folder.glob("parse/*.py"), *folder.glob("judge/*.py")]:
-        used |= set(re.findall(r'(?:note|sign|Evidence|_put_evidence)\(\s*"([a-z0-9-]+)"', path.read_text()))
+        used |= set(call.findall(path.read_text()))
     assert len(used) > 20
     assert used <= known
