@@ -104,13 +104,14 @@ def password_spraying(trace: Trace) -> None:
 
 @sample(
     "password-guessing",
-    "One user, 24 passwords in eight sessions of three, no LOGOUT; then the right one.",
+    "One user, 24 passwords in eight sessions of three, the most common ones first, no LOGOUT; then the right one.",
     verdicts={"genuine": 9},
     protocol="imap",
     alerts=("credentials",),
 )
 def password_guessing(trace: Trace) -> None:
     server, source = mail_server(), stranger(72)
+    guesses = ["123456", "password", "qwerty", *(f"hunter{number}" for number in range(13, 34))]
     for number in range(8):
         tcp = play(
             Tcp(trace, source, server, start=9.0 * number),
@@ -119,7 +120,7 @@ def password_guessing(trace: Trace) -> None:
         for attempt in range(3):
             play(
                 tcp,
-                f'C: {attempt + 2} LOGIN "maria" "hunter{3 * number + attempt + 10}"\n~ 2.0\n'
+                f'C: {attempt + 2} LOGIN "maria" "{guesses[3 * number + attempt]}"\n~ 2.0\n'
                 f"S: {attempt + 2} NO [AUTHENTICATIONFAILED] Authentication failed.",
             )
         tcp.close(CLIENT)
