@@ -26,7 +26,7 @@ defaults_option = click.option("--no-default-rules", is_flag=True, help="Leave o
 
 @click.group(no_args_is_help=False)
 def command() -> None:
-    """Work with rules: Sigma files that judge the events of imapids.
+    """Work with rules: Sigma files that judge the events of imapids (and YARA files: `check` reads them, too).
 
     PATH is a rule file or a folder of them; without one, the rules that come with imapids are meant.
     """
@@ -60,13 +60,17 @@ def list_rules(paths: PathList, *, no_default_rules: bool) -> int:
 def check(paths: PathList) -> int:
     """Every fault of rule files at once, as FILE:LINE: what, with the nearest right word. Exit code 5 for a fault."""
     from imapids.detect.tools import check as check_rules
+    from imapids.signatures import Signatures
 
     faults = check_rules([Path(path) for path in paths], defaults=not paths)
     for fault in faults:
         kind = "" if fault.severity == "error" else f"{fault.severity}: "
         _print([f"{fault.file}:{fault.line}: {kind}{fault.message}"])
+    payload_faults = Signatures(paths, defaults=False).faults
+    _print(payload_faults)
     errors = sum(fault.severity == "error" for fault in faults)
-    say(f"{errors} faults, {len(faults) - errors} pieces of advice")
+    advice, errors = len(faults) - errors, errors + len(payload_faults)
+    say(f"{errors} faults, {advice} pieces of advice")
     return ExitCode.BAD_RULES if errors else ExitCode.COMPLETE
 
 

@@ -25,6 +25,8 @@ NODES = 20_000
 """Keys and values of one file, those behind aliases counted each time."""
 DEPTH = 24
 """Levels of nesting; Sigma needs six."""
+YARA_SUFFIXES = (".yar", ".yara")
+"""Payload signatures, which stage `signatures` reads."""
 
 Path_ = tuple[str | int, ...]
 """Keys and list places that lead to a value of a document."""
@@ -70,12 +72,15 @@ class Document(msgspec.Struct):
 
 
 def collect(paths: Iterable[Path], faults: list[Fault], role: str = "rule") -> list[RuleFile]:
-    """All rule files under the paths (folders: every `.yml` and `.yaml` in them), sorted; faults go to the list."""
+    """All rule files under the paths (folders: every `.yml` and `.yaml` in them), sorted; faults go to the list.
+
+    YARA files are passed over: the same option names payload signatures, too.
+    """
     found: list[RuleFile] = []
     for path in paths:
-        files = sorted(_files_under(path)) if path.is_dir() else [path]
-        if path.is_dir() and not files:
-            faults.append(Fault(safe_str(str(path)), 0, "holds no rule file (*.yml)"))
+        files = sorted(_files_under(path)) if path.is_dir() else [path] * (path.suffix.lower() not in YARA_SUFFIXES)
+        if path.is_dir() and not files and not any(next(path.rglob(f"*{end}"), None) for end in YARA_SUFFIXES):
+            faults.append(Fault(safe_str(str(path)), 0, "holds no rule file (*.yml, *.yar)"))
         for file in files[: FILES - len(found)]:
             name = safe_str(str(file), 400)
             try:

@@ -115,10 +115,12 @@ def _hasher(key: bytes | None) -> SecretHasher:
 
 
 def _signatures(options: RunOptions, detector: Detector) -> Signatures | None:
-    """Payload rules, if anybody wants to know of their hits; they are compiled when the first session needs them."""
+    """Payload rules, if anybody wants to know of their hits; shipped ones are compiled when a session needs them."""
     if not options.signatures or "signature" not in options.events | detector.categories:
         return None
-    return Signatures(defaults=options.default_rules)
+    signatures = Signatures(options.rule_paths, defaults=options.default_rules)
+    signatures.check()
+    return signatures
 
 
 def _matcher(paths: Sequence[str]) -> Matcher | None:

@@ -86,7 +86,7 @@ def test_files_that_cannot_be_read_are_faults(tmp_path: Path) -> None:
     faults: list[Fault] = []
     assert collect([tmp_path / "long.yml", tmp_path / "none.yml", tmp_path / "empty"], faults) == []
     assert [fault.message.split(":")[0] for fault in faults] == [
-        "is longer than 256 KiB", "cannot be read", "holds no rule file (*.yml)",
+        "is longer than 256 KiB", "cannot be read", "holds no rule file (*.yml, *.yar)",
     ]
 
 
