@@ -151,6 +151,7 @@ class TableReport:
         held = self._level_of.get(alert.case)
         if held is not None:
             case = self._cases[held][alert.case]
+            case.nature = case.nature or _nature(alert)  # what fired first may not have known what the session is
             if _RANK[level] > _RANK[held]:
                 del self._cases[held][alert.case]
                 self._cases[level][alert.case] = case
@@ -159,12 +160,9 @@ class TableReport:
         if alert.state != "new" or not self._make_room(level):
             return None
         flow = alert.flow
-        nature, kind = alert.verdict, alert.protocol or alert.shape
-        if kind and kind != nature:
-            nature = f"{nature}: {kind}" if nature else kind
         case = _Case(
             heading=_parties(flow) if flow is not None else one_line(alert.subject), level=level,
-            first_ns=alert.first_ns, last_ns=alert.last_ns, direction=alert.direction, nature=one_line(nature, 60),
+            first_ns=alert.first_ns, last_ns=alert.last_ns, direction=alert.direction, nature=_nature(alert),
             seen=self._evidence.get(flow.flow_id, "") if flow is not None else "",
         )
         self._cases[level][alert.case] = case
@@ -328,6 +326,14 @@ def _weight(case: _Case) -> int:
     """How much there is to a case, among those of one level: different findings first, then how often."""
     often = sum(finding.count for finding in case.findings.values())
     return 1_000_000 * (len(case.findings) + case.more) + min(often, 999_999)
+
+
+def _nature(alert: Alert) -> str:
+    """What the session of an alert is, where the alert knows: `not-imap: ssh`."""
+    nature, kind = alert.verdict, alert.protocol or alert.shape
+    if kind and kind != nature:
+        nature = f"{nature}: {kind}" if nature else kind
+    return one_line(nature, 60)
 
 
 def _parties(flow: Flow) -> str:
