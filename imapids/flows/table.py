@@ -95,8 +95,10 @@ class FlowTable:
         self.columns.finished[touched] = (self.columns.flags[touched] & FIN) != 0
         for row, positions, reason, over_ns in cuts:
             if reason != "over":
+                # any packet may have shown that the time was over: not the next one of this 5-tuple only
+                shown = int(np.searchsorted(clock, over_ns)) if reason == "idle" else int(positions[0])
                 updates += self._over(np.array([row], np.int32), reason, np.array([over_ns], np.int64),
-                                      batch.number[positions[:1]])
+                                      batch.number[shown : shown + 1])
         updates += self._expire(batch, clock)
         self._limit_streams()
         if self._evicted:
