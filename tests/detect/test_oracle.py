@@ -136,7 +136,7 @@ _RULES = st.lists(command_rules(), min_size=3, max_size=6)
 _EVENTS = st.lists(command_events(), min_size=8, max_size=14)
 
 
-@settings(max_examples=70, deadline=None, suppress_health_check=_QUIET)
+@settings(max_examples=40, deadline=None, suppress_health_check=_QUIET)
 @given(_RULES, _EVENTS, st.sampled_from([1, 3, 4096]))
 def test_random_rules_match_what_sql_finds(contents: list[dict[str, Any]], events: list[Event], memo: int) -> None:
     check_rules(contents, events, DetectLimits(memo_entries=memo))
