@@ -91,8 +91,6 @@ class DialogueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Output that is free of the ratio test: short text compresses well."""
     inflate_chunk_bytes: int = 1 << 20
     """Output of one step of inflation."""
-    upgrades: int = 4
-    """STARTTLS and COMPRESS steps inside one connection."""
     evidence: int = 32
     """Pieces of evidence kept in one session record."""
     text_bytes: int = 200
@@ -157,9 +155,6 @@ def limits_within(memory_bytes: int) -> Limits:
             pending_bytes_all=int(flows.pending_bytes_all * share)),
     )
 
-
-MAIL_PORTS = (25, 110, 465, 587, 993, 995)
-"""The related mail ports: flows on them are peeked, for the exposure sheet (DESIGN section 3)."""
 
 HOME_NETS = (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918

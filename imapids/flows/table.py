@@ -222,7 +222,9 @@ class FlowTable:
         for number, ((old, positions, reason, over_ns), new) in enumerate(zip(cuts, made.tolist(), strict=True)):
             if old < 0:  # a cut of the row that the cut before made
                 cuts[number] = (int(made[number - 1]), positions, reason, over_ns)
-            rows[positions] = new
+            following = cuts[number + 1] if number + 1 < len(cuts) else None
+            again = len(following[1]) if following is not None and following[0] < 0 else 0
+            rows[positions[: len(positions) - again]] = new  # up to the next cut of the same 5-tuple
             self._index.replace(columns.keys[new : new + 1], columns.keys, new)
         return rows
 
@@ -245,7 +247,7 @@ class FlowTable:
         greets = (batch.buffer[begin] == 0x2A) & (batch.buffer[begin + 1] == 0x20)
         likely = np.flatnonzero(greets | (~columns.began[rows[at]] & _may_start_line(batch.buffer[begin])))
         view = batch.buffer.data
-        before: Bool | None = None
+        start = np.zeros(columns.used, np.int64)
         for position, low in zip(at[likely].tolist(), begin[likely].tolist(), strict=True):
             row = int(rows[position])
             head = bytes(view[low : low + min(_HEAD_BYTES, int(batch.captured[position]))])
@@ -260,10 +262,9 @@ class FlowTable:
                 columns.roles[row] = ROLES.index("content")
             columns.selected[row] = FOUND
             self.account.selected += 1
-            mine = rows == row
-            mine[position:] = False
-            before = mine if before is None else before | mine
-        return before
+            start[row] = position
+        before: Bool = np.arange(len(rows)) < start[rows]
+        return before if before.any() else None
 
     def _count(self, batch: SegmentBatch, touched: I32, local: U16, end: U8, alive: I64, rows: I32) -> None:
         """Adds the batch to the columns of the touched rows."""

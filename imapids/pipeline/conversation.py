@@ -35,7 +35,7 @@ class Conversation:
     """Routes the pieces of one flow and keeps what the judge wants to know."""
 
     __slots__ = (
-        "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_inflaters", "_limits", "candidate",
+        "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_held_bytes", "_inflaters", "_limits", "candidate",
         "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "prefix", "seen", "tls",
         "upgrade_prefix",
     )
@@ -59,6 +59,7 @@ class Conversation:
         self.first_packet = [0, 0]
         self._held: list[Piece] = []
         """Pieces that wait for the sniffer's decision."""
+        self._held_bytes = 0
         self.prefix = Prefix(limits)
         """First bytes of both sides: for the sniffer, and for payload signatures."""
         self._asked_at = 0
@@ -136,21 +137,19 @@ class Conversation:
         """Keeps a piece until the sniffer decides, then hands all of them to the parser that it chose."""
         prefix = self.prefix
         if type(piece) is StreamChunk:
-            full = prefix.ended[piece.side] and self._held_bytes() > 4 * self._limits.sniff_bytes
+            full = prefix.ended[piece.side] and self._held_bytes > 4 * self._limits.sniff_bytes
             if full or self._dropped[piece.side]:  # the sniffer has enough of this side and waits for the other
                 self._dropped[piece.side] += len(piece.data)
                 return
+            self._held_bytes += len(piece.data)
         self._held.append(piece)
         total = self.seen[0] + self.seen[1]
         first = len(self._held) == 1 and type(piece) is StreamChunk and piece.side == SERVER
-        if first or (last and total >= self._asked_at * _RESNIFF_GROWTH) or all(prefix.ended):
+        if first or (last and total >= self._asked_at * _RESNIFF_GROWTH):
             self._asked_at = total
             candidate = sniff(prefix.opening(self.flow))
             if candidate.final:
                 self._decide(candidate)
-
-    def _held_bytes(self) -> int:
-        return sum(len(piece.data) for piece in self._held if type(piece) is StreamChunk)
 
     def _decide(self, candidate: Candidate) -> None:
         """The sniffer decided: the held pieces go to the parser."""
@@ -240,6 +239,9 @@ class Conversation:
             return
         for inner in inflater.chunks(piece):
             dialogue.feed(inner)
+            if dialogue.upgraded is not None:  # an upgrade inside deflate: no software does it, nobody reads on
+                self._limit("nested-upgrade", piece.time_ns, piece.packet)
+                break
         if inflater.failed:
             dialogue.broken_upgrade("deflate", piece.packet, piece.offset, piece.side)
         elif inflater.bomb:
