@@ -1,0 +1,20 @@
+"""The page of anomalies and limits names exactly what the code tells."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TELLS = re.compile(r'(?:\b_?anomaly|\b_?limit|\breassembly\.note|_count_limit|hit_limits\.add)\(\s*"([a-z0-9-]+)"')
+NOTES = re.compile(r'self\.note\(\s*"([a-z0-9-]+)"')  # in the reassembler; in the IMAP machine a note is evidence
+
+
+def test_the_page_names_exactly_what_the_code_tells() -> None:
+    told: set[str] = set()
+    for folder in ("flows", "parse", "pipeline"):
+        for path in (ROOT / "imapids" / folder).glob("*.py"):
+            told |= set(TELLS.findall(path.read_text()))
+    told |= set(NOTES.findall((ROOT / "imapids/flows/reassembly.py").read_text()))
+    page = (ROOT / "docs/reference/anomalies.md").read_text()
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE)) == told
