@@ -7,7 +7,7 @@ from imapids.parse import ImapDialogue, Inflater, PlainDialogue, TlsStream
 from imapids.pipeline.prefix import Prefix
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.candidates import Candidate, Evidence, Opening
-from imapids.records.dialogue import OpaqueFacts, SessionFacts, TlsFacts
+from imapids.records.dialogue import SessionFacts, TlsFacts
 from imapids.records.events import Anomaly, Body
 from imapids.records.streams import (
     CLIENT,
@@ -294,7 +294,6 @@ class Conversation:
             flow=flow, first_side=self.first_side, seen_client=self.seen[CLIENT], seen_server=self.seen[SERVER],
             gaps_client=self.gaps[CLIENT], gaps_server=self.gaps[SERVER], candidate=self.candidate, imap=imap, tls=tls,
             foreign=foreign, after_starttls=after,
-            opaque=OpaqueFacts(bytes_client=self.seen[CLIENT], bytes_server=self.seen[SERVER]),
             first_packet_client=self.first_packet[CLIENT], first_packet_server=self.first_packet[SERVER],
         )
 
@@ -304,6 +303,6 @@ def plain_facts(flow: Flow, plain: PlainDialogue) -> SessionFacts:
     client, server = plain.bytes_client, plain.bytes_server
     return SessionFacts(
         flow=flow, first_side=SERVER, seen_client=client, seen_server=server, candidate=_GREETED, imap=plain.facts,
-        opaque=OpaqueFacts(bytes_client=client, bytes_server=server), first_packet_client=plain.first_packet_client,
+        first_packet_client=plain.first_packet_client,
         first_packet_server=plain.packet,
     )

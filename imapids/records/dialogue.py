@@ -82,14 +82,6 @@ class TlsFacts(msgspec.Struct, kw_only=True):
     limits: list[str] = []
 
 
-class OpaqueFacts(msgspec.Struct, kw_only=True):
-    """Sizes and turns of a stream that is neither IMAP nor TLS (parse/opaque -> judge)."""
-
-    bytes_client: int = 0
-    bytes_server: int = 0
-    turns: int = 0
-
-
 class ImapFacts(msgspec.Struct, kw_only=True):
     """What the IMAP machine verified and what it found broken (parse/imap -> judge).
 
@@ -236,7 +228,6 @@ class SessionFacts(msgspec.Struct, kw_only=True):
     """What the sniffer said of the bytes where a dialogue stopped being IMAP."""
     after_starttls: Candidate | None = None
     """What the sniffer said of bytes after STARTTLS that are not TLS."""
-    opaque: OpaqueFacts | None = None
     first_packet_client: int = 0
     """Frame number of the first payload of the side; 0: none."""
     first_packet_server: int = 0
