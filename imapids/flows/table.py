@@ -13,11 +13,13 @@ import numpy as np
 from imapids.config import FlowLimits
 from imapids.flows.assembly import Assembler
 from imapids.flows.columns import COUNTED, FOUND, ROLES, WATCHED, FlowColumns
+from imapids.flows.ended import EndedFlowsGatherer
 from imapids.flows.index import FlowIndex, Keys, canonical_keys
 from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import Direction, FlowNamer
 from imapids.flows.reuse import TICK_NS, Cut, ReuseSplitter, deadlines
 from imapids.protocols.imap_opening import who_speaks
+from imapids.records.flows import EndedFlows
 from imapids.records.packets import I32, I64, U8, U16, Bool
 from imapids.records.segments import ACK, FIN, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
 from imapids.records.streams import CLIENT, Flow, FlowAccount, FlowUpdate, StreamEnd
@@ -33,11 +35,12 @@ class FlowTable:
     """Follows all conversations of a run."""
 
     def __init__(self, limits: FlowLimits, encapsulations: EncapsulationTable, *, watch_tcp: Sequence[int] = (143,),
-                 watch_udp: Sequence[int] = (143,), watch_all: bool = False,
+                 watch_udp: Sequence[int] = (143,), watch_all: bool = False, tell_ends: bool = False,
                  direction: Direction | None = None) -> None:
         """
         Args:
             watch_tcp: server ports whose flows are selected; `watch_all` selects every flow.
+            tell_ends: keep the columns of ended flows for `take_ended`.
             direction: names the direction of a flow from (client hi, lo, server hi, lo).
         """
         self.limits = limits
@@ -58,10 +61,18 @@ class FlowTable:
         self._swept = -(1 << 62)
         self._doubted_ns: int | None = None
         """A stamp far in the future that no other packet has confirmed yet."""
-        self._last_number = 0
+        self.last_number = 0
         self._dead = 0
         """Rows that are over and not free yet: they leave when the index is made anew."""
         self._evicted: list[FlowUpdate] = []
+        self._ended = EndedFlowsGatherer(self.columns, self._namer) if tell_ends else None
+
+    def take_ended(self) -> EndedFlows | None:
+        """The conversations of any port that ended since the last call (where `tell_ends` asked for them).
+
+        Call it after each `feed` and each list of `finish`: the next batch may use their rows again.
+        """
+        return self._ended.take() if self._ended is not None else None
 
     # ---- one batch ----------------------------------------------------------------------------------------------
 
@@ -73,7 +84,7 @@ class FlowTable:
         while len(self._sources) <= batch.source.index:
             self._sources.append("")
         self._sources[batch.source.index] = batch.source.name
-        self._last_number = int(batch.number[-1])
+        self.last_number = int(batch.number[-1])
         clock, alive = self._advance_clock(batch.time_ns)
         keys, swapped = canonical_keys(batch)
         end = swapped.view(np.uint8)
@@ -376,7 +387,7 @@ class FlowTable:
 
     def _now(self, count: int) -> tuple[I64, I64]:
         """The clock and the newest packet's number, for `count` flows that end here."""
-        return np.full(count, self.clock_ns, np.int64), np.full(count, self._last_number, np.int64)
+        return np.full(count, self.clock_ns, np.int64), np.full(count, self.last_number, np.int64)
 
     def _over(self, rows: I32, reason: str, over_ns: I64, known: I64) -> list[FlowUpdate]:
         """Ends flows: takes the rows out of service and hands on the ends of the selected ones, the oldest first.
@@ -387,6 +398,8 @@ class FlowTable:
         columns = self.columns
         columns.live[rows] = False
         self._dead += len(rows)
+        if self._ended is not None:
+            self._ended.add(rows, over_ns, known, reason)
         chosen = columns.selected[rows] != COUNTED
         rows, over_ns, known = rows[chosen], over_ns[chosen], known[chosen]
         order = np.lexsort((columns.first_number[rows], over_ns))

@@ -1,5 +1,11 @@
-"""Events and flow columns over time -> events: the place of the observers between parse and detect.
+"""Events and flow columns over time -> events with counts and scores. Thresholds of alerts are in rules, not here."""
 
-Nothing stands here yet: what this version sees over time (guessing, sweeps, reconnecting clients) are correlation
-rules over sessions and logins in `rules/`.
-"""
+from imapids.observe.observer import Observer, Told
+
+__all__ = ["Observer", "Told", "observers"]
+
+
+def observers(kinds: frozenset[str]) -> list[Observer]:
+    """The observers that tell events of the types asked for."""
+    every: list[Observer] = []
+    return [each for each in every if each.makes & kinds]

@@ -16,6 +16,7 @@ from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.intel import Matcher
 from imapids.judge import history, judge
+from imapids.observe import Told, observers
 from imapids.parse import PlainDialogue
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.prefix import Prefix
@@ -24,6 +25,7 @@ from imapids.protocols.addresses import Networks
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import SessionFacts
 from imapids.records.events import EVENT_TYPES, Command, Event, Login, Message
+from imapids.records.flows import EndedFlows
 from imapids.records.packets import PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
 from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
@@ -63,10 +65,13 @@ class Pipeline:
             on_update: shown what flows brought, before it is read (for those who want to see the bytes).
         """
         self.limits = limits
-        self.kinds = frozenset(kinds) | (MATCHED_KINDS if matcher is not None else frozenset())
+        self.observers = observers(frozenset(kinds))
+        seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
+        self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
         self.encapsulations = EncapsulationTable()
         self.decoder = Decoder(limits.decode, self.encapsulations, plain_udp_ports=watch_udp)
         self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
+                               tell_ends=any(observer.wants_flows for observer in self.observers),
                                direction=self._direction)
         self.skipped: dict[str, int] = {}
         """Packets that options left out, by reason."""
@@ -107,6 +112,11 @@ class Pipeline:
         self.decoder.finish()
         for updates in self.table.finish():
             yield from self._use(updates)
+        if self.observers:
+            told = [each for observer in self.observers
+                    for each in observer.finish(self.table.clock_ns, self.table.last_number)]
+            if told:
+                yield [event for _, event in sorted(told, key=_known)]
 
     def _use(self, updates: list[FlowUpdate]) -> Iterator[list[Event]]:
         if self._on_update is not None:
@@ -115,11 +125,13 @@ class Pipeline:
         waiting = [part for update in updates for part in _of_bounded_size(update)]
         waiting.reverse()
         updates.clear()
-        while waiting:
+        while True:
             self._take(waiting)
-            events = self._drain()
+            events = self._drain(None if waiting else self.table.take_ended())
             if events:
                 yield events
+            if not waiting:
+                break
 
     # ---- packets that options leave out -------------------------------------------------------------------------
 
@@ -248,20 +260,43 @@ class Pipeline:
                 self._events.append(Event("signature", flow.start_ns, hit, flow, packet, end.time_ns))
                 self._order.append(end.known)
 
-    def _drain(self) -> list[Event]:
+    def _drain(self, ended: EndedFlows | None) -> list[Event]:
         """Events so far, in the order of the packets that made them known; what indicators match stands behind."""
         events, order = self._events, self._order
-        if not events:
+        if not events and ended is None:
             return []
         self._events, self._order = [], []
-        ordered = [events[i] for i in np.argsort(np.array(order), kind="stable").tolist()]
+        by_known = np.argsort(np.array(order, np.int64), kind="stable").tolist()
+        ordered = [events[i] for i in by_known]
+        if self.observers:
+            ordered = self._observed(ordered, [order[i] for i in by_known], ended)
         return ordered if self._matcher is None else [each for event in ordered for each in self._matched(event)]
+
+    def _observed(self, events: list[Event], known: list[int], ended: EndedFlows | None) -> list[Event]:
+        """The events, and what the observers made of them and of the flows that are over, in order."""
+        told: list[Told] = []
+        for observer in self.observers:
+            kinds = observer.kinds
+            mine = [i for i, event in enumerate(events) if event.kind in kinds] if kinds else []
+            if mine:
+                told += observer.see([events[i] for i in mine], [known[i] for i in mine])
+            if ended is not None and observer.wants_flows:
+                told += observer.see_flows(ended)
+        if not told:
+            return events
+        merged = [*zip(known, events, strict=True), *told]
+        merged.sort(key=_known)  # stable: an event stands before what was made of it
+        return [event for _, event in merged]
 
     def _matched(self, event: Event) -> list[Event]:
         assert self._matcher is not None
         hits = self._matcher.match(event)
         return [event, *(Event("indicator", event.time_ns, hit, event.flow, event.packet, event.known_ns)
                          for hit in hits)]
+
+
+def _known(told: Told) -> int:
+    return told[0]
 
 
 def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
