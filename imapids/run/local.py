@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +26,9 @@ from imapids.signatures import Signatures
 
 _LISTS = Path(__file__).parent.parent / "_rules" / "lists"
 """Lists of default and weak accounts, shipped with the rules."""
+
+Progress = Callable[[int, int | None, int], None]
+"""Called for each batch with bytes done, bytes in all (None for pipes) and packets read."""
 
 _GC_THRESHOLD = 200_000
 """Conversations are short-lived objects in great number: collecting at every 700 of them costs a fifth of a run."""
@@ -74,14 +77,29 @@ class RunResult(msgspec.Struct, kw_only=True):
         return bool(foreign) and foreign == body.packets
 
 
-def analyze(paths: Sequence[str], options: RunOptions, sink: Sink, *,
-            progress: Callable[[int, int | None, int], None] | None = None,
+def analyze(paths: Sequence[str], options: RunOptions, sink: Sink, *, progress: Progress | None = None,
             stop: Callable[[], bool] | None = None) -> RunResult:
-    """Reads captures to their end, and hands events and alerts to the sink as they become known.
+    """Reads captures to their end, and hands events and alerts to the sink as they become known: `scan`, driven.
+
+    Arguments and errors are those of `scan`.
+    """
+    with _many_small_objects(), closing(scan(paths, options, progress=progress, stop=stop)) as found:
+        while True:
+            try:
+                items = next(found)
+            except StopIteration as end:
+                result: RunResult = end.value
+                return result
+            sink.write(items)
+            del items  # a batch's records go before those of the next one are made
+
+
+def scan(paths: Sequence[str], options: RunOptions, *, progress: Progress | None = None,
+         stop: Callable[[], bool] | None = None) -> Generator[Sequence[Event | Alert], None, RunResult]:
+    """Reads captures as far as it is asked: lists of events and alerts as they become known; returns the result.
 
     Args:
         paths: files, folders, globs, or "-" for standard input.
-        progress: called for each batch with bytes done, bytes in all (None for pipes) and packets read.
         stop: asked for each batch; true ends the run, with the results so far.
 
     Raises:
@@ -90,9 +108,8 @@ def analyze(paths: Sequence[str], options: RunOptions, sink: Sink, *,
     """
     rules = load_rules([Path(path) for path in options.rule_paths], defaults=options.default_rules,
                        allow=[Path(path) for path in options.allow_paths])
-    reader = open_captures(paths, limits=options.limits.capture, follow=options.follow, stop=stop)
-    with reader, _many_small_objects():
-        return _Run(options, rules, sink).all_of(reader, progress, stop)
+    with open_captures(paths, limits=options.limits.capture, follow=options.follow, stop=stop) as reader:
+        return (yield from _Run(options, rules).all_of(reader, progress, stop))
 
 
 @contextmanager
@@ -135,9 +152,8 @@ def _matcher(paths: Sequence[str]) -> Matcher | None:
 class _Run:
     """The state of one run."""
 
-    def __init__(self, options: RunOptions, rules: RuleSet, sink: Sink) -> None:
+    def __init__(self, options: RunOptions, rules: RuleSet) -> None:
         self.options = options
-        self.sink = sink
         self.rules = rules
         self.detector = Detector(rules, limits=options.limits.detect)
         self.pipeline = Pipeline(
@@ -148,24 +164,24 @@ class _Run:
         self.counts: dict[str, int] = {}
         self.alerts_by_level: dict[str, int] = {}
 
-    def all_of(self, reader: CaptureReader, progress: Callable[[int, int | None, int], None] | None,
-               stop: Callable[[], bool] | None) -> RunResult:
+    def all_of(self, reader: CaptureReader, progress: Progress | None,
+               stop: Callable[[], bool] | None) -> Generator[Sequence[Event | Alert], None, RunResult]:
         """Reads everything, then tells the account."""
         for decoded in reader.worked_on(self.pipeline.decode):
             for events in self.pipeline.follow(decoded):
-                self._handle(events)
+                yield from self._handle(events)
             if progress is not None:
                 progress(reader.bytes_done, reader.bytes_total, sum(account.packets for account in reader.accounts))
         # the reader asks `stop` by itself: what was read until then is worked off, so that the account is right
         interrupted = stop is not None and stop()
         reader.close()
         for events in self.pipeline.finish():
-            self._handle(events)
-        self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
+            yield from self._handle(events)
+        yield from self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
         unknown = judge_link_types(reader.accounts)
         account = capture_event(self.pipeline, reader.accounts, self.counts, interrupted, self.detector.limits_hit)
         if "capture" in self.options.events:
-            self.sink.write([account])
+            yield [account]
         return RunResult(capture=account, accounts=reader.accounts, alerts_by_level=self.alerts_by_level,
                          sessions=self.pipeline.sessions, interrupted=interrupted,
                          messages=[*unknown, *self._rule_messages()])
@@ -174,19 +190,20 @@ class _Run:
         expired = self.rules.expired(self.pipeline.table.clock_ns)
         return [*self.rules.notes, *(f"the filter {each.title!r} has expired and is not applied" for each in expired)]
 
-    def _handle(self, events: list[Event]) -> None:
+    def _handle(self, events: list[Event]) -> Iterator[Sequence[Event | Alert]]:
+        """What is to be shown of events, then the alerts that they made."""
         wanted = self.options.events
         shown = [event for event in events if event.kind in wanted]
         for event in shown:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
         if shown:
-            self.sink.write(shown)
-        self._alerts(self.detector.feed(events))
+            yield shown
+        yield from self._alerts(self.detector.feed(events))
 
-    def _alerts(self, alerts: list[Alert]) -> None:
+    def _alerts(self, alerts: list[Alert]) -> Iterator[Sequence[Event | Alert]]:
         for alert in alerts:
             if alert.state == "new":
                 self.alerts_by_level[alert.rule.level] = self.alerts_by_level.get(alert.rule.level, 0) + 1
         if alerts and "alert" in self.options.events:
             self.counts["alert"] = self.counts.get("alert", 0) + len(alerts)
-            self.sink.write(alerts)
+            yield alerts
