@@ -1,0 +1,126 @@
+"""The parts of one run, put together: the pipeline, the rules behind it, and what both have counted."""
+
+from __future__ import annotations
+
+import gc
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from imapids.detect import Detector, RuleSet, load_rules
+from imapids.errors import RuleError
+from imapids.intel import Matcher, load_indicators
+from imapids.pipeline import Pipeline
+from imapids.protocols.secrets import SecretHasher, read_accounts
+from imapids.records.alerts import Alert
+from imapids.records.events import Event
+from imapids.run.options import RunOptions
+from imapids.signatures import Signatures
+
+_LISTS = Path(__file__).parent.parent / "_rules" / "lists"
+"""Lists of default and weak accounts, shipped with the rules."""
+
+_GC_THRESHOLD = 200_000
+"""Conversations are short-lived objects in great number: collecting at every 700 of them costs a fifth of a run."""
+
+
+class Engine:
+    """Events to results: what is to be shown of them, and the alerts that they make.
+
+    Whoever drives it feeds `pipeline` with packets and hands its events to `handle`.
+    """
+
+    def __init__(self, options: RunOptions, rules: RuleSet) -> None:
+        """
+        Raises:
+            RuleError: a signature or indicator file is wrong.
+        """
+        self.options = options
+        self.rules = rules
+        self.detector = Detector(rules, limits=options.limits.detect)
+        self.pipeline = Pipeline(
+            options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
+            watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
+            since_ns=options.since_ns, until_ns=options.until_ns, hasher=_hasher(options.hash_key),
+            signatures=signatures_for(options, self.detector), matcher=matcher_for(options.indicator_paths))
+        self.counts: dict[str, int] = {}
+        """Lines by event type (alerts: all lines of theirs)."""
+        self.alerts_by_level: dict[str, int] = {}
+
+    def handle(self, events: Sequence[Event]) -> Iterator[Sequence[Event | Alert]]:
+        """What is to be shown of events, then the alerts that they made."""
+        wanted = self.options.events
+        shown = [event for event in events if event.kind in wanted]
+        for event in shown:
+            self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
+        if shown:
+            yield shown
+        yield from self._alerts(self.detector.feed(events))
+
+    def finish(self) -> Iterator[Sequence[Event | Alert]]:
+        """The packets are over: what was still open in the pipeline, and the last lines of the alerts."""
+        for events in self.pipeline.finish():
+            yield from self.handle(events)
+        yield from self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
+
+    def rule_messages(self) -> list[str]:
+        """What people should know of the rules: filters that have expired or match nothing."""
+        expired = self.rules.expired(self.pipeline.table.clock_ns)
+        return [*self.rules.notes, *(f"the filter {each.title!r} has expired and is not applied" for each in expired)]
+
+    def _alerts(self, alerts: list[Alert]) -> Iterator[Sequence[Event | Alert]]:
+        for alert in alerts:
+            if alert.state == "new":
+                self.alerts_by_level[alert.rule.level] = self.alerts_by_level.get(alert.rule.level, 0) + 1
+        if alerts and "alert" in self.options.events:
+            self.counts["alert"] = self.counts.get("alert", 0) + len(alerts)
+            yield alerts
+
+
+def rules_for(options: RunOptions) -> RuleSet:
+    """The Sigma rules and filters of a run.
+
+    Raises:
+        RuleError: a file is wrong.
+    """
+    return load_rules([Path(path) for path in options.rule_paths], defaults=options.default_rules,
+                      allow=[Path(path) for path in options.allow_paths])
+
+
+@contextmanager
+def many_small_objects() -> Iterator[None]:
+    """Lets the garbage collector look seldom while a run makes and drops records."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, before[1], before[2])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _hasher(key: bytes | None) -> SecretHasher:
+    """Hashes secrets under the run's key, and compares them with the lists of weak accounts that are shipped."""
+    accounts = {path.stem: read_accounts(path.read_bytes().splitlines()) for path in sorted(_LISTS.glob("*.txt"))}
+    return SecretHasher(key or secrets.token_bytes(32), accounts)
+
+
+def signatures_for(options: RunOptions, detector: Detector) -> Signatures | None:
+    """Payload rules, if anybody wants to know of their hits; shipped ones are compiled when a session needs them."""
+    if not options.signatures or "signature" not in options.events | detector.categories:
+        return None
+    signatures = Signatures(options.rule_paths, defaults=options.default_rules)
+    signatures.check()
+    return signatures
+
+
+def matcher_for(paths: Sequence[str]) -> Matcher | None:
+    """The indicators of some files; None where none are named."""
+    if not paths:
+        return None
+    indicators = load_indicators([Path(path) for path in paths])
+    if indicators.faults:
+        raise RuleError(list(indicators.faults))
+    return Matcher(indicators)
