@@ -89,6 +89,10 @@ class FlowColumns:
         for name, dtype, width in _LAYOUT:
             setattr(self, name, np.zeros((capacity, width) if width else capacity, dtype))
 
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        column: npt.NDArray[Any] = getattr(self, name)
+        return column
+
     def room(self) -> int:
         """Rows that can be taken without growing."""
         return self.capacity - self.used + sum(len(rows) for rows in self.free)

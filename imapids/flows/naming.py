@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from imapids.flows.columns import ROLES, WATCHED, FlowColumns
 from imapids.protocols.addresses import address_bytes, address_text
@@ -16,8 +17,21 @@ from imapids.records.streams import Flow
 Direction = Callable[[int, int, int, int], str]
 """Names the direction of a flow from (client hi, lo, server hi, lo)."""
 
-_AT_FIRST = ("client_end", "path", "source", "selected", "roles", "first_ns", "first_number", "first_seq", "began")
+_AT_FIRST = ("keys", "client_end", "path", "source", "selected", "roles", "first_ns", "first_number", "first_seq",
+             "began")
 _AT_LAST = ("last_number", "last_ns", "client_end", "packets", "bytes", "flags", "unreachable")
+
+
+class KeptRows:
+    """Copies of some columns of some rows, for what is told of them after the rows are used again."""
+
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: dict[str, npt.NDArray[Any]]) -> None:
+        self.columns = columns
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.columns[name]
 
 
 class FlowNamer:
@@ -30,10 +44,11 @@ class FlowNamer:
         self._sources = sources
         self._direction = direction
 
-    def open(self, rows: I32) -> list[Flow]:
-        """Records of flows that were just selected, or that end without payload."""
-        fields = [getattr(self.columns, name)[rows].tolist() for name in _AT_FIRST]
-        return [self._record(*row) for row in zip(self.columns.keys[rows].tolist(), *fields, strict=True)]
+    def open(self, rows: I32 | I64, kept: KeptRows | None = None) -> list[Flow]:
+        """Records of flows that were just selected, or that end without payload (rows of the table, or of `kept`)."""
+        source = self.columns if kept is None else kept
+        fields = [source[name][rows].tolist() for name in _AT_FIRST]
+        return [self._record(*row) for row in zip(*fields, strict=True)]
 
     def _record(self, key: list[int], client_end: int, path_number: int, source: int, selected: int,
                 roles: int, start: int, first_number: int, first_seq: int, began: bool) -> Flow:
@@ -58,9 +73,10 @@ class FlowNamer:
             anomalies={}, limits=[],
         )
 
-    def complete(self, rows: I32 | I64, flows: list[Flow], reason: str) -> None:
+    def complete(self, rows: I32 | I64, flows: list[Flow], reason: str, kept: KeptRows | None = None) -> None:
         """Fills in what is known of flows when they are over."""
-        fields = [getattr(self.columns, name)[np.asarray(rows)].tolist() for name in _AT_LAST]
+        source = self.columns if kept is None else kept
+        fields = [source[name][rows].tolist() for name in _AT_LAST]
         for flow, packet, last_ns, client, packets, sizes, flags, unreachable in zip(flows, *fields, strict=True):
             server = 1 - client
             flow.end_ns, flow.last_packet = last_ns, packet

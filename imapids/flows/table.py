@@ -68,10 +68,7 @@ class FlowTable:
         self._ended = EndedFlowsGatherer(self.columns, self._namer) if tell_ends else None
 
     def take_ended(self) -> EndedFlows | None:
-        """The conversations of any port that ended since the last call (where `tell_ends` asked for them).
-
-        Call it after each `feed` and each list of `finish`: the next batch may use their rows again.
-        """
+        """The conversations of any port that ended since the last call (where `tell_ends` asked for them)."""
         return self._ended.take() if self._ended is not None else None
 
     # ---- one batch ----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class EndedFlows:
     """Conversations that ended, of any port. Columns have shape (n,), or (n, 2) with the client's value first.
 
     They stand in one order however the packets were cut into batches: by `known`, then `over_ns`, then `first_number`.
-    The order goes on from one record to the next. The record is valid until the next batch is fed.
+    The order goes on from one record to the next. All of it is copied: it may be kept.
     """
 
     protocol: U8
