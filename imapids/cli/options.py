@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable
 from functools import reduce
@@ -16,14 +15,12 @@ from imapids.cli.values import Format, Moment, Names, Network, Ports, Size, Work
 from imapids.config import Limits, limits_within
 from imapids.errors import UsageError
 from imapids.records.alerts import LEVELS
+from imapids.run import values
 from imapids.run.options import ALL_EVENTS
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
 EVENT_NAMES = Names("event type", ALL_EVENTS, ALL_EVENTS - {"flow"})
-KEY_BYTES = (16, 4_096)
-"""Shortest and longest key file: under 16 bytes a key can be guessed."""
-
 LATER_OPTIONS = ("--scheduler", "--work", "--inventory")
 """Options of the design that this version does not have: they are refused by name, never ignored."""
 
@@ -109,14 +106,9 @@ def read_key(path: str | None) -> bytes | None:
     if path is None:
         return None
     try:
-        with Path(path).open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            key = file.read(KEY_BYTES[1] + 1).rstrip(b"\r\n")
-    except OSError as error:
-        raise UsageError(f"--hash-key: cannot read {path}: {error.strerror}") from error
-    if not KEY_BYTES[0] <= len(key) <= KEY_BYTES[1]:
-        raise UsageError(f"--hash-key: {path} must hold {KEY_BYTES[0]} to {KEY_BYTES[1]:,} bytes. "
-                         "Make one: openssl rand -hex 32 > key")
+        key, mode = values.read_key(Path(path))
+    except ValueError as error:
+        raise UsageError(f"--hash-key: {error}") from error
     if stat.S_ISREG(mode) and mode & 0o077:
         say(f"warning: others can read the key in {path}; chmod 600 helps")
     return key
@@ -124,6 +116,4 @@ def read_key(path: str | None) -> bytes | None:
 
 def watched_ports(watch: tuple[tuple[tuple[int, str], ...], ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The watched TCP and UDP ports: what was given, or 143 of both."""
-    pairs = [pair for group in watch for pair in group] or [(143, "tcp"), (143, "udp")]
-    tcp, udp = (tuple(dict.fromkeys(port for port, transport in pairs if transport == kind)) for kind in ("tcp", "udp"))
-    return tcp, udp
+    return values.watched_ports(pair for group in watch for pair in group)

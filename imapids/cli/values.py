@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TypeVar
 
 import rich_click as click
 
-SECOND = 10**9
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+from imapids.run import values
+
+T = TypeVar("T")
+
 LATER_FORMATS = ("parquet", "html", "stix", "misp", "ecs")
 """Formats of the design that this version does not write."""
 
@@ -31,6 +30,14 @@ class Value(click.ParamType):  # type: ignore[type-arg]  # generic only since cl
         """End with exit code 2 and say which option was wrong."""
         raise click.BadParameter(message, ctx, param)
 
+    def read(self, reader: Callable[[str], T], value: object, param: click.Parameter | None,
+             ctx: click.Context | None) -> T:
+        """What a reader makes of the text; its ValueError says what was wanted."""
+        try:
+            return reader(str(value).strip())
+        except ValueError as error:
+            self.refuse(str(error), param, ctx)
+
 
 class Moment(Value):
     """A point in time: ISO 8601 (UTC unless it says otherwise) or seconds since the epoch; nanoseconds as int."""
@@ -38,20 +45,7 @@ class Moment(Value):
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        text = str(value).strip()
-        if re.fullmatch(r"-?\d{1,12}(\.\d{1,9})?", text) and not re.fullmatch(r"\d{8}", text):  # 20260303 is a date
-            return int(Decimal(text) * SECOND)
-        fraction = re.search(r"\.(\d{1,9})", text)  # datetime keeps microseconds only
-        try:
-            whole = datetime.fromisoformat(text.replace(fraction[0], "", 1) if fraction else text)
-        except (ValueError, InvalidOperation):
-            self.refuse(f"{text!r} is no time. Write 2026-03-03T08:00:00Z or 1772524800.5.", param, ctx)
-        moment = whole if whole.tzinfo else whole.replace(tzinfo=UTC)
-        since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
-        nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
-        return (since_epoch.days * 86_400 + since_epoch.seconds) * SECOND + nanoseconds
+        return value if isinstance(value, int) else self.read(values.moment_ns, value, param, ctx)
 
 
 class Network(Value):
@@ -60,12 +54,7 @@ class Network(Value):
     name = "network"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value).strip()
-        try:
-            network = ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            self.refuse(f"{text!r} is no address or network. Write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32.", param, ctx)
-        return str(network.network_address) if network.num_addresses == 1 else str(network)
+        return self.read(values.network_text, value, param, ctx)
 
 
 class Ports(Value):
@@ -76,15 +65,7 @@ class Ports(Value):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None,
     ) -> tuple[tuple[int, str], ...]:
-        if isinstance(value, tuple):
-            return value
-        ports = []
-        for part in str(value).split(","):
-            match = re.fullmatch(r"(\d{1,5})(?:/(tcp|udp))?", part.strip().lower())
-            if not match or not 0 < int(match[1]) < 65_536:
-                self.refuse(f"{part!r} is no port. Write 143, 2143 or 143/udp, separated by commas.", param, ctx)
-            ports.append((int(match[1]), match[2] or "tcp"))
-        return tuple(ports)
+        return value if isinstance(value, tuple) else self.read(values.watched_pairs, value, param, ctx)
 
 
 class Size(Value):
@@ -93,12 +74,7 @@ class Size(Value):
     name = "size"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)(?:I?B)?", str(value).strip().upper())
-        if not match:
-            self.refuse(f"{str(value)!r} is no size. Write 400M or 2GiB (units of 1,024).", param, ctx)
-        return int(match[1]) * _SIZES[match[2]]
+        return value if isinstance(value, int) else self.read(values.size_bytes, value, param, ctx)
 
 
 class Names(Value):
