@@ -27,10 +27,12 @@ class SegmentColumns:
 
     def finish(self, batch: PacketBatch, buffer: U8, fragmented: Bool) -> SegmentBatch:
         """The segment batch, in capture order."""
+        interface = batch.interface if batch.interface.any() else None
         if self.present.all():
             return SegmentBatch(batch.source, buffer, batch.number, batch.time_ns, fragmented=fragmented,
-                                **self.columns)
+                                interface=interface, **self.columns)
         pick = np.flatnonzero(self.present)
         return SegmentBatch(batch.source, buffer, batch.number.take(pick), batch.time_ns.take(pick),
                             fragmented=fragmented.take(pick),
+                            interface=None if interface is None else interface.take(pick),
                             **{name: column.take(pick) for name, column in self.columns.items()})

@@ -57,6 +57,8 @@ class SegmentBatch:
     """Offset of the TCP or UDP header in `buffer`."""
     fragmented: Bool
     """The datagram was rebuilt from fragments."""
+    interface: U16 | None = None
+    """Index into `source.interfaces`; None where all packets of the batch have the index 0."""
 
     def __len__(self) -> int:
         return len(self.number)
@@ -66,11 +68,21 @@ class SegmentBatch:
         return SegmentBatch(
             self.source, self.buffer,
             *(getattr(self, name)[keep] for name in SEGMENT_COLUMNS),
+            interface=None if self.interface is None else self.interface[keep],
         )
 
+    def interface_name(self, index: int) -> str:
+        """The name of the interface that saw a segment, "" where the capture does not tell it.
 
-SEGMENT_COLUMNS = tuple(SegmentBatch.__slots__[2:])
-"""Names of the columns, in the order of the constructor."""
+        The name is the capture's: safe text (capture/interfaces.py), of at most 64 characters.
+        """
+        names = self.source.interfaces
+        number = 0 if self.interface is None else int(self.interface[index])
+        return names[number] if number < len(names) else ""
+
+
+SEGMENT_COLUMNS = tuple(name for name in SegmentBatch.__slots__[2:] if name != "interface")
+"""Names of the columns that are always there, in the order of the constructor."""
 
 
 @dataclass(slots=True, frozen=True)
