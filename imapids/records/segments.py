@@ -65,11 +65,12 @@ class SegmentBatch:
 
     def select(self, keep: Bool | I64) -> SegmentBatch:
         """The segments that a mask or an index column picks, over the same buffer."""
-        return SegmentBatch(
+        picked = SegmentBatch(
             self.source, self.buffer,
             *(getattr(self, name)[keep] for name in SEGMENT_COLUMNS),
-            interface=None if self.interface is None else self.interface[keep],
         )
+        picked.interface = None if self.interface is None else self.interface[keep]
+        return picked
 
     def interface_name(self, index: int) -> str:
         """The name of the interface that saw a segment, "" where the capture does not tell it.
