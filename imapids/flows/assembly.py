@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from imapids.config import FlowLimits
-from imapids.flows.columns import FlowColumns
+from imapids.flows.columns import PEEKED, FlowColumns
 from imapids.flows.reassembly import PendingBudget, Reassembly
 from imapids.records.packets import I32, I64, U8, U16, U32, Bool
 from imapids.records.segments import ACK, FIN, RST, SYN, TCP, URG, SegmentBatch
@@ -58,11 +58,14 @@ def _starts(rows: I32) -> Bool:
 class Assembler:
     """Turns the segments of selected flows into chunks, gaps and conflicts."""
 
-    def __init__(self, limits: FlowLimits, columns: FlowColumns, open_flows: Callable[[I32], list[Flow]]) -> None:
+    def __init__(self, limits: FlowLimits, columns: FlowColumns, open_flows: Callable[[I32], list[Flow]],
+                 peek_bytes: int = 0) -> None:
         self.limits = limits
         self.columns = columns
         self.open_flows = open_flows
         """Makes the records of flows when their first payload comes."""
+        self.peek_bytes = peek_bytes
+        """A side of a peeked flow is read until it has delivered so much; 0: no flow is peeked at."""
         self.streams: dict[int, Stream] = {}
         self.budget = PendingBudget(limits.pending_bytes_all)
 
@@ -78,15 +81,22 @@ class Assembler:
         at = positions[np.argsort(local[positions], kind="stable")]
         part = _Sorted(at, rows[at], ends[at], batch.length[at], batch.flags[at], batch.protocol[at] == TCP)
         self._learn_starts(batch, part)
-        ack_rows, peers, acked = self._acks(batch, part)
+        acking, ack_rows, peers, acked = self._acks(batch, part)
         offset = self._check_order(batch, part)
         updates: list[FlowUpdate] = []
         slow = self.columns.slow[part.row]
+        if self.peek_bytes:
+            peeked = self.columns.selected[part.row] == PEEKED
+            past = peeked & (offset >= self.peek_bytes)
+            keep = ~(past | (peeked & slow))[acking]  # what a side sends behind its part is not looked at
+            ack_rows, peers, acked = ack_rows[keep], peers[keep], acked[keep]
         if slow.any():
             self._by_segment(batch, part, np.flatnonzero(slow), updates)
             plain = np.flatnonzero(~slow & (part.length > 0))
         else:
             plain = np.flatnonzero(part.length > 0)
+        if self.peek_bytes:
+            plain = plain[~past[plain]]
         if plain.size:
             self._by_slices(batch, part, plain, offset[plain], updates)
         np.maximum.at(self.columns.acked, (ack_rows, peers), acked)  # not before: a reassembler sees each at its place
@@ -108,13 +118,13 @@ class Assembler:
             columns.next_seq[part.row[here], side] = start.astype(np.uint32)
             columns.known[part.row[here], side] = True
 
-    def _acks(self, batch: SegmentBatch, part: _Sorted) -> tuple[I32, U8, I64]:
-        """(rows, ends, stream offsets) of acknowledged bytes: what tells a lost segment from a late one."""
+    def _acks(self, batch: SegmentBatch, part: _Sorted) -> tuple[I64, I32, U8, I64]:
+        """(positions, rows, ends, stream offsets) of acknowledged bytes: what tells a lost segment from a late one."""
         columns = self.columns
         usable = np.flatnonzero(part.tcp & ((part.flags & (ACK | RST)) == ACK))
         rows, peer = part.row[usable], 1 - part.end[usable]
         ahead = (batch.ack[part.at[usable]] - columns.next_seq[rows, peer]).astype(np.int32)
-        return rows, peer, ahead + columns.delivered[rows, peer]
+        return usable, rows, peer, ahead + columns.delivered[rows, peer]
 
     def _check_order(self, batch: SegmentBatch, part: _Sorted) -> I64:
         """Marks flows that are not in order as slow; moves the others on.
@@ -128,7 +138,14 @@ class Assembler:
         cut = batch.captured[part.at] < part.length
         moves = []
         self._check_handshakes(part, seq)
+        flow_first = np.flatnonzero(_starts(part.row))
+        flow_size = np.diff(flow_first, append=len(part.row))
         for side in (0, 1):
+            own = part.end == side
+            sent = np.where(own, part.length, 0)
+            before_each = np.cumsum(sent) - sent
+            offset += np.where(own, before_each - np.repeat(before_each[flow_first], flow_size)
+                               + columns.delivered[part.row, side], 0)
             here = np.flatnonzero((part.end == side) & ((part.length > 0) | ((part.flags & FIN) != 0)))
             if not here.size:
                 continue
@@ -147,7 +164,6 @@ class Assembler:
                 columns.slow[rows[wrong]] = True
             total = np.cumsum(size)
             before = total[first] - size[first]
-            offset[here] = total - size - np.repeat(before, last - first + 1) + columns.delivered[rows, side]
             moves.append((side, rows[last], after[last], total[last] - before))
         for side, rows, after, size in moves:
             keep = ~columns.slow[rows]
@@ -230,7 +246,10 @@ class Assembler:
                 self._datagrams(row, sides[start:stop], [field[start:stop] for field in fields], view, pieces)
             else:
                 reassembly = self._enter(row, stream)
+                limit = self.peek_bytes if stream.flow.peeked else 1 << 62
                 for i in range(start, stop):
+                    if reassembly.halves[sides[i]].offset >= limit:
+                        continue
                     seq, ack, flags, low, captured, length, number, time_ns = (field[i] for field in fields)
                     pieces += reassembly.feed(sides[i], seq, ack, flags, bytes(view[low : low + captured]), length,
                                               number, time_ns)
@@ -289,6 +308,7 @@ class Assembler:
             columns.known[row, end] = half.known
             columns.next_seq[row, end] = half.next_seq
             columns.delivered[row, end] = half.offset
+            columns.acked[row, end] = max(half.acked, int(columns.acked[row, end]))
         self._tell(stream.flow, reassembly)
         if not reassembly.busy and all(half.fin is None for half in reassembly.halves):
             stream.by_segment = False
@@ -300,6 +320,15 @@ class Assembler:
         flow.anomalies = reassembly.anomalies
         flow.limits = sorted(reassembly.hit_limits)
         flow.snapped |= reassembly.snapped
+
+    def forget(self, row: int) -> None:
+        """A peeked flow is to be read as if nothing of it had been."""
+        stream = self.streams.pop(row, None)
+        if stream is not None and stream.reassembly is not None:
+            self.budget.held -= sum(half.held for half in stream.reassembly.halves)
+        columns = self.columns
+        columns.known[row] = columns.slow[row] = False
+        columns.next_seq[row] = columns.acked[row] = columns.delivered[row] = 0
 
     def finish(self, row: int, packet: int, time_ns: int) -> list[Piece]:
         """The flow is over: what is still held of it."""

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from imapids.flows.index import KEY_WORDS
 from imapids.records.packets import I32, I64, U8, U32, U64, Bool
 
-COUNTED, WATCHED, FOUND = 0, 1, 2
-"""Selection of a flow: only counted; on a watched port; found elsewhere by its greeting."""
+COUNTED, WATCHED, FOUND, PEEKED = 0, 1, 2, 3
+"""Selection of a flow: only counted; on a watched port; found elsewhere by its greeting; only its first bytes."""
 
 ROLES = ("syn", "port", "content", "lower-port", "first-packet")
 """How client and server were told apart, by `FlowColumns.roles`."""

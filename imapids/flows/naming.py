@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from imapids.flows.columns import ROLES, WATCHED, FlowColumns
+from imapids.flows.columns import PEEKED, ROLES, WATCHED, FlowColumns
 from imapids.protocols.addresses import address_bytes, address_text
 from imapids.protocols.identifiers import community_id, flow_hash
 from imapids.records.packets import I32, I64
@@ -68,6 +68,7 @@ class FlowNamer:
             server=address_text(server_hi, server_lo), server_port=server_port,
             vlan=path.vlan, tunnels=path.tunnels, source=self._sources[source], flow_id=flow_hash(identity),
             community_id=community_id(protocol, a, a_port, b, b_port), watched=selected == WATCHED,
+            peeked=selected == PEEKED,
             direction=self._direction(client_hi, client_lo, server_hi, server_lo) if self._direction else "unknown",
             midstream=not began, roles_by=ROLES[roles], first_packet=first_number, start_ns=start,
             anomalies={}, limits=[],

@@ -12,7 +12,7 @@ import numpy as np
 
 from imapids.config import FlowLimits
 from imapids.flows.assembly import Assembler
-from imapids.flows.columns import COUNTED, FOUND, ROLES, WATCHED, FlowColumns
+from imapids.flows.columns import COUNTED, FOUND, PEEKED, ROLES, WATCHED, FlowColumns
 from imapids.flows.ended import EndedFlowsGatherer
 from imapids.flows.index import FlowIndex, Keys, canonical_keys
 from imapids.flows.joining import VlanJoiner
@@ -36,10 +36,12 @@ class FlowTable:
 
     def __init__(self, limits: FlowLimits, encapsulations: EncapsulationTable, *, watch_tcp: Sequence[int] = (143,),
                  watch_udp: Sequence[int] = (143,), watch_all: bool = False, tell_ends: bool = False,
-                 direction: Direction | None = None) -> None:
+                 peek_tcp: Sequence[int] = (), peek_bytes: int = 1_024, direction: Direction | None = None) -> None:
         """
         Args:
             watch_tcp: server ports whose flows are selected; `watch_all` selects every flow.
+            peek_tcp: server ports of which the first bytes are delivered, where anybody spoke: each side's segments
+                until it has delivered `peek_bytes`; later ones are only counted.
             tell_ends: keep the columns of ended flows for `take_ended`.
             direction: names the direction of a flow from (client hi, lo, server hi, lo).
         """
@@ -51,10 +53,13 @@ class FlowTable:
         self._watch[0, list(watch_tcp)] = True
         self._watch[1, list(watch_udp)] = True
         self._watch |= watch_all
+        self._peek = np.zeros(65_536, bool)
+        self._peek[list(peek_tcp)] = True
+        self._peek_bytes = peek_bytes if len(peek_tcp) else 0
         self._index = FlowIndex()
         self._sources: list[str] = []
         self._namer = FlowNamer(self.columns, encapsulations, self._sources, direction)
-        self._assembler = Assembler(limits, self.columns, self._namer.open)
+        self._assembler = Assembler(limits, self.columns, self._namer.open, self._peek_bytes)
         self._splitter = ReuseSplitter(limits, self.columns)
         self._joiner = VlanJoiner(self.columns, encapsulations, self._index)
         self._local = np.zeros(self.columns.capacity, np.uint16)
@@ -93,7 +98,7 @@ class FlowTable:
             touched, local = self._number(rows)
         self._note_icmp(icmp_errors)  # now that the flows of this batch have rows
         before_greeting = self._find_dialogues(batch, rows, end)
-        chosen = self.columns.selected[rows] != COUNTED
+        chosen = self._wanted(rows, end)
         if before_greeting is not None:
             chosen &= ~before_greeting
         wanted = np.flatnonzero(chosen)
@@ -113,6 +118,16 @@ class FlowTable:
             updates += self._evicted
             self._evicted = []
         return updates
+
+    def _wanted(self, rows: I32, end: U8) -> Bool:
+        """Marks the segments whose bytes are delivered."""
+        columns = self.columns
+        selected = columns.selected[rows]
+        chosen: Bool = selected != COUNTED
+        if self._peek_bytes:
+            peeked = np.flatnonzero(selected == PEEKED)
+            chosen[peeked] = columns.delivered[rows[peeked], end[peeked]] < self._peek_bytes
+        return chosen
 
     def _advance_clock(self, time_ns: I64) -> tuple[I64, I64]:
         """The monotonous clock of each packet, and until when it keeps its flow alive.
@@ -203,6 +218,9 @@ class FlowTable:
         columns.client_end[rows] = np.where(sender_is_client, end[first], 1 - end[first])
         watched = np.where(sender_is_client, to_watched, from_watched)
         columns.selected[rows] = np.where(watched, WATCHED, COUNTED)
+        if self._peek_bytes:
+            peeked = tcp & ~watched & self._peek[np.where(sender_is_client, dst_port, src_port)]
+            columns.selected[rows[peeked]] = PEEKED
         self.account.selected += int(np.count_nonzero(watched))
 
     def _number(self, rows: I32) -> tuple[I32, U16]:
@@ -245,7 +263,8 @@ class FlowTable:
         columns = self.columns
         at = np.flatnonzero(batch.captured >= 5)
         at = at[~columns.spoke.ravel().take(rows[at] * 2 + end[at])]
-        at = at[(columns.selected.take(rows[at]) == COUNTED) & (batch.protocol[at] == TCP)]
+        selected = columns.selected.take(rows[at])
+        at = at[((selected == COUNTED) | (selected == PEEKED)) & (batch.protocol[at] == TCP)]
         if not at.size:
             return None
         group = rows[at].astype(np.int64) * 2 + end[at]
@@ -268,6 +287,8 @@ class FlowTable:
                     continue  # the side that opened the flow says what only a server says
                 columns.client_end[row] = client_end
                 columns.roles[row] = ROLES.index("content")
+            if columns.selected[row] == PEEKED:
+                self._assembler.forget(row)
             columns.selected[row] = FOUND
             self.account.selected += 1
             start[row] = position
@@ -374,7 +395,8 @@ class FlowTable:
         if excess <= 0:
             return
         rows = np.fromiter(streams, np.int32, len(streams))
-        order = np.lexsort((rows, self.columns.last_clock[rows]))
+        whole = self.columns.selected[rows] != PEEKED
+        order = np.lexsort((rows, self.columns.last_clock[rows], whole))
         chosen = rows[order[: excess + self.limits.streams // 8]]
         self._count_limit("streams", len(chosen))
         self._evicted += self._over(chosen, "evicted", *self._now(len(chosen)))
@@ -397,11 +419,14 @@ class FlowTable:
         self._dead += len(rows)
         if self._ended is not None:
             self._ended.add(rows, over_ns, known, reason)
+        streams = self._assembler.streams
         chosen = columns.selected[rows] != COUNTED
+        if self._peek_bytes:  # of a peeked flow in which nobody spoke, its columns say everything
+            peeked = np.flatnonzero(columns.selected[rows] == PEEKED)
+            chosen[peeked] = [row in streams for row in rows[peeked].tolist()]
         rows, over_ns, known = rows[chosen], over_ns[chosen], known[chosen]
         order = np.lexsort((columns.first_number[rows], over_ns))
         rows = rows[order]
-        streams = self._assembler.streams
         numbers = rows.tolist()
         unopened = np.array([row for row in numbers if row not in streams], np.int32)
         opened = dict(zip(unopened.tolist(), self._namer.open(unopened), strict=True))
@@ -413,7 +438,8 @@ class FlowTable:
         self._namer.complete(rows, flows, reason)
         updates = []
         for row, flow, pieces, when, shown, packet in zip(numbers, flows, pieces_of, *columns_of, strict=True):
-            self._add_to_account(flow)
+            if not flow.peeked:
+                self._add_to_account(flow)
             pieces.append(StreamEnd(when, packet, flow.end_reason, shown))
             updates.append(FlowUpdate(flow, pieces, row))
         return updates

@@ -30,6 +30,9 @@ class Flow(msgspec.Struct, kw_only=True, weakref=True):
     """outbound, inbound, internal, external, unknown (by --home-net)."""
     watched: bool = True
     """The server's port is on the watch list; false for IMAP found elsewhere."""
+    peeked: bool = False
+    """Only the first bytes of each side are delivered: the server's port is one that is peeked at, for the exposure
+    sheet. A flow that turns out to greet as IMAP does gets a new record, which says no."""
     roles_by: str = "syn"
     """How client and server were told apart: syn, port, content, lower-port, first-packet."""
     midstream: bool = False
