@@ -1,13 +1,11 @@
 """Where results go: standard output, a file or a folder, in the format that was chosen.
 
-Files are made with mode 0600 and never through a symbolic link. Tables and CSV appear whole or not at all; JSON
-lines are appended line by line, so that what was found is there even when the machine stops.
+How files are made stands in output/files.py.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import shutil
@@ -16,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
 
-from imapids.errors import OutputError, UsageError
+from imapids.errors import UsageError
+from imapids.output.files import LineFile, make_folder, whole_file
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
 
@@ -25,8 +24,6 @@ REPORT_WIDTH = 80
 """Columns of a table that goes to a file or a pipe."""
 WIDEST = 120
 """Columns of a table on a wide terminal: longer lines are hard to read."""
-_MODE = 0o600
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Sink(Protocol):
@@ -45,64 +42,6 @@ def refuse_inputs(output: str | None, inputs: Sequence[str]) -> None:
         with contextlib.suppress(OSError):
             if Path(name).samefile(str(output)):
                 raise UsageError(f"-o {output} is one of the captures to read: choose another name.")
-
-
-class _LineFile:
-    """Appends whole lines; every write reaches the file before it returns."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        try:
-            self.descriptor = os.open(path, _NEW_FILE | os.O_APPEND, _MODE)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {_reason(error)}") from error
-
-    def write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(self.descriptor, rest):]
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {_reason(error)}") from error
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk is told at the write, and again here
-            os.close(self.descriptor)
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a symbolic link
-        return "it is a symbolic link, and results are not written through one"
-    return error.strerror or str(error)
-
-
-@contextlib.contextmanager
-def whole_file(path: str) -> Iterator[TextIO]:
-    """A file that appears under its name only when all of it was written; otherwise nothing of it stays."""
-    target = Path(path)
-    if target.is_symlink():
-        raise OutputError(f"cannot write {path}: it is a symbolic link, and results are not written through one")
-    if target.exists() and not target.is_file():
-        raise OutputError(f"cannot write {path}: it is no ordinary file")
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
-    try:
-        descriptor = os.open(unfinished, _NEW_FILE | os.O_EXCL, _MODE)
-        stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {_reason(error)}") from error
-    try:
-        yield stream
-        stream.close()
-        unfinished.replace(target)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise OutputError(f"cannot write {path}: {_reason(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            stream.close()
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
 
 
 @contextlib.contextmanager
@@ -130,7 +69,7 @@ def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None) -> Ite
 
         yield JsonLines(write, kinds)
         return
-    lines = _LineFile(target)
+    lines = LineFile(target)
     try:
         sink = JsonLines(lines.write, kinds)
         yield sink
@@ -150,10 +89,7 @@ def _csv(target: str | None, kinds: frozenset[str], color: bool | None) -> Itera
     with contextlib.ExitStack() as files:
         folder = target is not None and (several or Path(target).is_dir() or target.endswith("/"))
         if folder and target is not None:
-            try:
-                Path(target).mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"cannot write {target}: {_reason(error)}") from error
+            make_folder(target)
 
         def open_table(kind: str) -> TextIO:
             if target is None:
