@@ -118,6 +118,35 @@ class DetectLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Remembered answers of one field or one combination of fields; a full memo starts anew."""
 
 
+class LiveLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a live run holds, and how long it waits."""
+
+    ring_bytes: int = 64 << 20
+    """Packets that wait in the kernel's ring: over half a second of a full gigabit link."""
+    block_bytes: int = 128 << 10
+    """A block of the ring: longer than frames that offloads make (64 KiB), of few enough packets to step through."""
+    block_timeout_ns: int = 50 * 10**6
+    """The kernel hands on a block that is not full after this time."""
+    gather_ns: int = 50 * 10**6
+    """On a quiet link a batch waits this long for more blocks: twenty batches a second cost little."""
+    gather_blocks: int = 8
+    """Blocks that are worth a batch at once."""
+    tick_ns: int = 10**9
+    """Statistics, the state of the link, and the clock of a silent link are looked at this often."""
+    clock_margin_ns: int = 10**9
+    """The clock of a silent link stays this far behind: a packet on its way must not come too late."""
+    output_bytes: int = 16 << 20
+    """Lines that wait for a slow output; what does not fit is dropped and counted."""
+    output_retry_ns: int = 10**9
+    """An output that failed is tried again after this time."""
+    stop_ns: int = 1_500 * 10**6
+    """From the signal to the end of all output."""
+    worker_events: int = 200_000
+    """Events of one worker that wait for the others; then it waits, and the kernel counts what it drops."""
+    worker_silence_ns: int = 3 * 10**9
+    """The events of all wait this long at most for a worker that says nothing."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """All limits of a run."""
 
@@ -126,6 +155,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     flows: FlowLimits = FlowLimits()
     dialogue: DialogueLimits = DialogueLimits()
     detect: DetectLimits = DetectLimits()
+    live: LiveLimits = LiveLimits()
 
 
 DESIGN_MEMORY_BYTES = 400 << 20
