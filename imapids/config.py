@@ -147,6 +147,35 @@ class LiveLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The events of all wait this long at most for a worker that says nothing."""
 
 
+class ObserveLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is remembered over time (an attacker decides how many sources, users and mailboxes there are)."""
+
+    groups: int = 16_384
+    """Sources, users, servers or mailboxes that one observer counts at a time; the oldest is told of and dropped."""
+    values: int = 262_144
+    """Different users, addresses, secrets that one observer remembers in all, to count them (about 100 bytes each)."""
+    group_values: int = 16_384
+    """Of these in one group: one source must not use up what all have."""
+    pairs: int = 65_536
+    """Pairs of client and server whose connections are counted; the one that began first is told of and dropped."""
+    connections: int = 262_144
+    """Connections of all pairs that are remembered for their rhythm (40 bytes each)."""
+    pair_connections: int = 256
+    """Connections of one pair: its newest ones decide the score."""
+    turns: int = 256
+    """Turns of one conversation that are remembered for their rhythm: the newest ones (13 bytes each)."""
+    turn_pause_ns: int = 200 * 10**6
+    """A side that goes on after this pause begins a new turn: longer than a round trip, shorter than any keep-alive."""
+    searches: int = 64
+    """Different searches of one client that are counted each."""
+    flow_users: int = 65_536
+    """Conversations whose user is remembered, for what is done to the mailboxes; the oldest is forgotten."""
+    hour_ns: int = 3_600 * 10**9
+    """The short window of counts over time, and the longest silence about a pair whose connections go on."""
+    day_ns: int = 24 * 3_600 * 10**9
+    """The long window of counts over time: who guesses slowly stays below the counts of an hour."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """All limits of a run."""
 
@@ -155,6 +184,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     flows: FlowLimits = FlowLimits()
     dialogue: DialogueLimits = DialogueLimits()
     detect: DetectLimits = DetectLimits()
+    observe: ObserveLimits = ObserveLimits()
     live: LiveLimits = LiveLimits()
 
 

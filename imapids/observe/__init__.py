@@ -1,11 +1,13 @@
 """Events and flow columns over time -> events with counts and scores. Thresholds of alerts are in rules, not here."""
 
+from imapids.config import ObserveLimits
 from imapids.observe.observer import Observer, Told
 
 __all__ = ["Observer", "Told", "observers"]
 
 
-def observers(kinds: frozenset[str]) -> list[Observer]:
+def observers(kinds: frozenset[str], limits: ObserveLimits | None = None) -> list[Observer]:
     """The observers that tell events of the types asked for."""
+    limits = limits or ObserveLimits()
     every: list[Observer] = []
     return [each for each in every if each.makes & kinds]

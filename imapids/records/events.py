@@ -272,13 +272,336 @@ class Indicator(Body):
     direction: str = "unknown"
 
 
-EventBody = Session | Command | Login | Message | Tls | Anomaly | FlowBody | Capture | Signature | Indicator
+class Service(Body):
+    """What the first bytes of a conversation on a mail port other than the watched ones say of the server."""
+
+    protocol: str = ""
+    """IANA service name; empty where the bytes do not say."""
+    banner: str = ""
+    """The server's first line, safe text; empty where it is no text."""
+    software: str = ""
+    """Server software as the banner names it."""
+    tls: bool = False
+    """TLS from the first byte."""
+    starttls_offered: bool = False
+    starttls_used: bool = False
+    """The server agreed to STARTTLS (STLS for POP3), and a TLS record of the client followed."""
+    sign_in_in_clear: bool = False
+    """The server offered a sign-in before any TLS."""
+    signed_in_in_clear: bool = False
+    """A client sent a sign-in before any TLS, and the server did not refuse the command."""
+    proxy: list[str] = []
+    """Traits of a local mail proxy: banner, loopback-name, relayed-user."""
+    direction: str = "unknown"
+
+
+class Scan(Body):
+    """Who knocks on mail ports: counts of a source, of a network of sources, or of what came to one target.
+
+    A knock is a connection, or a probe, that led to no conversation: nobody answered, or the client said nothing.
+    Told at the 10th, 100th, 1,000th ... host, knock, port or source (odd probes: at the first, too), and at the end.
+    """
+
+    by: str
+    """source (one client address), network (sources of one /24 or /64), target (one server address and port)."""
+    hosts: int = 0
+    """Different servers on whose mail ports the first contact was a knock."""
+    hosts_failed: int = 0
+    """Of these, those that refused or never answered at the first contact."""
+    hosts_talked: int = 0
+    """Different servers with which the first contact on a mail port was a conversation."""
+    knocks: int = 0
+    """Knocks on mail ports."""
+    conversations: int = 0
+    """Connections to mail ports in which both sides spoke."""
+    refused: int = 0
+    """Knocks that a reset or an ICMP error refused."""
+    unanswered: int = 0
+    """Knocks to which nothing came back."""
+    half_open: int = 0
+    """SYN, answered, then reset without an acknowledgement: no ordinary program connects like that."""
+    odd_probes: int = 0
+    """Half-open connections, and probes without SYN: FIN, NULL, XMAS, lone ACK."""
+    methods: dict[str, int] = {}
+    """Knocks by method: syn, connect, banner, fin, null, xmas, ack, udp."""
+    mail_ports: list[int] = []
+    """Mail ports that were knocked on, ascending."""
+    sources: int = 1
+    """Different clients."""
+    ports: int = 0
+    """Different TCP ports, mail or not, of any host that were tried in vain."""
+    ports_per_host: float = 0.0
+    """Different (host, port) tried in vain for each host: about 1 of a horizontal scan, many of a vertical one."""
+    tools: dict[str, int] = {}
+    """Knocks whose headers bear the mark of a tool: masscan, zmap, nmap, mirai."""
+    likelihood: float = 0.0
+    """Natural logarithm of the odds that a scanner, not an ordinary client, gets these first contacts (TRW)."""
+    per_minute: float = 0.0
+    """Hosts (for a target: sources) per minute between the first and the last knock."""
+    span_s: float = 0.0
+    """Seconds from the first knock to the last."""
+    network: str = ""
+    """CIDR of the sources, for `by: network`."""
+    final: bool = False
+    """No more will be told of it: it was quiet for hours, or the run is over."""
+    direction: str = "unknown"
+
+
+class Exposure(Body):
+    """One line of the exposure sheet: a server address and mail port, who asked it, and what it answered.
+
+    Told when a word of it changes (`changes`), and at the end of the run for every address and port.
+    """
+
+    state: str
+    """open (it answered), closed (reset or ICMP error), stealth (asked, nothing came back)."""
+    home: bool = False
+    """The server is in the home network."""
+    asked_by: list[str] = []
+    """lan, wan: where its clients are, by the home network."""
+    open_to: list[str] = []
+    """lan, wan: to whom it answered."""
+    service: str = ""
+    """IANA service name, from the bytes."""
+    software: str = ""
+    banner: str = ""
+    """First line of the server, safe text."""
+    tls: bool = False
+    """TLS from the first byte was seen."""
+    starttls_offered: bool = False
+    starttls_used: bool = False
+    sign_in_in_clear: bool = False
+    """A sign-in was offered before any TLS."""
+    signed_in_in_clear: bool = False
+    """Somebody signed in before any TLS."""
+    wan_signed_in_in_clear: bool = False
+    """Somebody outside, or from outside, did."""
+    connections: int = 0
+    connections_wan: int = 0
+    answered: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    clients_lan: int = 0
+    """Different client addresses inside."""
+    clients_wan: int = 0
+    """Different client addresses outside."""
+    networks: list[str] = []
+    """Networks (/24, /64) of the clients that were answered, the first sixteen, as CIDR."""
+    networks_asking: list[str] = []
+    """Networks of clients outside that asked, answered or not, the first sixteen."""
+    first_seen: str = ""
+    last_seen: str = ""
+    proxy: list[str] = []
+    """Signs of a local mail proxy: banner, loopback-name, relayed-user, relays."""
+    relayed: int = 0
+    """Times that the server itself connected to the same service elsewhere, shortly after a client came."""
+    upstream: list[str] = []
+    """Where to, the first eight."""
+    inventory: bool = False
+    """There is an inventory to compare with."""
+    unexpected: list[str] = []
+    """What the inventory does not allow: service, client-network, protocol, clear-text."""
+    changes: list[str] = []
+    """What is new since this was last told: state, open-to-lan, open-to-wan, service, sign-in, proxy, unexpected."""
+    final: bool = False
+    direction: str = "unknown"
+
+
+class Guessing(Body):
+    """Attempts to sign in over time, of one source, for one user or at one server, since the first one that failed."""
+
+    by: str
+    """Whose attempts are counted: source, user, server; secret: logins that succeed with one secret."""
+    told: str
+    """Why now: step (10, 100, 1000 ... attempts), success (after failures), window (it is over), end (of the run)."""
+    window_s: int
+    """Length of the window that the counts are of: 3600 or 86400. It begins with the first failure."""
+    span_s: float
+    """Time from the first attempt of the window to the last."""
+    attempts: int
+    failures: int
+    successes: int = 0
+    others: int = 0
+    """Attempts that were given up, or whose answer the capture does not hold."""
+    user: str = ""
+    """The user, where all attempts are for one."""
+    users: int = 0
+    """Different users that failed; with `by: secret`, that signed in with this secret."""
+    sources: int = 0
+    """Different addresses that failed."""
+    servers: int = 0
+    """Different servers that refused."""
+    secrets: int = 0
+    """Different secrets that failed, by their keyed hash; 0 where the mechanism hides them."""
+    secrets_of_one_user: int = 0
+    """Different secrets that failed for one user, where they are most."""
+    users_of_one_secret: int = 0
+    """Different users for whom one secret failed, where they are most."""
+    failures_before_success: int = 0
+    """The longest run of failures that a success ended."""
+    succeeded: list[str] = []
+    """Users who signed in after failures, the first ones."""
+    peak_minute: int = 0
+    """Most failures in one minute (of minutes that are counted from the first failure)."""
+    peak_hour: int = 0
+    """Most failures in one hour, counted alike."""
+    default_accounts: int = 0
+    """Failures with an account of the lists of factory accounts and common passwords."""
+    weak: int = 0
+    """Failures with an empty password, or one that is the user name."""
+    mechanisms: list[str] = []
+    tools: list[str] = []
+    """Programs whose habits the tags of the commands bear: medusa, ncrack, hydra, imaplib, nmap."""
+    direction: str = "unknown"
+
+
+class Beacon(Body):
+    """How regular the connections of a client to a server are, or the turns inside one connection."""
+
+    over: str
+    """What was measured: connections (of one client, server and port) or turns (of one side, in one connection)."""
+    told: str
+    """Why now: step (10, 100, 1000 ... units), window (an hour after the last time), end (of the connection or run)."""
+    units: int
+    """Connections or turns so far."""
+    scored: int = 0
+    """Of these, the newest ones that the score looks at."""
+    too_few: bool = False
+    """Fewer units than a score needs; scores are 0 then."""
+    score: float = 0.0
+    """0 to 1: the sum of the sub-scores by their weights, damped where `damped` says so."""
+    rhythm: float = 0.0
+    """The same before damping."""
+    damped: str = ""
+    """Why the score is less than the rhythm: genuine-imap (mail programs poll as regularly as an implant calls)."""
+    regularity: float = 0.0
+    """Sub-score: 1 where all intervals are equal, 0 where they spread by half of their median or more."""
+    symmetry: float = 0.0
+    """Sub-score: 1 where intervals spread to both sides of their median alike (Bowley skewness)."""
+    size_regularity: float = 0.0
+    """Sub-score: 1 where all units have the same size, as `regularity`."""
+    coverage: float = 0.0
+    """Sub-score: the part of the time that the rhythm lasted, without long pauses."""
+    amount: float = 0.0
+    """Sub-score: 1 where there are 20 intervals or more."""
+    interval_s: float = 0.0
+    """Median of the intervals."""
+    jitter: float = 0.0
+    """Median deviation of the intervals from their median, as a part of it."""
+    span_s: float = 0.0
+    """From the first unit that was scored to the last."""
+    side: str = "client"
+    """Whose units these are: client or server (the one that keeps the better rhythm)."""
+    bytes_client: float = 0.0
+    """Median of the client's bytes in one unit."""
+    bytes_server: float = 0.0
+    upload_share: float = 0.0
+    """Part of all bytes that the client sent."""
+    duration_ms: int = 0
+    """Median length of the connections."""
+    genuine: int = 0
+    """Connections that were genuine IMAP."""
+    foreign: int = 0
+    """Connections that were not IMAP, or imitated it."""
+    silent: int = 0
+    """Connections without payload."""
+    encrypted: int = 0
+    """Connections that went into TLS."""
+    verdict: str = ""
+    """Verdict of most of the connections."""
+    protocol: str = ""
+    """Protocol of the last connection, where it has a name."""
+    shape: str = ""
+    direction: str = "unknown"
+
+
+class Mailbox(Body):
+    """What one client did to the mailboxes of a server over time, or what several did to one mailbox."""
+
+    by: str
+    """Whose doings are counted: client (at one server), or mailbox (of one user, of all clients)."""
+    told: str
+    """Why now: step (10, 100, 1000 ... of one of the counts), window (it is over), end (of the run)."""
+    window_s: int
+    """Length of the window that the counts are of, in seconds."""
+    span_s: float
+    """Time from the first counted command of the window to the last."""
+    user: str = ""
+    """User of the last of the conversations, where its login was seen."""
+    mailbox: str = ""
+    """The mailbox of which is told; of `by: client` the last one that something was stored in or removed from."""
+    mailboxes: int = 0
+    """Different mailboxes that were used."""
+    appends: int = 0
+    """Messages stored."""
+    drafts: int = 0
+    """Of these, into a mailbox of drafts, or as a draft."""
+    opaque_appends: int = 0
+    """Of these, without mail headers: one blob."""
+    bytes_stored: int = 0
+    bodies: int = 0
+    """Whole messages fetched."""
+    bytes_fetched: int = 0
+    opaque_bodies: int = 0
+    """Answers to FETCH with a body without mail headers."""
+    deleted: int = 0
+    r"""Messages marked as \Deleted."""
+    expunged: int = 0
+    """Messages removed for good."""
+    searches: int = 0
+    """Searches for a text: of the subject, a sender, the body, a header."""
+    repeated_search: int = 0
+    """How often the same of these searches came, where it is most."""
+    repeated_criteria: str = ""
+    """That search."""
+    secret_searches: int = 0
+    """Searches for words such as password."""
+    created: int = 0
+    """Mailboxes created."""
+    dropped: int = 0
+    """Mailboxes deleted."""
+    cycles: int = 0
+    """Rounds of: a whole message fetched, one removed, one stored, all in one mailbox."""
+    peers: int = 0
+    """Different clients that stored something in the mailbox, or took something out of it."""
+    handovers: int = 0
+    """Messages that one client stored, and another one then fetched and removed."""
+    direction: str = "unknown"
+
+
+EventBody = (
+    Session | Command | Login | Message | Tls | Anomaly | FlowBody | Capture | Signature | Indicator | Service | Scan
+    | Exposure | Guessing | Beacon | Mailbox
+)
 
 EVENT_TYPES: dict[type[Body], str] = {
     Session: "session", Command: "command", Login: "login", Message: "message", Tls: "tls",
     Anomaly: "anomaly", FlowBody: "flow", Capture: "capture", Signature: "signature", Indicator: "indicator",
+    Service: "service", Scan: "scan", Exposure: "exposure",
+    Guessing: "guessing", Beacon: "beacon", Mailbox: "mailbox",
 }
 """The event type that each body stands for, in EVE lines and as a Sigma category."""
+
+
+class Turns(Body):
+    """pipeline -> observe: when each side spoke in a conversation that no IMAP was read in. Never shown."""
+
+    times: list[int]
+    """When each turn began, in ns. A turn is the bytes of one side until the other speaks, or until it pauses."""
+    sizes: list[int]
+    """Bytes of each turn."""
+    sides: bytes
+    """0 client, 1 server, for each turn."""
+    count: int
+    """Turns of the conversation, those included that were forgotten."""
+    verdict: str
+    protocol: str = ""
+    shape: str = ""
+    direction: str = "unknown"
+
+
+TURNS = "turns"
+"""The kind of events with `Turns`: no event type, for nobody outside of the program sees them."""
 
 
 class Event(msgspec.Struct):
