@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from imapids.output.eve_alert import alert_object
+from imapids.output.eve_alert import alert_json, alert_object
 from imapids.output.line_limit import LINE_BYTES, shorten
 from imapids.protocols.text import safe_str
 from imapids.protocols.timestamps import eve_second
@@ -58,6 +58,11 @@ _SHAPES: dict[type[Body], tuple[int, bytes, bytes, bytes]] = {
     for cls, name in EVENT_TYPES.items()
 }
 """The parts of a line that its event type settles: its name, the protocol where it is always the same, its object."""
+_SHORT_WAY: dict[type[Body], tuple[bytes, bytes, bytes]] = {
+    cls: (b"+0000\"," + name, protocol + b',"pcap_cnt":', key)
+    for cls, (treatment, name, protocol, key) in _SHAPES.items() if treatment == _PLAIN_BODY
+}
+"""The same for the types of most lines, between what differs: microsecond, flow, frame number, body."""
 _EVENT_PROTOCOLS = {EVENT_TYPES[cls]: b',"app_proto":"%b"' % name.encode() for cls, name in _FIXED_PROTOCOLS.items()}
 _AT_THE_END = ("session", "flow")
 """Events that are told when their flow is over: only then its counts and its protocol are known."""
@@ -67,7 +72,9 @@ _ENVELOPE_BYTES = 1_024
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 _app_protos: dict[str | None, bytes] = {}
-_encode_json = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+_encode_json = _encoder.encode
+_append_json = _encoder.encode_into
 
 
 def encode(item: Event | Alert) -> bytes:
@@ -77,36 +84,58 @@ def encode(item: Event | Alert) -> bytes:
 
 def encode_lines(items: Iterable[Event | Alert]) -> bytes:
     """The lines of many items: what `encode` gives for each, joined."""
-    lines = b"".join([_line(item) for item in items])
-    return lines if lines.isascii() and 127 not in lines else _escape(lines)
+    lines = bytearray()
+    start = second_ns = 0
+    stamp = b""
+    for item in items:
+        try:
+            if not (isinstance(item, Event) and (short := _SHORT_WAY.get(type(item.body))) and item.packet
+                    and (flow := item.flow)):
+                lines += _line(item)
+            else:  # nearly all lines: what stands ready, the microsecond, and the body written where it belongs
+                name, protocol, key = short
+                time_ns = item.time_ns
+                past = time_ns - second_ns
+                if not 0 <= past < 1_000_000_000 or not stamp:
+                    second, past = divmod(time_ns, 1_000_000_000)
+                    second_ns, stamp = time_ns - past, b'{"timestamp":"%b.' % _second(second)
+                lines += b"%b%06d%b%b%b%d%b" % (
+                    stamp, past // 1000, name, flow.eve_head or flow_head(flow), protocol, item.packet, key)
+                _append_json(item.body, lines, -1)
+                lines += b"}\n"
+                if len(lines) - start > LINE_BYTES - _ENVELOPE_BYTES:
+                    del lines[start:]
+                    lines += _line(item)
+        except UnicodeEncodeError:  # lone surrogates, from rule files or names: no JSON encoder takes them
+            del lines[start:]
+            lines += _line(_without_surrogates(item))
+        start = len(lines)
+    return bytes(lines) if lines.isascii() and 127 not in lines else _escape(lines)
 
 
 def _line(item: Event | Alert) -> bytes:
-    try:
-        return _encode_alert(item) if type(item) is Alert else _encode_event(item)  # type: ignore[arg-type]
-    except UnicodeEncodeError:  # lone surrogates, from rule files or names: no JSON encoder takes them
-        return _line(_without_surrogates(item))
+    return _alert_line(item) if isinstance(item, Alert) else _event_line(item)
+
+
+class _Head(msgspec.Struct, omit_defaults=True):
+    """The keys of a line that its flow settles, in their order; empty ones are left out."""
+
+    flow_id: int
+    community_id: str = ""
+    src_ip: str | msgspec.UnsetType = msgspec.UNSET
+    src_port: int | msgspec.UnsetType = msgspec.UNSET
+    dest_ip: str | msgspec.UnsetType = msgspec.UNSET
+    dest_port: int | msgspec.UnsetType = msgspec.UNSET
+    proto: str | msgspec.UnsetType = msgspec.UNSET
+    pcap_filename: str = ""
+    in_iface: str = ""
+    vlan: tuple[int, ...] = ()
 
 
 def flow_head(flow: Flow) -> bytes:
     """What is equal in all lines of a flow, from `flow_id` to `vlan`; kept in `flow.eve_head`."""
-    head: dict[str, Any] = {
-        "flow_id": flow.flow_id,
-        "community_id": flow.community_id,
-        "src_ip": flow.client,
-        "src_port": flow.client_port,
-        "dest_ip": flow.server,
-        "dest_port": flow.server_port,
-        "proto": flow.protocol,
-    }
-    if not flow.community_id:
-        del head["community_id"]
-    if flow.source:
-        head["pcap_filename"] = safe_str(flow.source, FILE_NAME_BYTES)
-    if flow.interface:
-        head["in_iface"] = safe_str(flow.interface)
-    if flow.vlan:
-        head["vlan"] = flow.vlan
+    head = _Head(flow.flow_id, flow.community_id, flow.client, flow.client_port, flow.server, flow.server_port,
+                 flow.protocol, safe_str(flow.source, FILE_NAME_BYTES), safe_str(flow.interface), flow.vlan)
     flow.eve_head = b"," + _encode_json(head)[1:-1]
     return flow.eve_head
 
@@ -116,7 +145,8 @@ def _second(second: int) -> bytes:
     return eve_second(second).encode()
 
 
-def _encode_event(event: Event) -> bytes:
+def _event_line(event: Event) -> bytes:
+    """The line of any event."""
     body, flow, packet = event.body, event.flow, event.packet
     treatment, name, protocol, key = _SHAPES[type(body)]
     head = count = counts = traffic = b""
@@ -146,7 +176,7 @@ def _encode_event(event: Event) -> bytes:
     )
 
 
-def _encode_alert(alert: Alert) -> bytes:
+def _alert_line(alert: Alert) -> bytes:
     flow = alert.flow
     head = count = counts = traffic = b""
     if flow is not None:
@@ -157,11 +187,10 @@ def _encode_alert(alert: Alert) -> bytes:
         count = b',"pcap_cnt":%d' % alert.packet
     if alert.labels:
         traffic = b',"traffic":{"label":%b}' % _encode_json(alert.labels[:16])
-    body = alert_object(alert)
-    encoded = _encode_json(body)
+    encoded = alert_json(alert)
     room = LINE_BYTES - _ENVELOPE_BYTES - len(head) - len(traffic)
     if len(encoded) > room:
-        plain = msgspec.to_builtins(body)
+        plain = msgspec.to_builtins(alert_object(alert))
         plain["context"]["imapids"]["cut"] = True
         shorten(plain, room)
         encoded = _encode_json(plain)
@@ -215,7 +244,7 @@ def _shortened_body(body: Body, labels: list[str], room: int) -> bytes:
     return _encode_json(plain)
 
 
-def _escape(lines: bytes) -> bytes:
+def _escape(lines: bytearray) -> bytes:
     """The same JSON in ASCII without DEL; beyond ASCII there is only text, and text may hold escapes."""
     def escaped(match: re.Match[str]) -> str:
         data = match[0].encode("utf-16-be")

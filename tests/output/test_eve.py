@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imapids.output.eve import encode, encode_lines
+from imapids.output.eve_alert import alert_json, alert_object
 from imapids.output.eve_reader import decode
 from imapids.output.jsonl import JsonLines
 from imapids.output.line_limit import LINE_BYTES, shorten
+from imapids.protocols.timestamps import eve_time
 from imapids.records.alerts import Alert, Reason, RuleInfo
 from imapids.records.candidates import Evidence
 from imapids.records.events import (
@@ -24,12 +26,15 @@ from imapids.records.events import (
     Capture,
     Command,
     Event,
+    Exposure,
     FlowBody,
     Indicator,
     InputAccount,
     Ja3,
     Login,
     Message,
+    Scan,
+    Service,
     Session,
     Signature,
     Tls,
@@ -92,6 +97,9 @@ BODIES = [
             inputs=[InputAccount(name="day.pcap", status="ok", packets=3)]),
     Signature(rule="mz_stage", side="server", strings=["$mz@4"], meta={"level": "high"}),
     Indicator(kind="address", value="192.0.2.1", field="dest_ip", source="feed.csv"),
+    Service(protocol="smtp", banner="220 mail.example.org ESMTP Postfix", software="Postfix", starttls_offered=True),
+    Scan(by="source", hosts=10, methods={"syn": 10}, mail_ports=[143], tools={"zmap": 10}, likelihood=13.86),
+    Exposure(state="open", asked_by=["lan", "wan"], networks=["192.0.2.0/24"], unexpected=["service"]),
 ]
 
 
@@ -301,6 +309,33 @@ def test_the_head_of_a_flow_is_encoded_once() -> None:
     assert json.loads(b"{" + flow.eve_head[1:] + b"}")["src_ip"] == "10.1.2.3"
     flow.eve_head = b',"src_ip":"cached"'
     assert json.loads(encode(event_of(Command(tag="a", name="NOOP", result="ok"), flow)))["src_ip"] == "cached"
+
+
+@pytest.mark.parametrize("changes", [
+    pytest.param({}, id="a rule with everything"),
+    pytest.param({"rule": RuleInfo(id="x", sid=1, title="t", level="low")}, id="a rule with nothing"),
+    pytest.param({"confidence": "", "context": {}, "direction": "unknown", "verdict": "", "protocol": ""},
+                 id="no facts"),
+    pytest.param({"state": "final", "count": 12, "id": '"quoted"', "shape": "fake-tls"}, id="a last line"),
+])
+def test_alerts_written_from_parts_are_the_whole_object(changes: dict[str, Any]) -> None:
+    alert = an_alert(**changes)
+    whole = msgspec.json.encode(alert_object(alert))
+    assert alert_json(alert) == whole
+    assert alert_json(alert) == whole  # the parts are remembered now
+    other = msgspec.structs.replace(alert, rule=msgspec.structs.replace(alert.rule, title="another"))
+    assert b'"another"' in alert_json(other)
+
+
+@given(st.lists(st.tuples(st.sampled_from(range(len(BODIES))), st.integers(-10**19, 10**19), st.booleans(),
+                          st.integers(0, 2))))
+def test_lines_written_together_are_the_lines_written_alone(
+        choices: list[tuple[int, int, bool, int]]) -> None:
+    items = [Event(EVENT_TYPES[type(BODIES[place])], time_ns, BODIES[place], a_flow() if on else None, packet)
+             for place, time_ns, on, packet in choices]
+    assert encode_lines(items) == b"".join(map(encode, items))
+    for item, line in zip(items, encode_lines(items).splitlines(), strict=True):
+        assert json.loads(line)["timestamp"] == eve_time(item.time_ns)
 
 
 def test_every_event_type_has_its_own_object() -> None:
