@@ -6,7 +6,7 @@ it works on whole columns; Python looks at single flows only where they are odd,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -325,7 +325,35 @@ class FlowTable:
     # ---- ends ---------------------------------------------------------------------------------------------------
 
     def _expire(self, batch: SegmentBatch, clock: I64) -> list[FlowUpdate]:
-        """Ends flows whose time is over; looked at once a tick of packet time."""
+        """Ends flows whose time a batch showed to be over."""
+        return self._end_idle(lambda due: batch.number[np.searchsorted(clock, due).clip(max=len(clock) - 1)])
+
+    def tick(self, now_ns: int) -> list[FlowUpdate]:
+        """Time goes on although no packet comes: ends the flows whose time is over.
+
+        Only a live link needs it: in a capture, the next packet (of any flow) tells the time.
+
+        Args:
+            now_ns: on the clock of packets. Before the first packet, and behind the newest, it changes nothing.
+        """
+        if self.clock_ns < -(1 << 61) or now_ns <= self.clock_ns:
+            return []
+        self.clock_ns = min(now_ns, self.clock_ns + self.limits.forward_jump_ns)
+        return self._end_idle(lambda due: np.full(len(due), self.last_number, np.int64))
+
+    def clock_stepped(self, by_ns: int) -> None:
+        """The clock that stamps packets was set by so much: no conversation is older or younger for it."""
+        self.columns.last_clock[: self.columns.used] += by_ns
+        self.clock_ns += by_ns
+        self._swept = min(self._swept + by_ns // TICK_NS, self.clock_ns // TICK_NS)
+        self._doubted_ns = None
+
+    def _end_idle(self, shown_by: Callable[[I64], I64]) -> list[FlowUpdate]:
+        """Looks for flows whose time is over, once a tick of packet time.
+
+        Args:
+            shown_by: frame numbers of the packets that showed it, from the times at which flows were over.
+        """
         tick = self.clock_ns // TICK_NS
         if tick <= self._swept:
             return []
@@ -336,8 +364,7 @@ class FlowTable:
         over = due <= self.clock_ns
         if not over.any():
             return []
-        known = batch.number[np.searchsorted(clock, due[over]).clip(max=len(clock) - 1)]
-        return self._over(rows[over], "idle", due[over], known)
+        return self._over(rows[over], "idle", due[over], shown_by(due[over]))
 
     def _live_rows(self) -> I32:
         """Rows of conversations that are not over (rows that joined another one left out)."""

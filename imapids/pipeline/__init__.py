@@ -107,6 +107,17 @@ class Pipeline:
         """
         yield from self._use(self.table.feed(decoded.segments, decoded.icmp_errors))
 
+    def tick(self, now_ns: int) -> Iterator[list[Event]]:
+        """Time goes on although no packet comes: the events of conversations that are over by `now_ns`.
+
+        For live links. `now_ns` is on the clock of packets, and should lie a little behind what is on its way.
+        """
+        yield from self._use(self.table.tick(now_ns))
+
+    def clock_stepped(self, by_ns: int) -> None:
+        """The clock that stamps packets was set by so much: no conversation is older or younger for it."""
+        self.table.clock_stepped(by_ns)
+
     def finish(self) -> Iterator[list[Event]]:
         """The packets are over: all conversations end."""
         self.decoder.finish()
