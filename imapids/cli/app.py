@@ -17,13 +17,14 @@ from imapids.errors import ExitCode, ImapidsError, RuleError
 COMMANDS = {
     "analyze": ("imapids.cli.analyze", "Say what is in captures: verdicts, alerts, and what could not be seen."),
     "explain": ("imapids.cli.explain", "Show the dialogue and the evidence of one session."),
+    "extract": ("imapids.cli.extract", "Write the packets behind an alert, a session or a rule to a file."),
     "detect": ("imapids.cli.detect", "Run the rules again over saved events."),
     "rules": ("imapids.cli.rules", "List, check, test, convert and write rules."),
     "sample": ("imapids.cli.sample", "Write the sample captures that come with imapids."),
 }
 """Command, its module (which holds `command`), and its line of help: the help needs no module."""
 
-NOT_YET = ("live", "exposure", "extract")
+NOT_YET = ("live", "exposure")
 """Commands of the design that this version does not have: named, so that nobody looks for a typing error."""
 
 

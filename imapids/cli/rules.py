@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from imapids.cli.console import printable, say
-from imapids.cli.results import whole_file
 from imapids.errors import ExitCode, InputError, UsageError
+from imapids.output.files import whole_file
 
 if TYPE_CHECKING:
     from imapids.records.alerts import Alert

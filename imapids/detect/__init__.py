@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from imapids.detect.compiled import RuleSet
-from imapids.detect.detector import Detector
+from imapids.detect.detector import Detector, MatchWatcher
 from imapids.detect.loading import load_rules
+from imapids.detect.rolling import Subject
 from imapids.detect.rule_files import Fault
 
-__all__ = ["Detector", "Fault", "RuleSet", "load_rules"]
+__all__ = ["Detector", "Fault", "MatchWatcher", "RuleSet", "Subject", "load_rules"]

@@ -16,8 +16,11 @@ from imapids.detect.windows import Hit, Windows, present_value
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import LEVELS, Alert, Reason
 from imapids.records.events import Event
+from imapids.records.streams import Flow
 
 Reader = Callable[[Event], tuple[Any, ...]]
+MatchWatcher = Callable[[Alert, Subject, Event, Sequence[Flow]], None]
+"""Takes an alert, its subject, the event that matched, and the conversations that a correlation counted before it."""
 _URGENCY = {level: -place for place, level in enumerate(LEVELS)}
 
 
@@ -43,6 +46,9 @@ class Detector:
             (_URGENCY[item.info.level], item.info.id) if item.output else None for item in both
         ]
         self._not_fired = 0
+        self._watcher: MatchWatcher | None = None
+        self._counted: dict[tuple[int, tuple[Any, ...]], dict[int, tuple[int, Flow]]] = {}
+        """With a watcher: conversations that correlations counted, and when, by correlation and group."""
         kinds = {rule.category for rule in rules.rules}
         self.categories: frozenset[str] = frozenset(CATEGORIES if "" in kinds else kinds)
         """Event types that any rule looks at."""
@@ -83,6 +89,10 @@ class Detector:
                 if matched:
                     self._fire(event, matched, out)
         return out
+
+    def watch_matches(self, watcher: MatchWatcher) -> None:
+        """Has every match told, for those who want all conversations of an alert: its lines name only the first."""
+        self._watcher = watcher
 
     def finish(self, time_ns: int) -> list[Alert]:
         """The `final` lines; `time_ns` is the end of the run in packet time."""
@@ -126,7 +136,10 @@ class Detector:
                 self._explainers[place, event.kind] = explainer
             return explainer.reason(event)
 
-        self._alerts.fire(rule.info, subject_of(rule.subject, event), event, rule.labels, why, out)
+        subject = subject_of(rule.subject, event)
+        alert = self._alerts.fire(rule.info, subject, event, rule.labels, why, out)
+        if self._watcher is not None:
+            self._watcher(alert, subject, event, ())
 
     def _several(self, place: int, hit: Hit, event: Event, out: list[Alert]) -> None:
         rule = self._rules.correlations[place - len(self._rules.rules)]
@@ -136,8 +149,12 @@ class Detector:
         else:
             subject = ("group", *((name, safe_str(as_text(value))) for name, value in
                                   zip(rule.group_by, hit.group, strict=True)))
-        self._alerts.fire(rule.info, subject, event, rule.labels, lambda: _why_several(rule, hit), out,
-                          first_ns=hit.first_ns)
+        alert = self._alerts.fire(rule.info, subject, event, rule.labels, lambda: _why_several(rule, hit), out,
+                                  first_ns=hit.first_ns)
+        if self._watcher is not None:
+            counted = self._counted.pop((place - len(self._rules.rules), hit.group), {})
+            self._watcher(alert, subject, event,
+                          [flow for time_ns, flow in counted.values() if time_ns >= hit.first_ns])
 
     def _correlate(self, place: int, event: Event, todo: list[tuple[int, str, int, Hit | None]]) -> None:
         """Feed a match to the correlations that build on it; what holds is fed on (there are no circles)."""
@@ -150,6 +167,8 @@ class Detector:
             key = readers[0](event)
             if not windows.wants(base, key):
                 continue
+            if self._watcher is not None and event.flow is not None and len(self._counted) < self._limits.groups:
+                self._counted.setdefault((correlation, key), {})[event.flow.flow_id] = event.time_ns, event.flow
             value = present_value(readers[1](event)) if rule.fields else None
             hit = windows.feed(base, key, value, event, self._title(place))
             if hit is None:

@@ -8,13 +8,13 @@ changes the cost, never the answer.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from imapids.config import DetectLimits
-from imapids.detect.columns import Column, Key, PairColumn, column_of, make_column
+from imapids.detect.columns import Column, Columns, Key, column_of, make_column
 from imapids.detect.compiled import Atom, Node
-from imapids.detect.fields import NO_FLOW
 from imapids.detect.forms import TRUE, All, make_all
 from imapids.records.events import Event
 
@@ -26,6 +26,8 @@ _WEIGHT = 32
 """Open rules and answers in all memos together, for each entry that one memo may hold: 40 MB at the default."""
 Open = tuple[int, All, int]
 """(rule, condition, bits of which one must be set, or 0)."""
+Match = tuple[int, tuple[int, ...]]
+"""Place of an event, and the places of the rules that hold for it."""
 _FEW = 24
 """Values that a field of few values may take at the first look: IMAP has about that many commands."""
 
@@ -33,11 +35,7 @@ _FEW = 24
 class Rest(NamedTuple):
     """What the answers so far left open: the columns to ask next, and the reduced conditions."""
 
-    read: Callable[[Any], Any]
-    """Gives the values of `direct` at once, of the event's body."""
-    direct: tuple[tuple[Column, dict[Any, int]], ...]
-    """Columns that are plain attributes of the body, with their memos."""
-    others: tuple[Column, ...]
+    columns: tuple[Column, ...]
     known: int
     """Bits of all these columns."""
     costly: tuple[Column, ...]
@@ -66,7 +64,7 @@ def atoms_of(node: Node) -> Iterable[int]:
 
 
 class Program:
-    """The rules of one category; `match` gives the places of those that hold for an event."""
+    """The rules of one category; `matches` gives the places of those that hold for events."""
 
     def __init__(self, category: str, atoms: list[Atom], conditions: dict[int, Node], limits: DetectLimits) -> None:
         self._limits = limits
@@ -92,39 +90,61 @@ class Program:
 
     def _start(self) -> None:
         """Begin with an empty memo of keys."""
-        self._steps: dict[Any, Step] = {}
+        self._steps: dict[tuple[Any, ...], Step] = {}
         self._weight = 0
         self._look_at = _FIRST_LOOK
-        self._body, body_columns = _reader([c for c in self._few if _stands_in(c, "body")])
-        self._flow, flow_columns = _reader([c for c in self._few if _stands_in(c, "flow")])
-        direct = body_columns + flow_columns
-        self._odd = [column for column in self._few if column not in direct]
-        self._order = direct + self._odd
 
-    def match(self, event: Event) -> tuple[int, ...]:
-        """Places of the rules that hold."""
-        key: Any = (self._body(event.body), self._flow(event.flow or NO_FLOW))
-        for column in self._odd:
-            key = (key, column.get(event))
-        step = self._steps.get(key)
-        if step is None:
-            step = self._learn(key, event)
-        found, rest = step
-        while rest is not None:
-            truth = 0
-            if rest.direct:
-                for value, (column, memo) in zip(rest.read(event.body), rest.direct, strict=True):
-                    mask = memo.get(value)
-                    truth |= column.learn(value) if mask is None else mask
-            for column in rest.others:
-                truth |= column.mask(event)
-            step = rest.memo.get(truth)
+    def matches(self, events: Sequence[Event]) -> list[Match]:
+        """The events of this category that some rule holds for, in no order: their places, and those of the rules.
+
+        Fields are read column by column, and what a value answers is looked up without a step of Python's own.
+        """
+        columns = Columns(events)
+        keys = zip(*[column.read(columns) for column in self._few]) if self._few else repeat((), len(events))
+        found: list[Match] = []
+        asked: dict[int, tuple[Step, list[int]]] = {}
+        for place, step in enumerate(list(map(self._steps.get, keys))):
+            if step is NOTHING:
+                continue
             if step is None:
-                step = self._finish(rest, truth)
-            found, rest = found + step.sure, step.rest
+                step = self._step(events[place])
+            if step.rest is None:
+                if step.sure:
+                    found.append((place, step.sure))
+            elif id(step) in asked:
+                asked[id(step)][1].append(place)
+            else:
+                asked[id(step)] = (step, [place])
+        for step, places in asked.values():
+            self._ask(step, places, events, found)
         return found
 
-    def _learn(self, key: Any, event: Event) -> Step:
+    def _ask(self, asked: Step, places: list[int], events: Sequence[Event], found: list[Match]) -> None:
+        """What a Rest left open, for all events that it is left open for."""
+        sure, rest = asked
+        assert rest is not None
+        truths: list[int] = []
+        columns = Columns([events[place] for place in places])
+        for column in rest.columns:
+            masks = column.masks(columns)
+            truths = list(map(operator.or_, truths, masks)) if truths else masks
+        later: dict[int, tuple[Step, list[int]]] = {}
+        for place, truth, step in zip(places, truths, list(map(rest.memo.get, truths)), strict=True):
+            if step is None:
+                step = rest.memo.get(truth) or self._finish(rest, truth)
+            if step.rest is not None:
+                later.setdefault(id(step), (Step(sure + step.sure, step.rest), []))[1].append(place)
+            elif sure or step.sure:
+                found.append((place, sure + step.sure))
+        for step, left in later.values():
+            self._ask(step, left, events, found)
+
+    def _step(self, event: Event) -> Step:
+        """The step of an event whose key was not known when its batch began."""
+        key = tuple([column.get(event) for column in self._few])
+        return self._steps.get(key) or self._learn(key, event)
+
+    def _learn(self, key: tuple[Any, ...], event: Event) -> Step:
         """Reduce all rules by the fields of the key."""
         if len(self._steps) >= self._look_at:
             self._look_for_many()
@@ -144,7 +164,7 @@ class Program:
 
     def _decide(self, event: Event) -> Step:
         truth = known = 0
-        for column in self._order:
+        for column in self._few:
             truth |= column.mask(event)
             known |= column.bits
         return _reduce(self._rules, truth, known, self._many, tuple(self._costly))
@@ -166,32 +186,17 @@ class Program:
     def _look_for_many(self) -> None:
         """The memo grew: fields that take many values leave the key. Without such a field it may grow further."""
         size = len(self._steps)
-        values: list[set[Any]] = [set() for _ in self._order]
-        for key in self._steps:
-            for place, value in enumerate(self._unpack(key)):
-                values[place].add(value)
-        many = [column for column, seen in zip(self._order, values, strict=True) if len(seen) > max(_FEW, size // 4)]
+        values = [set(seen) for seen in zip(*self._steps, strict=True)]
+        many = [column for column, seen in zip(self._few, values, strict=True) if len(seen) > max(_FEW, size // 4)]
         if not many and size >= self._limits.memo_entries:
             self.forgotten += 1
-            many = [max(zip(self._order, values, strict=True), key=lambda pair: len(pair[1]))[0]]
+            many = [max(zip(self._few, values, strict=True), key=lambda pair: len(pair[1]))[0]]
         if many:
             self._few = [column for column in self._few if column not in many]
             self._many = sorted([*self._many, *many], key=lambda column: column.name)
             self._start()
         else:
             self._look_at = min(self._look_at * 4, self._limits.memo_entries)
-
-    def _unpack(self, key: Any) -> list[Any]:
-        """The values of a key, in the order of the columns."""
-        odd: list[Any] = []
-        for _ in self._odd:
-            key, value = key
-            odd.append(value)
-        direct: list[Any] = []
-        for part, origin in zip(key, ("body", "flow"), strict=True):
-            count = sum(_stands_in(column, origin) for column in self._few)
-            direct += [part] if count == 1 else list(part)
-        return direct + odd[::-1]
 
 
 def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], costly: tuple[Column, ...]) -> Step:
@@ -217,15 +222,10 @@ def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], c
     later = tuple(column for column in costly if column.bits & used)
     if not asked:
         asked, later = list(later), ()
-    direct = [column for column in asked if _stands_in(column, "body")]
-    read, _ = _reader(direct)
-    several = read if len(direct) != 1 else lambda body: (read(body),)
-    memos = tuple((column, column.memo) for column in direct)
-    others = tuple(column for column in asked if column not in direct)
     bits = 0
     for column in asked:
         bits |= column.bits
-    return Step(tuple(sure), Rest(several, memos, others, bits, later, tuple(left), {}))
+    return Step(tuple(sure), Rest(tuple(asked), bits, later, tuple(left), {}))
 
 
 def _bits_of(form: All) -> int:
@@ -235,20 +235,3 @@ def _bits_of(form: All) -> int:
         for inner in part.parts:
             found |= _bits_of(inner)
     return found
-
-
-def _stands_in(column: Column, origin: str) -> bool:
-    """The field is a plain attribute of the event's body or flow: it can be read together with others, in C."""
-    field = column.field
-    return (field is not None and not isinstance(column, PairColumn) and field.origin == origin
-            and len(field.path) == 1 and not field.many)
-
-
-def _reader(columns: list[Column]) -> tuple[Callable[[Any], Any], list[Column]]:
-    """A function that reads the attributes of these columns at once; with none, one that gives an empty tuple."""
-    names = [column.field.path[0] for column in columns if column.field]
-    return (operator.attrgetter(*names) if names else _empty), columns
-
-
-def _empty(_record: Any) -> tuple[()]:
-    return ()

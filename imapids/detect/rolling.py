@@ -82,8 +82,11 @@ class RollingAlerts:
         """Alerts that got their `final` line because too many were open."""
 
     def fire(self, info: RuleInfo, subject: Subject, event: Event, labels: list[str],
-             why: Callable[[], Reason], out: list[Alert], first_ns: int = 0) -> None:
-        """A rule held: count it; `out` gets the lines that are due. `first_ns`: where the matched span began."""
+             why: Callable[[], Reason], out: list[Alert], first_ns: int = 0) -> Alert:
+        """A rule held: count it; `out` gets the lines that are due. `first_ns`: where the matched span began.
+
+        Returns the alert's first line.
+        """
         key = (info.id, subject)
         state = self._open.pop(key, None)
         if state is not None and event.time_ns - state.last_ns > self._limits.alert_idle_ns:
@@ -95,13 +98,14 @@ class RollingAlerts:
             alert = _new(info, subject, event, labels, why(), first_ns or event.time_ns)
             self._open[key] = _Open(alert, 1, event.time_ns, 10)
             out.append(alert)
-            return
+            return alert
         state.count += 1
         state.last_ns = max(state.last_ns, event.time_ns)
         self._open[key] = state
         if state.count >= state.next_update:
             state.next_update *= 10
             out.append(_again(state, "update", event.time_ns))
+        return state.alert
 
     def _close_quietest(self, event: Event, out: list[Alert]) -> None:
         key = next(iter(self._open))

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from imapids.capture import CaptureReader, open_captures
+from imapids.detect import MatchWatcher
 from imapids.errors import ExitCode
 from imapids.records.alerts import LEVELS, Alert
 from imapids.records.events import Capture, Event
@@ -65,12 +66,13 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 
 def analyze(paths: Sequence[str], options: RunOptions, sink: Sink, *, progress: Progress | None = None,
-            stop: Callable[[], bool] | None = None) -> RunResult:
+            stop: Callable[[], bool] | None = None, watcher: MatchWatcher | None = None) -> RunResult:
     """Reads captures to their end, and hands events and alerts to the sink as they become known: `scan`, driven.
 
     Arguments and errors are those of `scan`.
     """
-    with many_small_objects(), closing(scan(paths, options, progress=progress, stop=stop)) as found:
+    with many_small_objects(), closing(
+            scan(paths, options, progress=progress, stop=stop, watcher=watcher)) as found:
         while True:
             try:
                 items = next(found)
@@ -82,12 +84,14 @@ def analyze(paths: Sequence[str], options: RunOptions, sink: Sink, *, progress: 
 
 
 def scan(paths: Sequence[str], options: RunOptions, *, progress: Progress | None = None,
-         stop: Callable[[], bool] | None = None) -> Generator[Sequence[Event | Alert], None, RunResult]:
+         stop: Callable[[], bool] | None = None,
+         watcher: MatchWatcher | None = None) -> Generator[Sequence[Event | Alert], None, RunResult]:
     """Reads captures as far as it is asked: lists of events and alerts as they become known; returns the result.
 
     Args:
         paths: files, folders, globs, or "-" for standard input.
         stop: asked for each batch; true ends the run, with the results so far.
+        watcher: told of every match of a rule, also of those that only count (see Detector.watch_matches).
 
     Raises:
         InputError: no input could be read.
@@ -95,7 +99,10 @@ def scan(paths: Sequence[str], options: RunOptions, *, progress: Progress | None
     """
     rules = rules_for(options)
     with open_captures(paths, limits=options.limits.capture, follow=options.follow, stop=stop) as reader:
-        return (yield from _all_of(reader, Engine(options, rules), progress, stop))
+        engine = Engine(options, rules)
+        if watcher is not None:
+            engine.detector.watch_matches(watcher)
+        return (yield from _all_of(reader, engine, progress, stop))
 
 
 def _all_of(reader: CaptureReader, engine: Engine, progress: Progress | None,
