@@ -19,9 +19,11 @@ from imapids.judge import history, judge
 from imapids.observe import Told, observers
 from imapids.parse import PlainDialogue
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
+from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.session import flow_body, session_body
 from imapids.protocols.addresses import Networks
+from imapids.protocols.mail_services import PEEKED_PORTS
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import SessionFacts
 from imapids.records.events import EVENT_TYPES, Command, Event, Login, Message
@@ -68,11 +70,12 @@ class Pipeline:
         self.observers = observers(frozenset(kinds))
         seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
         self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
+        peeked = PEEKED_PORTS if "service" in self.kinds else ()
         self.encapsulations = EncapsulationTable()
         self.decoder = Decoder(limits.decode, self.encapsulations, plain_udp_ports=watch_udp)
         self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
                                tell_ends=any(observer.wants_flows for observer in self.observers),
-                               direction=self._direction)
+                               peek_tcp=[port for port in peeked if port not in watch_tcp], direction=self._direction)
         self.skipped: dict[str, int] = {}
         """Packets that options left out, by reason."""
         self.sessions: dict[str, int] = {}
@@ -85,7 +88,7 @@ class Pipeline:
         self._signatures = signatures
         self._matcher = matcher
         self._on_update = on_update
-        self._conversations: dict[int, Conversation | PlainDialogue] = {}
+        self._conversations: dict[int, Conversation | PlainDialogue | PeekedConversation] = {}
         self._events: list[Event] = []
         self._order: list[int] = []
 
@@ -208,6 +211,12 @@ class Pipeline:
                 conversation = conversations[key] = Conversation.taking_over(
                     flow, self.limits.dialogue, self._hasher, conversation)
                 pieces = pieces[read:]
+            elif type(conversation) is PeekedConversation:
+                conversation.feed(pieces)
+                if type(last) is StreamEnd:
+                    del conversations[key]
+                    self._tell_service(flow, conversation, last)
+                continue
             assert type(conversation) is Conversation
             conversation.feed(pieces)
             if conversation.events:
@@ -217,8 +226,16 @@ class Pipeline:
                 del conversations[key]
                 self._close(flow, conversation.facts(), last, conversation)
 
-    def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue:
+    def _tell_service(self, flow: Flow, conversation: PeekedConversation, end: StreamEnd) -> None:
+        body = conversation.service(flow)
+        if body is not None:
+            self._events.append(Event("service", flow.start_ns, body, flow, conversation.first_packet, end.time_ns))
+            self._order.append(end.known)
+
+    def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue | PeekedConversation:
         """The reader of a new flow: the plain one where the flow begins with a server that greets."""
+        if flow.peeked:
+            return PeekedConversation(self.limits.dialogue)
         if self.plain and type(first) is StreamChunk and first.side == SERVER and first.data[:5] == b"* OK " and (
                 flow.protocol == "TCP" and not flow.midstream):
             return PlainDialogue(self.limits.dialogue, flow=flow, hash_secret=self._hasher, kinds=self.kinds,

@@ -1,0 +1,51 @@
+"""A conversation on a mail port that is only peeked at: its first bytes become one `service` event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imapids.config import DialogueLimits
+from imapids.pipeline.prefix import Prefix
+from imapids.protocols.mail_services import service_facts
+from imapids.records.events import Service
+from imapids.records.streams import CLIENT, SERVER, Flow, Piece, StreamChunk, StreamGap
+from imapids.sniff import sniff
+
+
+class PeekedConversation:
+    """Keeps the first bytes of both sides, in order; what lies behind a gap is left out."""
+
+    __slots__ = ("_prefix", "first_packet")
+
+    def __init__(self, limits: DialogueLimits) -> None:
+        self._prefix = Prefix(limits)
+        self.first_packet = 0
+        """Frame number of the server's first payload."""
+
+    def feed(self, pieces: Sequence[Piece]) -> None:
+        """Takes the pieces of one batch."""
+        prefix = self._prefix
+        for piece in pieces:
+            if type(piece) is StreamChunk:
+                prefix.add(piece.side, piece.data)
+                if not self.first_packet and piece.side == SERVER:
+                    self.first_packet = piece.packet
+            elif type(piece) is StreamGap:
+                prefix.ended[piece.side] = True
+
+    def service(self, flow: Flow) -> Service | None:
+        """What the server is, as far as its first bytes say; None where it said nothing."""
+        data = self._prefix.data
+        if not data[SERVER]:
+            return None
+        candidate = sniff(self._prefix.opening(flow, sides_seen=flow.sides_seen, over=True))
+        finding = candidate.finding
+        protocol = candidate.kind if candidate.kind in ("imap", "tls") else ""
+        if finding is not None and not finding.by_client_only:
+            protocol = finding.protocol or protocol
+        facts = service_facts(protocol, bytes(data[CLIENT]), bytes(data[SERVER]))
+        return Service(
+            protocol=facts.protocol, banner=facts.banner, software=facts.software, tls=facts.tls,
+            starttls_offered=facts.starttls_offered, starttls_used=facts.starttls_used,
+            sign_in_in_clear=facts.sign_in_in_clear, signed_in_in_clear=facts.signed_in_in_clear,
+            proxy=list(facts.proxy), direction=flow.direction)

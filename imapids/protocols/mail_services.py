@@ -1,0 +1,193 @@
+"""The ports of mail, and what a mail server's first lines say of it: software, sign-in in clear, STARTTLS, a proxy.
+
+Ports never decide what a service is: they only say where to look. Pure functions over the first bytes of both sides.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from imapids.protocols.imap_software import server_software
+from imapids.protocols.text import safe_text
+
+MAIL_PORTS = (25, 110, 143, 465, 587, 993, 995)
+"""TCP ports of mail (IANA): SMTP, POP3, IMAP, submissions, submission, IMAPS, POP3S."""
+PEEKED_PORTS = (25, 110, 465, 587, 993, 995)
+"""Of these, the ones whose first bytes are looked at for the exposure sheet only."""
+STORE_PORTS = {110: "pop3", 143: "imap", 993: "imap", 995: "pop3"}
+"""Ports where mailboxes are read, and the protocol that is meant to be behind them, with or without TLS."""
+
+_BANNER_BYTES = 200
+_LINES = 64
+"""Lines of each side that are looked at: the first KiB holds no more that matter."""
+
+# Software as its own banner names it: RFC 5321 section 4.2 and RFC 1939 leave the text to the server.
+_BANNERS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
+    (name, re.compile(pattern, re.IGNORECASE))
+    for name, pattern in (
+        ("Postfix", rb"\bPostfix\b"),
+        ("Exim", rb"\bExim ([0-9][^ ]*)"),
+        ("Sendmail", rb"\bSendmail ([0-9][^ ;/]*)"),
+        ("OpenSMTPD", rb"\bOpenSMTPD\b"),
+        ("Haraka", rb"\bHaraka ?([0-9][^ ]*)?"),
+        ("Microsoft SMTP", rb"\bMicrosoft ESMTP MAIL Service(?:, Version: ([0-9][^ ]*))?"),
+        ("qmail", rb"\bqmail\b|\bnetqmail\b"),
+        ("Google SMTP", rb"\bgsmtp\b"),
+        ("Gpop", rb"\bGpop\b"),
+        ("Qpopper", rb"\bQPOP \(version ([0-9][^ )]*)"),
+        ("Cyrus POP3", rb"\bCyrus POP3 v?([0-9][^ ]*)"),
+        ("Exchange POP3", rb"Microsoft Exchange(?: Server)?(?: [0-9]{4})? POP3"),
+        ("Teapop", rb"\bTeapop\b"),
+        ("Popa3d", rb"\bpopa3d\b"),
+        ("Solid POP3", rb"\bSolid POP3\b"),
+    )
+)
+
+# Programs on a workstation that stand between the mail program and the provider, by the words of their greetings.
+_PROXY_WORDS = re.compile(
+    rb"\bproxy\b|\bavast\b|\bAVG\b|\bAvira\b|\bKaspersky\b|\bESET\b|\bBitdefender\b|\bNorton\b|\bMcAfee\b|"
+    rb"\bSpamihilator\b|\bPOPFile\b|\bPOPcon\b|\bSpamPal\b|\bSpamBayes\b|\bK9\b|\bSpamfighter\b|\bmail ?scanner\b|"
+    rb"\bstunnel\b|\bDavMail\b|\bProton Mail Bridge\b|\bperdition\b|\bimapproxy\b|\bp3scan\b|\bMail Shield\b",
+    re.IGNORECASE,
+)
+_LOOPBACK = re.compile(rb"\b127\.0\.0\.1\b|\blocalhost\b|(?<![0-9a-f:])::1(?![0-9a-f:])", re.IGNORECASE)
+
+# user#server, user/server:port, user@domain@server: the forms in which local proxies are told where to go.
+_RELAYED = re.compile(
+    r"[^#@%\s]+(?:@[A-Za-z0-9.-]+)?[#][A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d{1,5})?"
+    r"|[^@\s]+@[A-Za-z0-9.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d{1,5})?"
+    r"|[^/:\s]+[/:][A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+:\d{1,5}"
+)
+
+_POP3_USER = re.compile(rb"^USER ([^\n]+)", re.IGNORECASE | re.MULTILINE)
+
+# A TLS record: handshake (22) or alert (21), version 3.x, a plausible length (RFC 8446 section 5.1).
+_TLS_HEAD = re.compile(rb"[\x15\x16]\x03[\x00-\x04][\x00-\x48]", re.DOTALL)
+
+
+class ServiceFacts(NamedTuple):
+    """What the first bytes of a conversation say of the server."""
+
+    protocol: str = ""
+    banner: str = ""
+    software: str = ""
+    tls: bool = False
+    starttls_offered: bool = False
+    starttls_used: bool = False
+    sign_in_in_clear: bool = False
+    signed_in_in_clear: bool = False
+    proxy: tuple[str, ...] = ()
+
+
+def software_of(banner: bytes) -> str:
+    """Name (and version) of the software that a greeting of SMTP, POP3 or IMAP names; empty for none that we know."""
+    for name, pattern in _BANNERS:
+        match = pattern.search(banner, 0, 2_048)
+        if match is not None:
+            version = match[1] if pattern.groups else None
+            return f"{name} {safe_text(version, 40)}" if version else name
+    return server_software(banner)
+
+
+def proxy_signs(banner: bytes) -> tuple[str, ...]:
+    """Signs of a local mail proxy in a server's greeting: `banner`, `loopback-name`."""
+    signs = ("banner",) if _PROXY_WORDS.search(banner, 0, 2_048) else ()
+    return (*signs, "loopback-name") if _LOOPBACK.search(banner, 0, 2_048) else signs
+
+
+def is_relayed_user(user: str) -> bool:
+    """Whether a user name also names a server to go on to: `maria#imap.example.net`, `maria@example.org@mail...`."""
+    return len(user) <= 512 and _RELAYED.fullmatch(user) is not None
+
+
+def clear_sign_in(capabilities: list[str]) -> bool:
+    """Whether the capabilities of an IMAP server offer a sign-in on the plain connection (RFC 9051 section 6.2.3)."""
+    words = {word.upper() for word in capabilities}
+    if not words:
+        return False
+    return "LOGINDISABLED" not in words or bool(words & {"AUTH=PLAIN", "AUTH=LOGIN"})
+
+
+def service_facts(protocol: str, client: bytes, server: bytes) -> ServiceFacts:
+    """What the first bytes of both sides say of a server.
+
+    Args:
+        protocol: what the sniffer made of them (`smtp`, `pop3`, `imap`, `tls` ...), empty where nothing.
+        client, server: the bytes of each side, cut anywhere.
+    """
+    if protocol == "tls":
+        return ServiceFacts(protocol, tls=_TLS_HEAD.match(server) is not None)
+    line = server.split(b"\n", 1)[0].rstrip(b"\r")
+    if not line or not _is_text(line):
+        return ServiceFacts(protocol)
+    facts = ServiceFacts(protocol, safe_text(line, _BANNER_BYTES), software_of(line), proxy=proxy_signs(line))
+    reader = {"smtp": _smtp, "pop3": _pop3, "imap": _imap}.get(protocol)
+    return facts if reader is None else reader(facts, _plain_lines(client), _plain_lines(server), client)
+
+
+def _is_text(line: bytes) -> bool:
+    return not line.translate(None, bytes(range(0x20, 0x7F)) + b"\t")
+
+
+def _plain_lines(data: bytes) -> list[bytes]:
+    """The first complete lines in upper case, up to the first that is no text: what follows is TLS or a blob."""
+    lines = []
+    for line in data.split(b"\n", _LINES)[:_LINES]:
+        stripped = line.rstrip(b"\r")
+        if not _is_text(stripped):
+            break
+        lines.append(stripped.upper())
+    return lines
+
+
+def _upgraded(client: bytes, command: bytes) -> bool:
+    """A TLS record of the client stands right behind its line `command`."""
+    at = client.upper().find(command)
+    end = client.find(b"\n", at) + 1 if at >= 0 else 0
+    return bool(end) and _TLS_HEAD.match(client, end) is not None
+
+
+def _smtp(facts: ServiceFacts, asked: list[bytes], said: list[bytes], client: bytes) -> ServiceFacts:
+    """SMTP: keywords of EHLO (RFC 5321 section 4.1.1.1), STARTTLS (RFC 3207), AUTH (RFC 4954)."""
+    before = asked.index(b"STARTTLS") if b"STARTTLS" in asked else len(asked)
+    offered = [line[4:] for line in said if line[:4] in (b"250-", b"250 ")]
+    signed = any(line.startswith(b"AUTH ") for line in asked[:before])
+    refused = any(line[:3] in (b"502", b"503", b"504", b"530", b"538") for line in said)
+    return facts._replace(
+        starttls_offered=b"STARTTLS" in offered, starttls_used=_upgraded(client, b"STARTTLS"),
+        sign_in_in_clear=any(re.match(rb"AUTH[ =]", line) for line in offered),
+        signed_in_in_clear=signed and not refused)
+
+
+def _pop3(facts: ServiceFacts, asked: list[bytes], said: list[bytes], client: bytes) -> ServiceFacts:
+    """POP3: CAPA (RFC 2449), STLS (RFC 2595), USER and PASS (RFC 1939 section 7); USER that is taken is an offer."""
+    before = asked.index(b"STLS") if b"STLS" in asked else len(asked)
+    users = [number for number, line in enumerate(asked[:before]) if line.startswith((b"USER ", b"APOP ", b"AUTH "))]
+    taken = bool(users) and _answer(said, users[0]).startswith((b"+OK", b"+ "))
+    user = _POP3_USER.search(client)
+    relayed = user is not None and is_relayed_user(safe_text(user[1].rstrip(b"\r")))
+    return facts._replace(
+        proxy=(*facts.proxy, "relayed-user") if relayed else facts.proxy,
+        starttls_offered=b"STLS" in said, starttls_used=_upgraded(client, b"STLS"),
+        sign_in_in_clear=taken or b"USER" in said or any(line.startswith(b"SASL ") for line in said),
+        signed_in_in_clear=taken and any(line.startswith((b"PASS ", b"APOP ", b"AUTH ")) for line in asked[:before]))
+
+
+def _answer(said: list[bytes], number: int) -> bytes:
+    """The answer to the client's line `number`, as far as replies of one line can be counted; the greeting is 0."""
+    replies = [line for line in said if line.startswith((b"+", b"-ERR"))]
+    return replies[number + 1] if number + 1 < len(replies) else b""
+
+
+def _imap(facts: ServiceFacts, asked: list[bytes], said: list[bytes], client: bytes) -> ServiceFacts:
+    """IMAP on a port that is not watched: capabilities of the greeting or of CAPABILITY (RFC 9051 section 7.2.2)."""
+    words: set[bytes] = set()
+    for line in said:
+        found = re.search(rb"\bCAPABILITY ([^\]]*)", line)
+        words.update(found[1].split() if found else ())
+    capabilities = [str(word, "ascii", "replace") for word in words]
+    signed = any(re.match(rb"[^ ]+ (?:LOGIN|AUTHENTICATE) ", line) for line in asked)
+    return facts._replace(
+        starttls_offered=b"STARTTLS" in words, starttls_used=_upgraded(client, b" STARTTLS"),
+        sign_in_in_clear=clear_sign_in(capabilities), signed_in_in_clear=signed)
