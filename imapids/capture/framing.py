@@ -7,14 +7,19 @@ from typing import Protocol
 
 import numpy as np
 
+from imapids.capture.words import Words
 from imapids.protocols import capture_formats as formats
 from imapids.records.packets import I64, U8, U32, Bool
 
 STUCK = 1 << 62
 """Added to an offset at which no whole record starts."""
+FAR = 1 << 40
+"""How far a walk goes on from a record whose announced length is less than its header: out of any buffer."""
 
 CHAIN = 5
-"""Plausible headers in a row that make an offset worth a walk (or a resynchronisation)."""
+"""Plausible headers in a row that make an offset worth a resynchronisation."""
+ENTRY_CHAIN = 2
+"""Plausible headers in a row that make an offset worth a walk: a wrong one costs time and changes nothing."""
 
 
 class Framing(Protocol):
@@ -29,8 +34,15 @@ class Framing(Protocol):
         """Look at this buffer from now on; data ends at `stop`."""
         ...
 
-    def step(self, at: I64) -> I64:
-        """The offset behind the record at each offset; `at + STUCK` where no whole record starts there."""
+    def advance(self, at: I64) -> I64:
+        """Where the record at each offset says that it ends, which is always behind `at`; nothing is checked.
+
+        Offsets may be anywhere: from outside the data the walk goes on to anywhere behind it.
+        """
+        ...
+
+    def sound(self, at: I64, after: I64) -> Bool:
+        """Whether a whole record stands at each offset (inside the data), `after` being what `advance` gave."""
         ...
 
     def serial(self, at: int, count: int, until: int) -> tuple[list[int], int, bool]:
@@ -79,32 +91,35 @@ class RecordFraming:
         self._buffer = buffer
         self._memory = buffer.data
         self.stop = stop
-        size = len(buffer)
-        field = self.layout.captured if self.layout.record_bytes is None else self.layout.record_bytes
-        self._length_view = np.ndarray((size - field - 3,), "V4", buffer, offset=field, strides=(1,))
-        self._original_view = np.ndarray((size - self.layout.original - 3,), "V4", buffer, self.layout.original, (1,))
-        self._header_view = np.ndarray((size - self.header_bytes + 1,), f"V{self.header_bytes}", buffer, strides=(1,))
+        layout, order = self.layout, self.layout.order
+        length_field = layout.captured if layout.record_bytes is None else layout.record_bytes
+        self._lengths = Words(buffer, length_field, order)
+        self._originals = Words(buffer, layout.original, order) if layout.swapped == "maybe" else None
+        shape = (len(buffer) - self.header_bytes + 1,)
+        self._header_view = np.ndarray(shape, f"V{self.header_bytes}", buffer, strides=(1,))
 
     def headers(self, at: I64) -> U32:
         """The header words of records, in native byte order: shape (n, header_bytes / 4)."""
         words = self._header_view[at].view(self._u4).reshape(len(at), self.header_bytes // 4)
         return words.astype(np.uint32, copy=False)
 
-    def step(self, at: I64) -> I64:
-        """The offset behind the record at each offset; `at + STUCK` where no whole record starts there."""
-        length = self._length_view[at].view(self._u4).astype(np.int64)
-        if self.layout.swapped == "maybe":
-            length = np.minimum(length, self._original_view[at].view(self._u4))
-        bad = length > self.limit
+    def advance(self, at: I64) -> I64:
+        """Where the record at each offset says that it ends, which is always behind `at`; nothing is checked."""
+        length = self._lengths.read(at)
+        if self._originals is not None:
+            np.minimum(length, self._originals.read(at), out=length)
         if self.layout.record_bytes is None:
             length += self.header_bytes
         else:
-            bad |= length < self.header_bytes
+            length[length < self.header_bytes] = FAR
         length += at
-        bad |= length > self.stop
-        if bad.any():
-            length[bad] = at[bad] + STUCK
         return length
+
+    def sound(self, at: I64, after: I64) -> Bool:
+        """Whether a whole record stands at each offset (inside the data), `after` being what `advance` gave."""
+        good: Bool = after - at <= self.limit + (self.header_bytes if self.layout.record_bytes is None else 0)
+        good &= after <= self.stop
+        return good
 
     def length_at(self, at: int) -> int:
         """The length of the whole record at `at` as its header says (which must be inside the data); not checked."""
@@ -134,8 +149,8 @@ class RecordFraming:
             at += length
         return found, at, at < until and at + least > self.stop
 
-    def entries(self, base: I64, length: int) -> tuple[I64, I64]:
-        """Offsets where a plausible chain of records may start, in `length` bytes from each of the bases."""
+    def entries(self, base: I64, length: int, links: int = ENTRY_CHAIN) -> tuple[I64, I64]:
+        """Offsets where so many plausible records in a row may start, in `length` bytes from each of the bases."""
         layout = self.layout
         rows = gathered_rows(self._buffer, base, length + self.header_bytes)
         top = 0 if layout.order == ">" else 3
@@ -156,7 +171,7 @@ class RecordFraming:
         hits = np.flatnonzero(mask)
         row = hits // length
         at = base[row] + (hits - row * length)
-        good = self._chained(at)
+        good = self._chained(at, links)
         return row[good], at[good]
 
     def _plausible(self, at: I64) -> tuple[Bool, I64]:
@@ -175,12 +190,12 @@ class RecordFraming:
         length = words[:, layout.record_bytes // 4].astype(np.int64)
         return good & (length >= self.header_bytes + captured) & (length <= self.room), at + length
 
-    def _chained(self, at: I64) -> Bool:
-        """Whether CHAIN plausible headers follow each other from each offset (as far as the data reaches)."""
+    def _chained(self, at: I64, links: int) -> Bool:
+        """Whether so many plausible headers follow each other from each offset (as far as the data reaches)."""
         good = np.zeros(len(at), np.bool_)
         index = np.flatnonzero(at <= self.stop - self.header_bytes)
         at = at[index]
-        for _ in range(CHAIN):
+        for _ in range(links):
             fine, at = self._plausible(at)
             index, at = index[fine], at[fine]
             inside = at <= self.stop - self.header_bytes
@@ -227,7 +242,7 @@ class BlockFraming:
         self._buffer = buffer
         self._memory = buffer.data
         self.stop = stop
-        self._word_view = np.ndarray((len(buffer) - 3,), "V4", buffer, strides=(1,))
+        self._words, self._lengths = Words(buffer, 0, self.order), Words(buffer, 4, self.order)
         self._pair_view = np.ndarray((len(buffer) - 7,), "V8", buffer, strides=(1,))
         self._packet_view = np.ndarray((len(buffer) - 31,), "V32", buffer, strides=(1,))
 
@@ -237,20 +252,22 @@ class BlockFraming:
 
     def words_at(self, at: I64) -> I64:
         """One 32-bit word at each offset."""
-        return self._word_view[at].view(self._u4).astype(np.int64)
+        return self._words.read(at)
 
-    def step(self, at: I64) -> I64:
-        """The offset behind the block at each offset; `at + STUCK` at a section header and where no whole block is."""
-        pair = self._pair_view[at].view(self._u4).reshape(len(at), 2)
-        length = pair[:, 1].astype(np.int64)
-        after = at + length
-        bad = (length & 3 != 0) | (length < formats.BLOCK_BYTES_MIN) | (length > self.room) | (after > self.stop)
-        bad |= pair[:, 0] == formats.SECTION_HEADER
-        trailer = self.words_at(np.where(bad, at, after - 4) if bad.any() else after - 4)
-        bad |= trailer != length
-        if bad.any():
-            after[bad] = at[bad] + STUCK
-        return after
+    def advance(self, at: I64) -> I64:
+        """Where the block at each offset says that it ends, which is always behind `at`; nothing is checked."""
+        length = self._lengths.read(at)
+        length[length < formats.BLOCK_BYTES_MIN] = FAR
+        length += at
+        return length
+
+    def sound(self, at: I64, after: I64) -> Bool:
+        """Whether a whole block that is no section header stands at each offset; `after` is what `advance` gave."""
+        length = after - at
+        good: Bool = (length & 3 == 0) & (length <= self.room) & (after <= self.stop)
+        good &= self.words_at(at) != formats.SECTION_HEADER
+        good &= self.words_at(np.where(good, after - 4, at)) == length
+        return good
 
     def serial(self, at: int, count: int, until: int) -> tuple[list[int], int, bool]:
         """Walk up to `count` whole blocks that start before `until`: offsets, the end, and whether it is stuck."""
@@ -283,10 +300,10 @@ class BlockFraming:
         after = at
         for _ in range(2):  # the trailing length is proof enough: two links
             live = np.flatnonzero(good & (after <= self.stop - self.header_bytes))
-            reached = self.step(after[live])
-            good[live[reached >= STUCK]] = False
+            reached = self.advance(after[live])
+            good[live] = self.sound(after[live], reached)
             after = after.copy()
-            after[live] = np.where(reached >= STUCK, after[live], reached)
+            after[live] = reached
         return row[good], at[good]
 
     def candidates(self, at: int, length: int) -> I64:

@@ -11,12 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from imapids.capture.framing import STUCK, Framing
-from imapids.records.packets import I64
-
-I16 = npt.NDArray[np.int16]
+from imapids.records.packets import I64, Bool
 
 PREFIX_RECORDS = 256
 """Walked serially first: tells the mean record, and ends early in data that is all damage."""
@@ -27,6 +24,8 @@ LANES_MAX = 1_024
 """More walk no faster: each lane reads a memory page of its own (measured)."""
 LANES_MIN = 32
 """Fewer lanes that still walk are left to the serial walk: a vector step costs as much as 32 serial ones."""
+STEPS = 8
+"""Records that each lane walks before it is seen which lanes are at their goals."""
 SEARCH_FIRST_BYTES = 256
 SEARCH_BUDGET = 4
 """Bytes looked at for entries, in all: this many times the span at most."""
@@ -86,11 +85,16 @@ def _walk_lanes(framing: Framing, start: int, stop: int, mean: int) -> tuple[lis
     # One step costs about 10 us whatever the number of lanes, and a searched byte about 1 ns.
     lanes = int(np.clip(np.sqrt((stop - start) / mean * 10_000 / mean), 16, LANES_MAX))
     entry = _find_entries(framing, start, stop, lanes, mean)
-    goal = np.append(entry[1:], stop)
-    offsets, lane, end = _lockstep(framing, entry, goal)
-    if not len(offsets):
-        return [], start  # too few entries: the caller goes on serially
-    return _prove(framing, stop, entry, offsets, lane, end)
+    if len(entry) < LANES_MIN:
+        return [], start  # the caller goes on serially
+    offsets, end = _lockstep(framing, entry, np.append(entry[1:], stop))
+    first = np.searchsorted(offsets, entry)
+    following = np.append(offsets[1:], stop)
+    following[np.append(first[1:], len(offsets)) - 1] = end & STUCK - 1
+    sound = framing.sound(offsets, following)
+    if not sound.all():
+        offsets, first, end = _cut_lanes(offsets, first, end, sound)
+    return _prove(framing, stop, entry, offsets, first, end)
 
 
 def _find_entries(framing: Framing, start: int, stop: int, lanes: int, mean: int) -> I64:
@@ -115,41 +119,63 @@ def _find_entries(framing: Framing, start: int, stop: int, lanes: int, mean: int
     return np.sort(np.concatenate(found))
 
 
-def _lockstep(framing: Framing, entry: I64, goal: I64) -> tuple[I64, I16, I64]:
-    """Walk all lanes until each is stuck or at its goal, or few still walk.
+def _lockstep(framing: Framing, entry: I64, goal: I64) -> tuple[I64, I64]:
+    """Walk all lanes until each is at its goal or behind it.
+
+    No length is checked on the way: a lane that meets foreign bytes goes on to anywhere.
 
     Returns:
-        All record offsets, ascending; the lane of each; and where each lane ended (+ STUCK where no record starts).
+        All record offsets, ascending (each lane has one at least); and where each lane ended (+ STUCK where no record
+        starts).
     """
     end: I64 = np.empty(len(entry), np.int64)
-    lane = np.arange(len(entry), dtype=np.int16)
-    at = entry
-    rows: list[I64] = []
-    ids = []
+    kind = np.int32 if framing.stop < 1 << 31 else np.int64  # 32 bits sort in half the time
+    lane, at, found = np.arange(len(entry)), entry, []
     while len(at) >= LANES_MIN:
-        after = framing.step(at)
-        going = after < goal
-        if going.all():
-            rows.append(at)
-            ids.append(lane)
-            at = after
-            continue
-        end[lane[~going]] = after[~going]
-        moved = after < STUCK
-        rows.append(at[moved])
-        ids.append(lane[moved])
-        at, goal, lane = after[going], goal[going], lane[going]
-    end[lane] = at
-    if not rows:
-        return entry[:0], lane[:0], end
-    lanes = np.concatenate(ids)
-    order = np.argsort(lanes, kind="stable")  # a radix sort: 16-bit keys
-    return np.concatenate(rows)[order], lanes[order], end
+        rows = np.empty((STEPS, len(at)), np.int64)
+        for step in range(STEPS):
+            rows[step] = at
+            at = framing.advance(at)
+        inside = rows < goal
+        if inside[-1].all():
+            found.append(rows.ravel().astype(kind))
+        else:
+            found.append(rows[inside].astype(kind))
+        going = at < goal
+        if not going.all():
+            over = np.flatnonzero(~going)
+            steps = np.count_nonzero(inside[:, over], axis=0)
+            reached = np.vstack((rows, at))
+            end[lane[over]] = reached[steps, over]
+            at, goal, lane = at[going], goal[going], lane[going]
+    for index, start, stop in zip(lane.tolist(), at.tolist(), goal.tolist(), strict=True):
+        listed, after, stuck = framing.serial(start, stop - start, stop)
+        found.append(np.array(listed, kind))
+        end[index] = after + STUCK if stuck else after
+    return np.sort(np.concatenate(found)).astype(np.int64), end
 
 
-def _prove(framing: Framing, stop: int, entry: I64, offsets: I64, lane: I16, end: I64) -> tuple[list[I64], int]:
-    """The records that hang together with the first entry: proved pieces in order, and where they end."""
-    last_of_lane = np.searchsorted(lane, np.arange(len(entry)), side="right")
+def _cut_lanes(offsets: I64, first: I64, end: I64, sound: Bool) -> tuple[I64, I64, I64]:
+    """The records, the first of each lane and the ends, when lanes end at their first record that is not sound."""
+    bad = np.flatnonzero(~sound)
+    lanes, places = np.unique(np.searchsorted(first, bad, side="right") - 1, return_index=True)
+    bad = bad[places]
+    behind = np.append(first[1:], len(offsets))[lanes]
+    starts, stops = [0, *behind.tolist()], [*bad.tolist(), len(offsets)]
+    kept = [offsets[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    end = end.copy()
+    end[lanes] = offsets[bad] + STUCK
+    lost = np.zeros(len(first) + 1, np.int64)
+    lost[lanes + 1] = behind - bad
+    return np.concatenate(kept), first - np.cumsum(lost[:-1]), end
+
+
+def _prove(framing: Framing, stop: int, entry: I64, offsets: I64, first: I64, end: I64) -> tuple[list[I64], int]:
+    """The records that hang together with the first entry: proved pieces in order, and where they end.
+
+    `first` is the index in `offsets` of each lane's first record.
+    """
+    last_of_lane = np.append(first[1:], len(offsets))
     broken = np.flatnonzero(end[:-1] != entry[1:])
     pieces: list[I64] = []
     at_lane, index = 0, 0
@@ -171,7 +197,7 @@ def _prove(framing: Framing, stop: int, entry: I64, offsets: I64, lane: I16, end
             if len(met):
                 pieces.append(walked[: met[0]])
                 index = int(place[met[0]])
-                at_lane = int(lane[index])
+                at_lane = int(np.searchsorted(first, index, side="right")) - 1
                 break
             pieces.append(walked)
             at = after

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imapids.capture.framing import RecordFraming
+from imapids.capture.framing import CHAIN, RecordFraming
 from imapids.capture.recordreader import ROOM_BYTES, SECONDS_A_DAY, Fault, RecordReader
 from imapids.protocols import capture_formats as formats
 from imapids.records.packets import I64, PacketBatch
@@ -152,4 +152,4 @@ class PcapReader(RecordReader):
         if account.last_ns is not None:
             self.framing.reference = account.last_ns // 10**9
         self.framing.tolerance = max(SECONDS_A_DAY, self._span_seconds())
-        return self.framing.entries(np.array([at]), length)[1]
+        return self.framing.entries(np.array([at]), length, CHAIN)[1]

@@ -152,14 +152,14 @@ def test_damage_costs_in_proportion_to_the_data(few_records_are_enough: None) ->
     walker = framing.RecordFraming(LAYOUT, 262_144, 1 << 24)
     walker.bind(buffer, len(spoilt))
     looked_at = 0
-    plain = walker.step
+    plain = walker.advance
 
     def counting(at: np.ndarray[tuple[int], np.dtype[np.int64]]) -> object:
         nonlocal looked_at
         looked_at += len(at)
         return plain(at)
 
-    walker.step = counting  # type: ignore[method-assign,assignment]
+    walker.advance = counting  # type: ignore[method-assign,assignment]
     at = found = 0
     while at < len(spoilt):
         chain = finder.find(walker, at)
@@ -167,4 +167,4 @@ def test_damage_costs_in_proportion_to_the_data(few_records_are_enough: None) ->
         assert chain.stuck or chain.end == len(spoilt)
         at = chain.end + 16
     assert found == 9_000
-    assert looked_at < 6 * 9_000
+    assert looked_at < 12 * 9_000  # a lane walks up to STEPS - 1 records past its goal, and most lanes here are short
