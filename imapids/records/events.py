@@ -569,16 +569,101 @@ class Mailbox(Body):
     direction: str = "unknown"
 
 
+class KernelCounts(msgspec.Struct, kw_only=True):
+    """What the kernel's packet ring counted since the start; the names are those of EVE's `stats.capture`."""
+
+    kernel_packets: int
+    """Packets that came and passed the filter, dropped ones among them."""
+    kernel_drops: int
+    """Packets for which the ring had no room: nobody has seen them."""
+    frozen: int = 0
+    """Times that the ring was full."""
+
+
+class StatsInterval(msgspec.Struct, kw_only=True):
+    """The same since the `stats` event before."""
+
+    seconds: float
+    """Length of the interval."""
+    packets: int
+    """Packets read."""
+    bytes: int
+    """Their captured bytes."""
+    drops: int
+    """Packets that the kernel dropped."""
+
+
+class OutputCounts(msgspec.Struct, kw_only=True):
+    """What became of the lines of a live run."""
+
+    lines: int = 0
+    """Lines that were handed on to the output."""
+    lines_dropped: int = 0
+    """Lines that the output had no room for: it was too slow, full or away."""
+    bytes_waiting: int = 0
+    """Bytes that wait for the output now."""
+    failures: int = 0
+    """Times that writing, connecting or opening failed."""
+    files: int = 0
+    """Times that a file was opened: at the start, by rotation, by request, because it was moved away."""
+
+
+class Stats(Body):
+    """How a live run is doing, told at fixed times: counts are since the start unless they say otherwise."""
+
+    interface: str
+    """The interface that is watched."""
+    link: str
+    """up, down, removed."""
+    uptime: int
+    """Seconds since the start."""
+    capture: KernelCounts
+    interval: StatsInterval
+    packets: int
+    """Packets read: capture.kernel_packets - capture.kernel_drops, but for those that wait in the ring."""
+    bytes: int
+    """Their captured bytes."""
+    flows: int
+    """Conversations of any port."""
+    flows_open: int = 0
+    """Of these, those that go on."""
+    sessions: dict[str, int] = {}
+    """Sessions by verdict."""
+    alerts: dict[str, int] = {}
+    """Alerts by level."""
+    events: dict[str, int] = {}
+    """Lines by event type."""
+    skipped: dict[str, int] = {}
+    """Packets that gave no segment, by reason."""
+    limits: dict[str, int] = {}
+    """Limits that were hit, and how often."""
+    notes: dict[str, int] = {}
+    """Oddities of the link: frames-above-mtu, link-went-down, interface-returned, clock-stepped ..."""
+    output: OutputCounts | None = None
+    workers: int = 1
+    """Processes that share the packets."""
+    reloads: int = 0
+    """Times that rules and indicators were read again."""
+    reloads_failed: int = 0
+    """Times that they were wrong, and the old ones stayed."""
+    lag_ms: int = 0
+    """How old the newest packet was when it had been read."""
+    memory_kib: int = 0
+    """Resident memory of all processes."""
+    cpu_ms: int = 0
+    """Processor time of all processes."""
+
+
 EventBody = (
     Session | Command | Login | Message | Tls | Anomaly | FlowBody | Capture | Signature | Indicator | Service | Scan
-    | Exposure | Guessing | Beacon | Mailbox
+    | Exposure | Guessing | Beacon | Mailbox | Stats
 )
 
 EVENT_TYPES: dict[type[Body], str] = {
     Session: "session", Command: "command", Login: "login", Message: "message", Tls: "tls",
     Anomaly: "anomaly", FlowBody: "flow", Capture: "capture", Signature: "signature", Indicator: "indicator",
     Service: "service", Scan: "scan", Exposure: "exposure",
-    Guessing: "guessing", Beacon: "beacon", Mailbox: "mailbox",
+    Guessing: "guessing", Beacon: "beacon", Mailbox: "mailbox", Stats: "stats",
 }
 """The event type that each body stands for, in EVE lines and as a Sigma category."""
 

@@ -8,7 +8,7 @@ from imapids.config import HOME_NETS, Limits
 
 ALL_EVENTS = frozenset({"session", "flow", "command", "login", "tls", "message", "anomaly", "signature", "indicator",
                         "service", "scan", "exposure",
-                        "alert", "capture"})
+                        "alert", "capture", "stats"})
 """Event types of this version; `--events all` asks for every one but `flow`, which is per flow of any port."""
 
 DEFAULT_EVENTS = frozenset({"alert", "capture"})

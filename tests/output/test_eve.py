@@ -31,12 +31,16 @@ from imapids.records.events import (
     Indicator,
     InputAccount,
     Ja3,
+    KernelCounts,
     Login,
     Message,
+    OutputCounts,
     Scan,
     Service,
     Session,
     Signature,
+    Stats,
+    StatsInterval,
     Tls,
 )
 from imapids.records.streams import Flow
@@ -100,6 +104,9 @@ BODIES = [
     Service(protocol="smtp", banner="220 mail.example.org ESMTP Postfix", software="Postfix", starttls_offered=True),
     Scan(by="source", hosts=10, methods={"syn": 10}, mail_ports=[143], tools={"zmap": 10}, likelihood=13.86),
     Exposure(state="open", asked_by=["lan", "wan"], networks=["192.0.2.0/24"], unexpected=["service"]),
+    Stats(interface="eth0", link="up", uptime=60, capture=KernelCounts(kernel_packets=1000, kernel_drops=3),
+          interval=StatsInterval(seconds=60.0, packets=900, bytes=90_000, drops=3), packets=997, bytes=100_000, flows=7,
+          output=OutputCounts(lines=5)),
 ]
 
 
