@@ -46,6 +46,7 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("began", np.bool_, 0),        # the first packet was of the handshake (always so for UDP)
     ("slow", np.bool_, 0),         # the per-segment reassembler owns the flow
     ("unreachable", np.bool_, 0),  # an ICMP error was about this flow
+    ("tool", np.uint8, 0),         # the scanning tool whose mark the SYN bears (protocols/scan_tools.py), 0 none
 )
 
 
@@ -81,6 +82,7 @@ class FlowColumns:
     began: Bool
     slow: Bool
     unreachable: Bool
+    tool: U8
 
     def __init__(self, capacity: int = 4096) -> None:
         self.capacity = capacity

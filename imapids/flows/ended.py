@@ -14,7 +14,7 @@ from imapids.records.segments import FIN, RST, SYN, TCP
 from imapids.records.streams import Flow
 
 _KEPT = ("keys", "protocol", "path", "source", "client_end", "roles", "selected", "first_ns", "last_ns", "first_number",
-         "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable")
+         "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable", "tool")
 
 
 class EndedFlowsGatherer:
@@ -74,7 +74,8 @@ class EndedFlowsGatherer:
             first_ns=kept["first_ns"], last_ns=kept["last_ns"], over_ns=over_ns,
             first_number=kept["first_number"], last_number=kept["last_number"], known=known,
             packets=packets, bytes=sizes, flags=flags, unreachable=kept["unreachable"],
-            began=kept["began"], roles_by=kept["roles"], selected=kept["selected"], describe=describe,
+            began=kept["began"], roles_by=kept["roles"], selected=kept["selected"], tool=kept["tool"],
+            describe=describe,
         )
 
 

@@ -19,6 +19,8 @@ from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import Direction, FlowNamer
 from imapids.flows.reuse import TICK_NS, Cut, ReuseSplitter, deadlines
 from imapids.protocols.imap_opening import who_speaks
+from imapids.protocols.mail_services import MAIL_PORTS
+from imapids.protocols.scan_tools import tool_marks
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I32, I64, U8, U16, Bool
 from imapids.records.segments import ACK, FIN, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
@@ -26,6 +28,9 @@ from imapids.records.streams import CLIENT, Flow, FlowAccount, FlowUpdate, Strea
 
 _HEAD_BYTES = 128
 """First bytes of a segment that show whether it holds a line of IMAP."""
+
+_TO_MAIL = np.zeros(65_536, bool)
+_TO_MAIL[list(MAIL_PORTS)] = True
 
 _ENDS_AT_ONCE = 4_096
 """Flows ended in one go at the end of a capture: their records live until the caller has used them."""
@@ -216,6 +221,9 @@ class FlowTable:
         columns.roles[rows] = np.where(syn, 0, np.where(by_port, 1, np.where(lower, 3, 4)))
         columns.began[rows] = syn | ~tcp
         columns.client_end[rows] = np.where(sender_is_client, end[first], 1 - end[first])
+        if self._ended is not None:
+            probes = np.flatnonzero(opened & _TO_MAIL[dst_port])
+            columns.tool[rows[probes]] = tool_marks(batch, first[probes])
         watched = np.where(sender_is_client, to_watched, from_watched)
         columns.selected[rows] = np.where(watched, WATCHED, COUNTED)
         if self._peek_bytes:

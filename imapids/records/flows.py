@@ -56,6 +56,8 @@ class EndedFlows:
     """How client and server were told apart: index into flows.columns.ROLES (0: by a SYN)."""
     selected: U8
     """0 only counted, 1 on a watched port, 2 found by its greeting, 3 on a mail port that is peeked at."""
+    tool: U8
+    """The scanning tool whose mark the SYN to a mail port bears: index into scan_tools.TOOLS, 0 for none."""
     describe: Callable[[Sequence[int]], list[Flow]]
     """Makes full records of the conversations at some positions: few, they cost 10 us each."""
 
