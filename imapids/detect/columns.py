@@ -9,7 +9,7 @@ from typing import Any
 
 from imapids.detect.atoms import Predicate, as_text, compare_fields, fold, is_absent, predicate
 from imapids.detect.compiled import Atom
-from imapids.detect.fields import NO_FLOW, Field, Getter, getter, lookup, texts_of
+from imapids.detect.fields import Field, Getter, getter, lookup, texts_of
 from imapids.records.events import Event
 
 _body_of = operator.attrgetter("body")
@@ -28,9 +28,10 @@ class Columns:
         return list(map(_body_of, self.events))
 
     @cached_property
-    def flows(self) -> list[Any]:
-        """Their flows; one whose fields are absent where an event has none."""
-        return [flow or NO_FLOW for flow in map(_flow_of, self.events)]
+    def flows(self) -> list[Any] | None:
+        """Their flows; None where an event has none: then the fields are read one by one."""
+        flows = list(map(_flow_of, self.events))
+        return None if None in flows else flows
 
 
 class Column:
@@ -88,7 +89,10 @@ class Column:
         field = self.field
         if field is None or len(field.path) > 1 or field.origin == "event" or type(self) is not Column:
             return map(self.get, columns.events)
-        values = map(operator.attrgetter(field.path[0]), columns.bodies if field.origin == "body" else columns.flows)
+        records = columns.bodies if field.origin == "body" else columns.flows
+        if records is None:
+            return map(self.get, columns.events)
+        values = map(operator.attrgetter(field.path[0]), records)
         return map(tuple, values) if field.many else values
 
     def masks(self, columns: Columns) -> list[int]:

@@ -16,16 +16,12 @@ from typing import Any
 import msgspec
 
 from imapids.records.events import EVENT_TYPES, Body, Event
-from imapids.records.streams import Flow
 
 Getter = Callable[[Event], Any]
 """Gives a hashable value: text, number, boolean, a tuple of those, or None where the field is absent."""
 
 BODIES: dict[str, type[Body]] = {name: body for body, name in EVENT_TYPES.items()}
 CATEGORIES = tuple(BODIES)
-
-NO_FLOW = Flow(protocol="", client="", client_port=0, server="", server_port=0)
-"""Stands for the flow of events that have none (`capture`): its fields are absent."""
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):

@@ -100,7 +100,8 @@ class Program:
         Fields are read column by column, and what a value answers is looked up without a step of Python's own.
         """
         columns = Columns(events)
-        keys = zip(*[column.read(columns) for column in self._few]) if self._few else repeat((), len(events))
+        values = [column.read(columns) for column in self._few]
+        keys = zip(*values, strict=True) if values else repeat((), len(events))
         found: list[Match] = []
         asked: dict[int, tuple[Step, list[int]]] = {}
         for place, step in enumerate(list(map(self._steps.get, keys))):
@@ -133,7 +134,7 @@ class Program:
             if step is None:
                 step = rest.memo.get(truth) or self._finish(rest, truth)
             if step.rest is not None:
-                later.setdefault(id(step), (Step(sure + step.sure, step.rest), []))[1].append(place)
+                later.setdefault(id(step.rest), (Step(sure + step.sure, step.rest), []))[1].append(place)
             elif sure or step.sure:
                 found.append((place, sure + step.sure))
         for step, left in later.values():

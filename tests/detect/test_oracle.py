@@ -117,9 +117,12 @@ def matches(contents: list[dict[str, Any]], events: list[Event], limits: DetectL
     conditions = {place: item.condition for place, item in enumerate(rules.rules)}
     program = Program("command", rules.atoms, conditions, limits)
     found: list[list[int]] = [[] for _ in contents]
-    for place, item in enumerate(events):
-        for matched in program.match(item):
-            found[matched].append(place)
+    half = len(events) // 2
+    pieces = [(start, events[start : start + 1]) for start in range(half)] + [(half, events[half:])]
+    for start, piece in pieces:
+        for place, matched in sorted(program.matches(piece)):
+            for rule_place in matched:
+                found[rule_place].append(start + place)
     return found
 
 
