@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
 
 from imapids.decode.link_types import LINK_TYPES
 from imapids.pipeline import Pipeline
@@ -10,26 +13,57 @@ from imapids.protocols.text import safe_str
 from imapids.protocols.timestamps import eve_time
 from imapids.records.events import Capture, Event, InputAccount
 from imapids.records.packets import SourceAccount
+from imapids.records.streams import FlowAccount
 
 _DAMAGE_SHOWN = 8
 _LINK_TYPES_SHOWN = 8
 
 
-def capture_event(pipeline: Pipeline, accounts: Sequence[SourceAccount], counts: dict[str, int],
+class Tally(msgspec.Struct, kw_only=True):
+    """What a pipeline has counted: plain numbers, so that those of several processes can be added."""
+
+    clock_ns: int
+    """The clock of packets."""
+    skipped: dict[str, int]
+    """Packets that gave no segment, by reason."""
+    notes: dict[str, int]
+    flows: FlowAccount
+    flows_open: int
+    sessions: dict[str, int]
+    """Sessions by verdict."""
+
+
+def tally_of(pipeline: Pipeline) -> Tally:
+    """What a pipeline has counted so far."""
+    decoded, flows, rows = pipeline.decoder.account, pipeline.table.account, pipeline.table.columns
+    skipped = sorted((*decoded.skipped.items(), *pipeline.skipped.items()))
+    return Tally(clock_ns=pipeline.table.clock_ns, skipped={reason: count for reason, count in skipped if count},
+                 notes=dict(decoded.notes), flows=flows, flows_open=int(np.count_nonzero(rows.live[: rows.used])),
+                 sessions=dict(pipeline.sessions))
+
+
+def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Counts by name, added up, in the order of the names."""
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return dict(sorted(total.items()))
+
+
+def capture_event(tally: Tally, accounts: Sequence[SourceAccount], counts: dict[str, int],
                   interrupted: bool, detect_limits: dict[str, int]) -> Event:
     """The `capture` event: packets == processed + the sum of skipped."""
-    decoded, flows = pipeline.decoder.account, pipeline.table.account
+    flows = tally.flows
     packets = sum(account.packets for account in accounts)
-    skipped = dict(sorted((*decoded.skipped.items(), *pipeline.skipped.items())))
-    skipped = {reason: count for reason, count in skipped.items() if count}
     starts = [account.first_ns for account in accounts if account.first_ns is not None]
     ends = [account.last_ns for account in accounts if account.last_ns is not None]
     loss = 100 * flows.missing_bytes / flows.payload_bytes if flows.payload_bytes else 0.0
     body = Capture(
-        packets=packets, processed=packets - sum(skipped.values()), skipped=skipped, flows=flows.flows,
-        sessions=sum(pipeline.sessions.values()), inputs=[_input(account) for account in accounts],
-        events=dict(sorted(counts.items())), notes=dict(sorted(decoded.notes.items())),
-        limits=dict(sorted((*flows.limits.items(), *detect_limits.items()))),
+        packets=packets, processed=packets - sum(tally.skipped.values()), skipped=tally.skipped, flows=flows.flows,
+        sessions=sum(tally.sessions.values()), inputs=[_input(account) for account in accounts],
+        events=dict(sorted(counts.items())), notes=dict(sorted(tally.notes.items())),
+        limits=added([flows.limits, detect_limits]),
         start=eve_time(min(starts)) if starts else "", end=eve_time(max(ends)) if ends else "",
         one_sided=flows.one_sided, midstream=flows.midstream,
         capture_loss=round(min(loss, 100.0), 3), interrupted=interrupted,

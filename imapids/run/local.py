@@ -14,7 +14,7 @@ from imapids.errors import ExitCode
 from imapids.records.alerts import LEVELS, Alert
 from imapids.records.events import Capture, Event
 from imapids.records.packets import SourceAccount
-from imapids.run.account import capture_event, judge_link_types
+from imapids.run.account import capture_event, judge_link_types, tally_of
 from imapids.run.engine import Engine, many_small_objects, rules_for
 from imapids.run.options import RunOptions
 
@@ -119,7 +119,7 @@ def _all_of(reader: CaptureReader, engine: Engine, progress: Progress | None,
     reader.close()
     yield from engine.finish()
     unknown = judge_link_types(reader.accounts)
-    account = capture_event(pipeline, reader.accounts, engine.counts, interrupted, engine.detector.limits_hit)
+    account = capture_event(tally_of(pipeline), reader.accounts, engine.counts, interrupted, engine.detector.limits_hit)
     if "capture" in engine.options.events:
         yield [account]
     return RunResult(capture=account, accounts=reader.accounts, alerts_by_level=engine.alerts_by_level,
