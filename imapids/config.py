@@ -166,14 +166,28 @@ class ObserveLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Turns of one conversation that are remembered for their rhythm: the newest ones (13 bytes each)."""
     turn_pause_ns: int = 200 * 10**6
     """A side that goes on after this pause begins a new turn: longer than a round trip, shorter than any keep-alive."""
-    searches: int = 64
-    """Different searches of one client that are counted each."""
+    mailbox_values: int = 65_536
+    """Different mailboxes, searches and clients that are remembered in all, to count them (up to 400 bytes each)."""
+    mailbox_group_values: int = 128
+    """Of these with one client or in one mailbox."""
     flow_users: int = 65_536
     """Conversations whose user is remembered, for what is done to the mailboxes; the oldest is forgotten."""
     hour_ns: int = 3_600 * 10**9
     """The short window of counts over time, and the longest silence about a pair whose connections go on."""
     day_ns: int = 24 * 3_600 * 10**9
     """The long window of counts over time: who guesses slowly stays below the counts of an hour."""
+    scan_idle_ns: int = 6 * 3_600 * 10**9
+    """A scanner that was quiet for so long is told of for the last time: one host an hour is still one scan."""
+    endpoints: int = 65_536
+    """Server addresses and ports on the exposure sheet at a time; the quietest are told of and dropped."""
+    closed_endpoints: int = 4_096
+    """Of these, the ones that never answered and are told of at the end: a sweep asks thousands that do not exist."""
+    endpoint_networks: int = 16
+    """Networks of clients that a line of the sheet names; a firewall rule with more is no rule any more."""
+    relay_connections: int = 4_096
+    """Newest connections to mailboxes among which a relay is looked for."""
+    relay_ns: int = 5 * 10**9
+    """A proxy connects upstream within seconds of its client's connection; a second program of the host need not."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,12 @@ def address_text(hi: int, lo: int) -> str:
     return _ipv6_text(hi, lo)
 
 
+@lru_cache(maxsize=8192)  # the same networks come back again and again
+def network_around(address: str) -> str:
+    """The /24 (IPv4) or /64 (IPv6) around an address, as CIDR; ValueError where the text is no address."""
+    return str(ip_network(f"{address}/{64 if ':' in address else 24}", strict=False))
+
+
 @lru_cache(maxsize=8192)  # peers come back again and again; a flood of new ones costs no more than before
 def _ipv6_text(hi: int, lo: int) -> str:
     return str(IPv6Address((hi << 64 | lo) & _MASK128))
