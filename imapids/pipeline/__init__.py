@@ -121,6 +121,11 @@ class Pipeline:
         """The clock that stamps packets was set by so much: no conversation is older or younger for it."""
         self.table.clock_stepped(by_ns)
 
+    def renew(self, signatures: Signatures | None, matcher: Matcher | None) -> None:
+        """Other payload signatures and indicators from now on; conversations that are open end under these."""
+        self._signatures = signatures
+        self._matcher = matcher
+
     def finish(self) -> Iterator[list[Event]]:
         """The packets are over: all conversations end."""
         self.decoder.finish()
