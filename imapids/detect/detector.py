@@ -104,6 +104,10 @@ class Detector:
         found.sort()
         return found
 
+    def watch_matches(self, watcher: MatchWatcher) -> None:
+        """Has every match told, for those who want all conversations of an alert: its lines name only the first."""
+        self._watcher = watcher
+
     def finish(self, time_ns: int) -> list[Alert]:
         """The `final` lines; `time_ns` is the end of the run in packet time."""
         return self._alerts.finish(time_ns)
