@@ -79,6 +79,8 @@ def written_events(form: str, asked: frozenset[str] | None) -> frozenset[str]:
     """The event types that a format needs: what was asked for, or what is most use in it."""
     if form == "table":
         return TABLE_EVENTS | (asked or frozenset())
+    if form in ("stix", "misp"):
+        return frozenset({"alert"})  # they have no place for other events
     if asked is not None:
         return asked
     return frozenset({"alert"}) if form == "csv" else DEFAULT_EVENTS

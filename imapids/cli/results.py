@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
 
@@ -46,12 +46,12 @@ def refuse_inputs(output: str | None, inputs: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def open_results(form: str, output: str | None, kinds: frozenset[str], *, color: bool | None = None) -> Iterator[Sink]:
-    """The sink for a format: `table`, `jsonl` or `csv`; `output` is a file, a folder (CSV of several kinds) or None.
+    """The sink for a format of `--format`; `output` is a file, a folder (CSV of several kinds) or None.
 
     Raises OutputError where the file cannot be written, UsageError where format and output do not fit.
     """
     target = None if output in (None, STANDARD_OUTPUT) else output
-    opener = {"table": _table, "jsonl": _jsonl, "csv": _csv}[form]
+    opener = {"table": _table, "jsonl": _jsonl, "csv": _csv, "ecs": _ecs, "stix": _stix, "misp": _misp}[form]
     with opener(target, kinds, color) as sink:
         yield sink
 
@@ -60,6 +60,23 @@ def open_results(form: str, output: str | None, kinds: frozenset[str], *, color:
 def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
     from imapids.output.jsonl import JsonLines
 
+    with _lines(target) as write:
+        sink = JsonLines(write, kinds)
+        yield sink
+        sink.close()
+
+
+@contextlib.contextmanager
+def _ecs(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    from imapids.output.ecs import EcsLines
+
+    with _lines(target) as write:
+        yield EcsLines(write)
+
+
+@contextlib.contextmanager
+def _lines(target: str | None) -> Iterator[Callable[[bytes], None]]:
+    """What takes whole lines, and hands each call's on at once."""
     if target is None:
         stream = _standard_output()
 
@@ -67,15 +84,40 @@ def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None) -> Ite
             stream.write(data)
             stream.flush()
 
-        yield JsonLines(write, kinds)
+        yield write
         return
     lines = LineFile(target)
     try:
-        sink = JsonLines(lines.write, kinds)
-        yield sink
-        sink.close()
+        yield lines.write
     finally:
         lines.close()
+
+
+@contextlib.contextmanager
+def _stix(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    from imapids.output.stix import StixBundle
+
+    with _whole_text(target) as write:
+        sink = StixBundle(write)
+        yield sink
+        sink.close()
+
+
+@contextlib.contextmanager
+def _misp(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    from imapids.output.misp import MispEvent
+
+    with _whole_text(target) as write:
+        sink = MispEvent(write)
+        yield sink
+        sink.close()
+
+
+@contextlib.contextmanager
+def _whole_text(target: str | None) -> Iterator[Callable[[str], object]]:
+    """What takes one text: a file that is there whole or not at all, or standard output."""
+    with whole_file(target) if target is not None else _text_output() as stream:
+        yield stream.write
 
 
 @contextlib.contextmanager
