@@ -7,7 +7,7 @@ and the sum of the group's rows so far: what is told at a row does not depend on
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ _YOUNG = 8_192
 
 STEPS = np.array([10**power for power in range(1, 12)], np.int64)
 """Counts at which something is told: 10, 100, 1,000 ..."""
+_LARGE = 100_001
+_IS_STEP = np.zeros(_LARGE + 1, np.bool_)
+_IS_STEP[STEPS[STEPS < _LARGE]] = True
 
 
 def mixed(*columns: U64 | int) -> U64:
@@ -91,7 +94,7 @@ class Snapshot(NamedTuple):
 
 
 Decide = Callable[[I64, I64], Bool]
-"""From rows (n, fields) and the running counts of their groups (n, fields): at which is something told?"""
+"""From the decisive fields of rows, and the running counts of their groups, (n, k) each: where is something told?"""
 
 
 class GroupCounts:
@@ -101,9 +104,10 @@ class GroupCounts:
         """`limit`: groups at one time, 4 at least; the caller makes room by `drop`."""
         self.limit = max(limit, 4)
         self._capacity = min(256, self.limit)
-        self._index: dict[int, int] = {}
-        self._keys = np.zeros(self._capacity, np.uint64)
-        self._free = list(range(self._capacity - 1, -1, -1))
+        self._keys: U64 = np.zeros(0, np.uint64)
+        """Hashes of all groups, ascending; `_groups` holds their rows in the columns, in the same order."""
+        self._groups: I64 = np.zeros(0, np.int64)
+        self._free: I64 = np.arange(self._capacity)
         self._made = 0
         self.counts: I64 = np.zeros((self._capacity, fields), np.int64)
         self.serial: U64 = np.zeros(self._capacity, np.uint64)
@@ -112,75 +116,93 @@ class GroupCounts:
         self.last_ns: I64 = np.zeros(self._capacity, np.int64)
         self.over_ns: I64 = np.zeros(self._capacity, np.int64)
         """When the newest row of the group was over: what expiry looks at."""
-        self.example: I64 = np.zeros((self._capacity, 4), np.int64)
-        """What the caller notes of a group when it is made."""
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._keys)
 
     def fitting(self, keys: U64) -> int:
         """How many of the rows can be taken before a group would find no room."""
-        room = self.limit - len(self._index)
+        room = self.limit - len(self._keys)
         found, first = np.unique(keys, return_index=True)
         if len(found) <= room:
             return len(keys)
-        index = self._index
-        new = [position for key, position in zip(found.tolist(), first.tolist(), strict=True) if key not in index]
-        return len(keys) if len(new) <= room else sorted(new)[room]
+        new = first[~self._known(found)[0]]
+        return len(keys) if len(new) <= room else int(np.partition(new, room)[room])
+
+    def _known(self, keys: U64) -> tuple[Bool, I64]:
+        """Which keys have a group, and where it stands (or would stand) among all."""
+        at = np.searchsorted(self._keys, keys)
+        if not len(self._keys):
+            return np.zeros(len(keys), np.bool_), at
+        known: Bool = self._keys[np.minimum(at, len(self._keys) - 1)] == keys
+        return known, at
 
     def groups_of(self, keys: U64) -> tuple[I64, I64]:
         """The groups of rows by their keys, shape (n,), and the rows that made a new group, ascending."""
         found, first, back = np.unique(keys, return_index=True, return_inverse=True)
-        index, free = self._index, self._free
-        rows = [index.get(key, -1) for key in found.tolist()]
-        new = [number for number, row in enumerate(rows) if row < 0]
-        if new:
-            new.sort(key=first.tolist().__getitem__)
-            if len(new) > len(free):
-                self._grow(len(new) - len(free))
-            for number in new:
-                row = rows[number] = index[int(found[number])] = free.pop()
-                self.serial[row] = self._made = self._made + 1
-            made = np.array([rows[number] for number in new], np.int64)
-            self._keys[made] = found[new]
-            self.counts[made] = 0
-            self.first_ns[made], self.last_ns[made], self.over_ns[made] = np.int64(2**62), -(2**62), -(2**62)
-        groups: I64 = np.array(rows, np.int64)[back.reshape(-1)]
-        return groups, first[new] if new else np.zeros(0, np.int64)
+        known, at = self._known(found)
+        new = np.flatnonzero(~known)
+        groups = np.empty(len(found), np.int64)
+        groups[known] = self._groups[at[known]]
+        if new.size:
+            made = groups[new] = self._make(len(new))
+            self._keys = np.insert(self._keys, at[new], found[new])
+            self._groups = np.insert(self._groups, at[new], made)
+            order = np.argsort(first[new])
+            self.serial[made[order]] = np.arange(self._made + 1, self._made + 1 + len(new), dtype=np.uint64)
+            self._made += len(new)
+        return groups[back.reshape(-1)], np.sort(first[new])
 
-    def _grow(self, wanted: int) -> None:
-        capacity = min(max(2 * self._capacity, self._capacity + wanted), max(self.limit, self._capacity + wanted))
-        for name in ("_keys", "counts", "serial", "first_ns", "last_ns", "over_ns", "example"):
-            old = getattr(self, name)
-            longer = np.zeros((capacity, *old.shape[1:]), old.dtype)
-            longer[: self._capacity] = old
-            setattr(self, name, longer)
-        self._free[:0] = range(capacity - 1, self._capacity - 1, -1)
-        self._capacity = capacity
+    def _make(self, count: int) -> I64:
+        """Rows for new groups, cleared."""
+        if count > len(self._free):
+            capacity = max(2 * self._capacity, self._capacity + count)
+            for name in ("counts", "serial", "first_ns", "last_ns", "over_ns"):
+                old = getattr(self, name)
+                longer = np.zeros((capacity, *old.shape[1:]), old.dtype)
+                longer[: self._capacity] = old
+                setattr(self, name, longer)
+            self._free = np.concatenate((self._free, np.arange(self._capacity, capacity)))
+            self._capacity = capacity
+        made, self._free = self._free[:count], self._free[count:]
+        self.counts[made] = 0
+        self.first_ns[made], self.last_ns[made], self.over_ns[made] = 2**62, -(2**62), -(2**62)
+        return made
 
-    def add(self, groups: I64, rows: I64, first_ns: I64, last_ns: I64, over_ns: I64, decide: Decide) -> list[Snapshot]:
-        """Adds rows of shape (n, fields) to their groups; snapshots where `decide` says so, in the rows' order."""
+    def add(self, groups: I64, rows: I64, first_ns: I64, last_ns: I64, over_ns: I64, decide: Decide,
+            decisive: Sequence[int]) -> list[Snapshot]:
+        """Adds rows to their groups; snapshots where something is to be told, in the order of the rows.
+
+        Args:
+            groups: shape (n,); `rows`: what each adds, shape (n, fields).
+            first_ns, last_ns, over_ns: times of the conversations, shape (n,).
+            decide: looks at the fields `decisive` only.
+        """
         if not len(groups):
             return []
         order = np.argsort(groups, kind="stable")
-        group, row = groups[order], rows[order]
+        group = groups[order]
         starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
-        running = np.cumsum(row, axis=0)
-        lengths = np.diff(np.concatenate((starts, [len(group)])))
-        before = self.counts[group[starts]] - running[starts] + row[starts]
-        running += np.repeat(before, lengths, axis=0)
-        begin = np.minimum(first_ns[order], np.repeat(self.first_ns[group[starts]], lengths))
-        end = np.maximum(last_ns[order], np.repeat(self.last_ns[group[starts]], lengths))
-        told = []
-        for at in np.flatnonzero(decide(row, running)).tolist():
-            start = starts[np.searchsorted(starts, at, side="right") - 1]
-            told.append(Snapshot(int(order[at]), int(group[at]), running[at], int(begin[start : at + 1].min()),
-                                 int(end[start : at + 1].max())))
-        at_end = starts + lengths - 1
         which = group[starts]
-        self.counts[which] = running[at_end]
-        self.first_ns[which] = np.minimum.reduceat(begin, starts)
-        self.last_ns[which] = np.maximum.reduceat(end, starts)
+        lengths = np.diff(np.concatenate((starts, [len(group)])))
+        part = rows[order[:, None], decisive]
+        running = np.cumsum(part, axis=0)
+        before = self.counts[which[:, None], decisive]
+        running += np.repeat(before - running[starts] + part[starts], lengths, axis=0)
+        told = []
+        for at in np.flatnonzero(decide(part, running)).tolist():
+            segment = int(np.searchsorted(starts, at, side="right")) - 1
+            of, here = int(which[segment]), order[starts[segment] : at + 1]
+            told.append(Snapshot(
+                int(order[at]), of, self.counts[of] + rows[here].sum(axis=0),
+                min(int(self.first_ns[of]), int(first_ns[here].min())),
+                max(int(self.last_ns[of]), int(last_ns[here].max()))))
+        if len(starts) == len(group):
+            self.counts[which] += rows[order]
+        else:
+            self.counts[which] += np.add.reduceat(rows[order], starts, axis=0)
+        self.first_ns[which] = np.minimum(self.first_ns[which], np.minimum.reduceat(first_ns[order], starts))
+        self.last_ns[which] = np.maximum(self.last_ns[which], np.maximum.reduceat(last_ns[order], starts))
         self.over_ns[which] = np.maximum(self.over_ns[which], np.maximum.reduceat(over_ns[order], starts))
         told.sort(key=lambda each: each.row)
         return told
@@ -191,8 +213,8 @@ class GroupCounts:
 
     def every(self) -> I64:
         """All groups, in the order in which they were made."""
-        rows = np.fromiter(self._index.values(), np.int64, len(self._index))
-        return rows[np.argsort(self.serial[rows])]
+        groups: I64 = self._groups[np.argsort(self.serial[self._groups])]
+        return groups
 
     def quiet_since(self, time_ns: int) -> I64:
         """Groups whose newest row was over before a time, in the order in which they were made."""
@@ -207,15 +229,19 @@ class GroupCounts:
 
     def drop(self, groups: I64) -> None:
         """Forgets groups."""
-        for key, row in zip(self._keys[groups].tolist(), groups.tolist(), strict=True):
-            del self._index[key]
-            self._free.append(row)
+        keep = ~np.isin(self._groups, groups)
+        self._keys, self._groups = self._keys[keep], self._groups[keep]
+        self._free = np.concatenate((self._free, groups))
 
 
-def at_step(rows: I64, running: I64, field: int, *also: int) -> Bool:
+def at_step(rows: I64, running: I64, column: int, *also: int) -> Bool:
     """Where a count becomes 10, 100, 1,000 ... (or one of `also`)."""
-    steps = np.concatenate((np.array(also, np.int64), STEPS)) if also else STEPS
-    hit: Bool = (rows[:, field] != 0) & np.isin(running[:, field], steps)
+    hit: Bool = rows[:, column] != 0
+    at = np.flatnonzero(hit)
+    counts = running[at, column]
+    hit[at] = _IS_STEP[np.minimum(counts, _LARGE)] | (counts > _LARGE) & np.isin(counts, STEPS)
+    for count in also:
+        hit[at] |= counts == count
     return hit
 
 

@@ -133,7 +133,7 @@ class ScanObserver:
         of, _ = groups.groups_of(keys)
         counted = self._contributions(by, rows, chosen, groups.serial[of])
         snapshots = groups.add(of, counted, rows.first_ns[chosen], rows.last_ns[chosen], rows.over_ns[chosen],
-                               _DECIDE[by])
+                               _DECIDE[by], _DECISIVE[by])
         return [(row := int(chosen[snapshot.row]), by, self._tell(by, snapshot, rows, row)) for snapshot in snapshots]
 
     def _contributions(self, by: int, rows: _Rows, at: I64, serial: U64) -> I64:
@@ -214,10 +214,10 @@ class ScanObserver:
     def _drop(self, by: int, groups: I64, now_ns: int, known: int) -> list[Told]:
         """Forgets groups; those that were told of are told of once more."""
         counts, told = self._groups[by], self._told[by]
-        events = [(known, self._event(by, counts.now(group), now_ns, final=True))
-                  for group in groups.tolist() if group in told]
-        for group in groups.tolist():
-            told.pop(group, None)
+        shown = groups[np.isin(groups, np.fromiter(told, np.int64, len(told)))].tolist()
+        events = [(known, self._event(by, counts.now(group), now_ns, final=True)) for group in shown]
+        for group in shown:
+            del told[group]
         counts.drop(groups)
         return events
 
@@ -259,24 +259,33 @@ def _named(names: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
     return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
+_DECISIVE = (
+    (_HOSTS, _KNOCKS, _ODD, _VAIN_TARGETS, _PORTS, *range(_TOOL + 1, _FIELDS)),
+    (_HOSTS, _SOURCES),
+    (_SOURCES,),
+)
+"""The counts that decide when something is told, by kind of group: the columns of the functions below."""
+
+
 def _of_source(rows: I64, running: I64) -> Bool:
-    about_mail = running[:, _KNOCKS] > 0
-    told = at_step(rows, running, _HOSTS, _FEW) | at_step(rows, running, _KNOCKS) | at_step(rows, running, _ODD, 1)
-    told |= about_mail & (at_step(rows, running, _VAIN_TARGETS) | at_step(rows, running, _PORTS))
-    for tool in range(_TOOL + 1, _FIELDS):
+    hosts, knocks, odd, targets, ports, *tools = range(len(_DECISIVE[_SOURCE]))
+    told = at_step(rows, running, hosts, _FEW) | at_step(rows, running, knocks) | at_step(rows, running, odd, 1)
+    told |= (running[:, knocks] > 0) & (at_step(rows, running, targets) | at_step(rows, running, ports))
+    for tool in tools:
         told |= (rows[:, tool] != 0) & (running[:, tool] == 1)
     return told
 
 
 def _of_network(rows: I64, running: I64) -> Bool:
     """Networks are told of from the second source on: before, the source itself says it all."""
-    told: Bool = (at_step(rows, running, _HOSTS, _FEW) & (running[:, _SOURCES] > 1)) | (
-        at_step(rows, running, _SOURCES, _FEW))
+    hosts, sources = range(2)
+    told: Bool = (at_step(rows, running, hosts, _FEW) & (running[:, sources] > 1)) | (
+        at_step(rows, running, sources, _FEW))
     return told
 
 
 def _of_target(rows: I64, running: I64) -> Bool:
-    return at_step(rows, running, _SOURCES, _FEW)
+    return at_step(rows, running, 0, _FEW)
 
 
 _DECIDE = (_of_source, _of_network, _of_target)
