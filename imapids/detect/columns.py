@@ -22,6 +22,11 @@ class Columns:
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
 
+    def of(self, places: Sequence[int]) -> Columns:
+        """Some of the events."""
+        events = self.events
+        return Columns([events[place] for place in places])
+
     @cached_property
     def bodies(self) -> list[Any]:
         """The bodies of the events."""

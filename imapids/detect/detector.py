@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -90,12 +91,9 @@ class Detector:
 
     def _matches(self, events: Sequence[Event]) -> list[Match]:
         """Places of the events for which rules hold, in order, with the places of those rules."""
-        kinds: dict[str, list[int]] = {}
+        kinds: defaultdict[str, list[int]] = defaultdict(list)
         for place, event in enumerate(events):
-            if event.kind in kinds:
-                kinds[event.kind].append(place)
-            else:
-                kinds[event.kind] = [place]
+            kinds[event.kind].append(place)
         found: list[Match] = []
         for kind, places in kinds.items():
             program = self._programs[kind] if kind in self._programs else self._program(kind)

@@ -8,8 +8,8 @@ changes the cost, never the answer.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress, count, repeat
 from typing import Any, NamedTuple
 
 from imapids.config import DetectLimits
@@ -32,9 +32,23 @@ _FEW = 24
 """Values that a field of few values may take at the first look: IMAP has about that many commands."""
 
 
+class Step:
+    """What a key, or the answers to what a Step asked, decided. Steps are compared by identity."""
+
+    __slots__ = ("ask", "sure")
+
+    def __init__(self, sure: tuple[int, ...], ask: Rest | None) -> None:
+        self.sure = sure
+        """Rules that hold."""
+        self.ask = ask
+        """What is still open; None where nothing is."""
+
+
 class Rest(NamedTuple):
     """What the answers so far left open: the columns to ask next, and the reduced conditions."""
 
+    sure: tuple[int, ...]
+    """Rules that hold already."""
     columns: tuple[Column, ...]
     known: int
     """Bits of all these columns."""
@@ -42,14 +56,6 @@ class Rest(NamedTuple):
     """Columns to ask after these, where a rule still stands open."""
     rules: tuple[Open, ...]
     memo: dict[int, Step]
-
-
-class Step(NamedTuple):
-    """What a key, or the answers of a Rest, decided."""
-
-    sure: tuple[int, ...]
-    """Rules that hold."""
-    rest: Rest | None
 
 
 NOTHING = Step((), None)
@@ -102,43 +108,33 @@ class Program:
         columns = Columns(events)
         values = [column.read(columns) for column in self._few]
         keys = zip(*values, strict=True) if values else repeat((), len(events))
+        steps: list[Any] = list(map(self._steps.get, keys))
+        if None in steps:
+            steps = [self._step(event) if step is None else step for event, step in zip(events, steps, strict=True)]
         found: list[Match] = []
-        asked: dict[int, tuple[Step, list[int]]] = {}
-        for place, step in enumerate(list(map(self._steps.get, keys))):
-            if step is NOTHING:
-                continue
-            if step is None:
-                step = self._step(events[place])
-            if step.rest is None:
-                if step.sure:
-                    found.append((place, step.sure))
-            elif id(step) in asked:
-                asked[id(step)][1].append(place)
-            else:
-                asked[id(step)] = (step, [place])
-        for step, places in asked.values():
-            self._ask(step, places, events, found)
+        self._go_on(steps, range(len(events)), columns, found)
         return found
 
-    def _ask(self, asked: Step, places: list[int], events: Sequence[Event], found: list[Match]) -> None:
-        """What a Rest left open, for all events that it is left open for."""
-        sure, rest = asked
-        assert rest is not None
+    def _go_on(self, steps: list[Step], places: Sequence[int], columns: Columns, found: list[Match]) -> None:
+        """Ask what is open, for all events at once for which the same is."""
+        for step, picked in _picked(steps):
+            those = places if picked is None else [places[index] for index in picked]
+            if step.ask is None:
+                found += [(place, step.sure) for place in those]
+            else:
+                self._ask(step.ask, those, columns if picked is None else columns.of(picked), found)
+
+    def _ask(self, rest: Rest, places: Sequence[int], columns: Columns, found: list[Match]) -> None:
         truths: list[int] = []
-        columns = Columns([events[place] for place in places])
         for column in rest.columns:
             masks = column.masks(columns)
             truths = list(map(operator.or_, truths, masks)) if truths else masks
-        later: dict[int, tuple[Step, list[int]]] = {}
-        for place, truth, step in zip(places, truths, list(map(rest.memo.get, truths)), strict=True):
-            if step is None:
-                step = rest.memo.get(truth) or self._finish(rest, truth)
-            if step.rest is not None:
-                later.setdefault(id(step.rest), (Step(sure + step.sure, step.rest), []))[1].append(place)
-            elif sure or step.sure:
-                found.append((place, sure + step.sure))
-        for step, left in later.values():
-            self._ask(step, left, events, found)
+        memo = rest.memo
+        steps: list[Any] = list(map(memo.get, truths))
+        if None in steps:
+            steps = [step or memo.get(truth) or self._finish(rest, truth)
+                     for truth, step in zip(truths, steps, strict=True)]
+        self._go_on(steps, places, columns, found)
 
     def _step(self, event: Event) -> Step:
         """The step of an event whose key was not known when its batch began."""
@@ -157,7 +153,7 @@ class Program:
 
     def _weigh(self, step: Step) -> None:
         """Forget all answers before they take too much memory: an open rule in a memo takes about 300 bytes."""
-        self._weight += 1 + (len(step.rest.rules) if step.rest else 0)
+        self._weight += 1 + (len(step.ask.rules) if step.ask else 0)
         if self._weight > self._limits.memo_entries * _WEIGHT:
             self._steps.clear()
             self._weight = 0
@@ -173,10 +169,10 @@ class Program:
     def _finish(self, rest: Rest, truth: int) -> Step:
         """Evaluate the rules that a Rest left open."""
         if rest.costly:
-            step = _reduce(rest.rules, truth, rest.known, [], rest.costly)
+            step = _reduce(rest.rules, truth, rest.known, [], rest.costly, rest.sure)
         else:
             held = [rule for rule, form, need in rest.rules if (not need or need & truth) and form.holds(truth)]
-            step = Step(tuple(held), None) if held else NOTHING
+            step = Step(rest.sure + tuple(held), None) if held or rest.sure else NOTHING
         self._weigh(step)
         if len(rest.memo) >= self._limits.memo_entries:
             rest.memo.clear()
@@ -200,10 +196,33 @@ class Program:
             self._look_at = min(self._look_at * 4, self._limits.memo_entries)
 
 
-def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], costly: tuple[Column, ...]) -> Step:
-    """The rules with the known bits put in: which hold, and what is left to ask."""
+_FEW_STEPS = 4
+
+
+def _picked(steps: list[Step]) -> Iterator[tuple[Step, list[int] | None]]:
+    """The steps that lead anywhere, each with the places at which it stands; None: everywhere."""
+    different = dict.fromkeys(steps)
+    if len(different) == 1:
+        step = steps[0]
+        if step is not NOTHING:
+            yield step, None
+    elif len(different) <= _FEW_STEPS:  # a pass for each, without a step of Python's own
+        different.pop(NOTHING, None)
+        for step in different:
+            yield step, list(compress(count(), map(operator.is_, steps, repeat(step))))
+    else:
+        at: dict[Step, list[int]] = {step: [] for step in different}
+        for place, step in enumerate(steps):
+            at[step].append(place)
+        at.pop(NOTHING, None)
+        yield from at.items()
+
+
+def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], costly: tuple[Column, ...],
+            before: tuple[int, ...] = ()) -> Step:
+    """The rules with the known bits put in: which hold, besides those that did `before`, and what is left to ask."""
     possible = truth | ~known
-    sure: list[int] = []
+    sure = list(before)
     left: list[Open] = []
     used = 0
     for rule, form, need in rules:
@@ -226,7 +245,7 @@ def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], c
     bits = 0
     for column in asked:
         bits |= column.bits
-    return Step(tuple(sure), Rest(tuple(asked), bits, later, tuple(left), {}))
+    return Step((), Rest(tuple(sure), tuple(asked), bits, later, tuple(left), {}))
 
 
 def _bits_of(form: All) -> int:
