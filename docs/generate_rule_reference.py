@@ -40,6 +40,7 @@ _SHARED_MEANING = {
 _MEANING = {
     "session.verdict": "genuine, not-imap, mimic, undecided or silent.",
     "session.confidence": "low, medium or high: by what was verified.",
+    "session.protocol": "What it speaks, where that has a name: imap, imap+starttls, tls, ssh ...",
     "session.shape": "What the bytes look like where no protocol has a name: interactive-shell, fully-encrypted ...",
     "session.evidence.code": "Codes of the evidence (reference: evidence).",
     "session.sides_seen": "both, client, server or none: which sides the capture holds.",

@@ -148,7 +148,8 @@ def app_proto_of(event: Event) -> str | None:
         return getattr(body, "protocol", None) or "failed"
     if event.kind == "anomaly":
         return getattr(body, "app_proto", None) or None
-    return {"command": "imap", "login": "imap", "message": "imap", "tls": "tls"}.get(event.kind)
+    return {"command": "imap", "login": "imap", "message": "imap", "guessing": "imap", "mailbox": "imap",
+            "tls": "tls"}.get(event.kind)
 
 
 def _follow(value: Any, path: tuple[str, ...]) -> Any:

@@ -25,8 +25,10 @@ class Observer(Protocol):
     """Event types that it tells."""
     wants_flows: bool
     """Whether it looks at ended flows."""
-    limits_hit: dict[str, int]
-    """Limits that were hit, and how often."""
+
+    @property
+    def limits_hit(self) -> dict[str, int]:
+        """Limits that were hit, and how often; 0 where one was not."""
 
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Takes events of its kinds, in order, each with the packet that made it known."""

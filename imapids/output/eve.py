@@ -26,7 +26,9 @@ from imapids.records.events import (
     Command,
     Event,
     FlowBody,
+    Guessing,
     Login,
+    Mailbox,
     Message,
     Session,
     Tls,
@@ -46,7 +48,9 @@ FILE_NAME_BYTES = 1_024
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 _CLOSED_BODIES = (Tls, Anomaly, FlowBody)
-_FIXED_PROTOCOLS: dict[type[Body], str] = {Command: "imap", Login: "imap", Message: "imap", Tls: "tls"}
+_FIXED_PROTOCOLS: dict[type[Body], str] = {
+    Command: "imap", Login: "imap", Message: "imap", Tls: "tls", Guessing: "imap", Mailbox: "imap",
+}
 _PLAIN_BODY, _SESSION_BODY, _CLOSED_BODY = range(3)
 _SHAPES: dict[type[Body], tuple[int, bytes, bytes, bytes]] = {
     cls: (

@@ -26,7 +26,7 @@ from imapids.protocols.addresses import Networks
 from imapids.protocols.mail_services import PEEKED_PORTS
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import SessionFacts
-from imapids.records.events import EVENT_TYPES, Command, Event, Login, Message
+from imapids.records.events import EVENT_TYPES, TURNS, Command, Event, Login, Message
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
@@ -67,7 +67,7 @@ class Pipeline:
             on_update: shown what flows brought, before it is read (for those who want to see the bytes).
         """
         self.limits = limits
-        self.observers = observers(frozenset(kinds))
+        self.observers = observers(frozenset(kinds), limits.observe)
         seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
         self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
         peeked = PEEKED_PORTS if "service" in self.kinds else ()
@@ -252,7 +252,7 @@ class Pipeline:
         kinds, direction = self.kinds, flow.direction
         events, order = self._events, self._order
         for time_ns, packet, body, known in facts:
-            kind = EVENT_TYPES[type(body)]
+            kind = EVENT_TYPES.get(type(body), TURNS)
             if kind in kinds:
                 if isinstance(body, Command | Login | Message):
                     body.direction = direction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from imapids.config import DialogueLimits
 from imapids.parse import ImapDialogue, Inflater, PlainDialogue, TlsStream
 from imapids.pipeline.prefix import Prefix
+from imapids.pipeline.turns import TurnRecorder
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.candidates import Candidate, Evidence, Opening
 from imapids.records.dialogue import SessionFacts, TlsFacts
@@ -37,7 +38,7 @@ class Conversation:
     __slots__ = (
         "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_held_bytes", "_inflaters", "_limits", "candidate",
         "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "prefix", "seen", "tls",
-        "upgrade_prefix",
+        "turns", "upgrade_prefix",
     )
 
     def __init__(self, flow: Flow, limits: DialogueLimits, hasher: SecretHasher | None) -> None:
@@ -62,6 +63,8 @@ class Conversation:
         self._held_bytes = 0
         self.prefix = Prefix(limits)
         """First bytes of both sides: for the sniffer, and for payload signatures."""
+        self.turns = TurnRecorder(limits)
+        """When each side spoke, for who measures the rhythm of what is no IMAP."""
         self._asked_at = 0
         self._dropped = [0, 0]
         self._inflaters: tuple[Inflater, Inflater] | None = None
@@ -94,6 +97,8 @@ class Conversation:
                     if self.first_side is None:
                         self.first_side = side
                 self.seen[side] += len(piece.data)
+                if not piece.reading:
+                    self.turns.add(piece, dialogue is None or dialogue.stopped_being_imap)
                 if self.candidate is None or not self.prefix.ended[side]:
                     self.prefix.add(side, piece.data, datagram=self.flow.protocol == "UDP")
                 if dialogue is not None and not self.layer:
@@ -159,6 +164,7 @@ class Conversation:
         held, self._held = self._held, []
         if candidate.kind == "imap":
             self.dialogue = ImapDialogue(self._limits, midstream=self.flow.midstream, hash_secret=self._hasher)
+            self.turns.forget()  # how soon this is decided depends on how the bytes came
         elif candidate.kind == "tls":
             self.tls = TlsStream(self._limits, midstream=self.flow.midstream)
         for piece in held:
@@ -258,6 +264,8 @@ class Conversation:
             self.dialogue.end(end)
         if self.tls is not None:
             self.tls.end(end)
+        if self.turns.count > 1:
+            self.events.append((self.flow.start_ns, self.flow.first_packet, self.turns.body(), end.known))
 
     def _limit(self, name: str, time_ns: int, packet: int) -> None:
         if name not in self.flow.limits:

@@ -419,8 +419,11 @@ class Guessing(Body):
     span_s: float
     """Time from the first attempt of the window to the last."""
     attempts: int
+    """Failures, successes and others; with `by: secret` the users."""
     failures: int
+    """Attempts that the server refused."""
     successes: int = 0
+    """Attempts that worked."""
     others: int = 0
     """Attempts that were given up, or whose answer the capture does not hold."""
     user: str = ""
@@ -450,6 +453,7 @@ class Guessing(Body):
     weak: int = 0
     """Failures with an empty password, or one that is the user name."""
     mechanisms: list[str] = []
+    """How it was tried: login, plain, cram-md5 ..."""
     tools: list[str] = []
     """Programs whose habits the tags of the commands bear: medusa, ncrack, hydra, imaplib, nmap."""
     direction: str = "unknown"
@@ -495,6 +499,7 @@ class Beacon(Body):
     bytes_client: float = 0.0
     """Median of the client's bytes in one unit."""
     bytes_server: float = 0.0
+    """Median of the server's bytes in one unit."""
     upload_share: float = 0.0
     """Part of all bytes that the client sent."""
     duration_ms: int = 0
@@ -512,6 +517,7 @@ class Beacon(Body):
     protocol: str = ""
     """Protocol of the last connection, where it has a name."""
     shape: str = ""
+    """What the last connection looked like, where it has no name."""
     direction: str = "unknown"
 
 
@@ -539,9 +545,11 @@ class Mailbox(Body):
     opaque_appends: int = 0
     """Of these, without mail headers: one blob."""
     bytes_stored: int = 0
+    """Bytes of these messages."""
     bodies: int = 0
     """Whole messages fetched."""
     bytes_fetched: int = 0
+    """Bytes of what was fetched."""
     opaque_bodies: int = 0
     """Answers to FETCH with a body without mail headers."""
     deleted: int = 0
@@ -554,8 +562,6 @@ class Mailbox(Body):
     """How often the same of these searches came, where it is most."""
     repeated_criteria: str = ""
     """That search."""
-    secret_searches: int = 0
-    """Searches for words such as password."""
     created: int = 0
     """Mailboxes created."""
     dropped: int = 0
@@ -669,7 +675,10 @@ EVENT_TYPES: dict[type[Body], str] = {
 
 
 class Turns(Body):
-    """pipeline -> observe: when each side spoke in a conversation that no IMAP was read in. Never shown."""
+    """pipeline -> observe: when each side spoke in a conversation in which no IMAP was read. Never shown.
+
+    It stands directly before the session event of its flow.
+    """
 
     times: list[int]
     """When each turn began, in ns. A turn is the bytes of one side until the other speaks, or until it pauses."""
@@ -679,10 +688,6 @@ class Turns(Body):
     """0 client, 1 server, for each turn."""
     count: int
     """Turns of the conversation, those included that were forgotten."""
-    verdict: str
-    protocol: str = ""
-    shape: str = ""
-    direction: str = "unknown"
 
 
 TURNS = "turns"

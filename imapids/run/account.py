@@ -31,6 +31,8 @@ class Tally(msgspec.Struct, kw_only=True):
     flows_open: int
     sessions: dict[str, int]
     """Sessions by verdict."""
+    observed: dict[str, int] = {}
+    """Limits of what is remembered over time that were hit."""
 
 
 def tally_of(pipeline: Pipeline) -> Tally:
@@ -39,7 +41,8 @@ def tally_of(pipeline: Pipeline) -> Tally:
     skipped = sorted((*decoded.skipped.items(), *pipeline.skipped.items()))
     return Tally(clock_ns=pipeline.table.clock_ns, skipped={reason: count for reason, count in skipped if count},
                  notes=dict(decoded.notes), flows=flows, flows_open=int(np.count_nonzero(rows.live[: rows.used])),
-                 sessions=dict(pipeline.sessions))
+                 sessions=dict(pipeline.sessions),
+                 observed=added(observer.limits_hit for observer in pipeline.observers))
 
 
 def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -63,7 +66,7 @@ def capture_event(tally: Tally, accounts: Sequence[SourceAccount], counts: dict[
         packets=packets, processed=packets - sum(tally.skipped.values()), skipped=tally.skipped, flows=flows.flows,
         sessions=sum(tally.sessions.values()), inputs=[_input(account) for account in accounts],
         events=dict(sorted(counts.items())), notes=dict(sorted(tally.notes.items())),
-        limits=added([flows.limits, detect_limits]),
+        limits=added([flows.limits, {name: count for name, count in tally.observed.items() if count}, detect_limits]),
         start=eve_time(min(starts)) if starts else "", end=eve_time(max(ends)) if ends else "",
         one_sided=flows.one_sided, midstream=flows.midstream,
         capture_loss=round(min(loss, 100.0), 3), interrupted=interrupted,

@@ -7,7 +7,7 @@ import msgspec
 from imapids.config import HOME_NETS, Limits
 
 ALL_EVENTS = frozenset({"session", "flow", "command", "login", "tls", "message", "anomaly", "signature", "indicator",
-                        "service", "scan", "exposure",
+                        "service", "scan", "exposure", "guessing", "beacon", "mailbox",
                         "alert", "capture", "stats"})
 """Event types of this version; `--events all` asks for every one but `flow`, which is per flow of any port."""
 

@@ -1,0 +1,239 @@
+"""Who calls whom in a rhythm: connections of a client to a server, and the turns inside one connection.
+
+The rhythm is a fact, and mail programs that poll keep it better than any implant. So the score is damped by the part of
+the connections that were genuine IMAP, and `rhythm` holds what it was before.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from imapids.config import ObserveLimits
+from imapids.observe.groups import STEPS
+from imapids.observe.observer import Told
+from imapids.observe.rhythm import LEAST_UNITS, measure, quantile
+from imapids.records.events import TURNS, Beacon, Event, Session, Turns
+from imapids.records.flows import EndedFlows
+from imapids.records.streams import CLIENT, SERVER, SIDES, Flow
+from imapids.records.verdicts import VERDICTS
+
+TOLD_UNITS = 3
+"""Pairs with fewer connections, and connections with fewer turns, are not told of."""
+GENUINE_DAMPING = 0.6
+"""What genuine IMAP takes off the score. A perfect beat of a mail program (score 1.0) ends below 0.5."""
+
+_Key = tuple[str, str, int, str]
+_Once = tuple[int, int, int, int, str, bool]
+
+
+class _Pair:
+    """The connections of one client, server and port. Columns hold the newest ones."""
+
+    __slots__ = ("bytes_client", "bytes_server", "count", "durations", "encrypted", "last", "starts", "told_ns",
+                 "told_units", "verdicts")
+
+    def __init__(self, first: _Once, last: Event) -> None:
+        self.starts = array("q")
+        self.bytes_client, self.bytes_server, self.durations = array("q"), array("q"), array("q")
+        self.count = self.encrypted = self.told_units = 0
+        self.verdicts = dict.fromkeys(VERDICTS, 0)
+        self.last = last
+        self.told_ns = first[0]
+        self.add(*first)
+
+    def add(self, start_ns: int, bytes_client: int, bytes_server: int, duration_ms: int, verdict: str,
+            encrypted: bool) -> None:
+        """One more connection."""
+        self.count += 1
+        self.starts.append(start_ns)
+        self.bytes_client.append(bytes_client)
+        self.bytes_server.append(bytes_server)
+        self.durations.append(duration_ms)
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+        self.encrypted += encrypted
+
+    def forget(self, count: int) -> None:
+        """Drops the oldest connections; their numbers stay."""
+        for column in (self.starts, self.bytes_client, self.bytes_server, self.durations):
+            del column[:count]
+
+
+class Beacons:
+    """`session` events and turns in, `beacon` events out."""
+
+    kinds = frozenset({"session", TURNS})
+    makes = frozenset({"beacon"})
+    wants_flows = False
+
+    def __init__(self, limits: ObserveLimits) -> None:
+        self._limits = limits
+        self._pairs: OrderedDict[_Key, _Pair | _Once] = OrderedDict()  # the pair that began first comes first
+        self._turns: tuple[Turns, Flow | None] | None = None
+        """Turns whose session comes next."""
+        self._held = 0
+        """Connections of all pairs in the columns."""
+        self._dropped_pairs = self._dropped_turns = 0
+
+    @property
+    def limits_hit(self) -> dict[str, int]:
+        """Limits that were hit, and how often."""
+        return {"observe-beacon-pairs": self._dropped_pairs, "observe-beacon-turns": self._dropped_turns}
+
+    def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
+        """Counts connections; tells of a pair at 10, 100 ... of them, and hourly while they go on."""
+        told: list[Told] = []
+        pairs, hour_ns = self._pairs, self._limits.hour_ns
+        for event, packet in zip(events, known, strict=True):
+            body, flow = event.body, event.flow
+            if type(body) is Turns:
+                self._turns = body, flow
+                continue
+            if type(body) is not Session or flow is None:
+                continue
+            if self._turns is not None:
+                turns, of = self._turns
+                self._turns = None
+                if of is not None and of.flow_id == flow.flow_id:
+                    self._score_turns(event, turns, body, packet, told)
+            key = flow.client, flow.server, flow.server_port, flow.protocol
+            unit = (event.time_ns, body.bytes_client, body.bytes_server, body.duration_ms, body.verdict,
+                    body.starttls == "tls" or body.protocol == "tls")
+            pair = pairs.get(key)
+            if pair is None:
+                if len(pairs) >= self._limits.pairs:
+                    self._drop_oldest(packet, told)
+                pairs[key] = unit  # most pairs of a scan stay at one connection
+                continue
+            if type(pair) is tuple:
+                pair = pairs[key] = _Pair(pair, event)
+                self._held += 1
+            assert type(pair) is _Pair
+            pair.add(*unit)
+            pair.last = event
+            self._bound(pair, packet, told)
+            if pair.count in STEPS:
+                self._tell(pair, "step", packet, told)
+            elif event.time_ns - pair.told_ns >= hour_ns and pair.count >= TOLD_UNITS:
+                self._tell(pair, "window", packet, told)
+        return told
+
+    def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
+        """Looks at no flows."""
+        return []
+
+    def finish(self, now_ns: int, known: int) -> list[Told]:  # noqa: ARG002
+        """Tells of all pairs that have new connections."""
+        told: list[Told] = []
+        for pair in self._pairs.values():
+            if type(pair) is _Pair:
+                self._tell_last(pair, "end", known, told)
+        self._pairs.clear()
+        self._held = 0
+        return told
+
+    # ---- connections --------------------------------------------------------------------------------------------
+
+    def _bound(self, pair: _Pair, packet: int, told: list[Told]) -> None:
+        """Keeps one pair, and all together, within their limits."""
+        limits = self._limits
+        self._held += 1
+        if len(pair.starts) >= 2 * limits.pair_connections:  # many at once: moving the rest costs as much
+            pair.forget(limits.pair_connections)
+            self._held -= limits.pair_connections
+        while self._held > limits.connections and len(self._pairs) > 1:
+            self._drop_oldest(packet, told)
+
+    def _drop_oldest(self, packet: int, told: list[Told]) -> None:
+        _, pair = self._pairs.popitem(last=False)
+        self._dropped_pairs += 1
+        if type(pair) is _Pair:
+            self._held -= len(pair.starts)
+            self._tell_last(pair, "window", packet, told)
+
+    def _tell_last(self, pair: _Pair, reason: str, packet: int, told: list[Told]) -> None:
+        if pair.count >= TOLD_UNITS and pair.count > pair.told_units:
+            self._tell(pair, reason, packet, told)
+
+    def _tell(self, pair: _Pair, reason: str, packet: int, told: list[Told]) -> None:
+        event = pair.last
+        pair.told_units, pair.told_ns = pair.count, event.time_ns
+        told.append((packet, Event("beacon", event.time_ns, _of_connections(pair, reason, self._limits), event.flow,
+                                   event.packet, event.known_ns)))
+
+    # ---- turns --------------------------------------------------------------------------------------------------
+
+    def _score_turns(self, event: Event, turns: Turns, session: Session, packet: int, told: list[Told]) -> None:
+        """Tells of the side of a connection that keeps the better rhythm."""
+        self._dropped_turns += turns.count - len(turns.times)
+        bodies = [_of_turns(turns, side, session) for side in (CLIENT, SERVER)]
+        best = max(bodies, key=_rhythm)
+        if best.units >= TOLD_UNITS:
+            told.append((packet, Event("beacon", event.time_ns, best, event.flow, event.packet, event.known_ns)))
+
+
+def _rhythm(body: Beacon) -> tuple[float, int]:
+    return body.rhythm, body.units
+
+
+def _of_connections(pair: _Pair, reason: str, limits: ObserveLimits) -> Beacon:
+    """The event of a pair's newest connections."""
+    newest = sorted(zip(pair.starts, pair.bytes_client, pair.bytes_server, pair.durations,
+                        strict=True))[-limits.pair_connections:]
+    starts, client, server, durations = (list(column) for column in zip(*newest, strict=True))
+    session = pair.last.body
+    assert isinstance(session, Session)
+    verdicts = pair.verdicts
+    body = Beacon(
+        over="connections", told=reason, units=pair.count, duration_ms=round(_median(durations)),
+        genuine=verdicts["genuine"], foreign=verdicts["not-imap"] + verdicts["mimic"], silent=verdicts["silent"],
+        encrypted=pair.encrypted, verdict=max(verdicts, key=verdicts.__getitem__), protocol=session.protocol or "",
+        shape=session.shape or "", direction=session.direction)
+    return _scored(body, starts, client, server, (client, server), verdicts["genuine"] / pair.count)
+
+
+def _of_turns(turns: Turns, side: int, session: Session) -> Beacon:
+    """The event of one side's turns: each with what the other side said before the next one."""
+    times: list[int] = []
+    own: list[int] = []
+    others: list[int] = []
+    for time_ns, size, speaker in zip(turns.times, turns.sizes, turns.sides, strict=True):
+        if speaker == side:
+            times.append(time_ns)
+            own.append(size)
+            others.append(0)
+        elif times:
+            others[-1] += size
+    genuine = session.verdict == "genuine"
+    body = Beacon(over="turns", told="end", units=len(times), side=SIDES[side], genuine=int(genuine),
+                  foreign=int(session.verdict in ("not-imap", "mimic")), encrypted=int(session.protocol == "tls"),
+                  verdict=session.verdict, protocol=session.protocol or "", shape=session.shape or "",
+                  duration_ms=session.duration_ms, direction=session.direction)
+    client, server = (own, others) if side == CLIENT else (others, own)
+    return _scored(body, sorted(times), client, server, (own,), float(genuine))
+
+
+def _scored(body: Beacon, times: Sequence[int], client: Sequence[int], server: Sequence[int],
+            sizes: Sequence[Sequence[int]], genuine: float) -> Beacon:
+    """Fills in the measures and scores. `genuine`: the part of the units that were genuine IMAP."""
+    body.scored = len(times)
+    body.bytes_client, body.bytes_server = _median(client), _median(server)
+    total = sum(client) + sum(server)
+    body.upload_share = round(sum(client) / total, 3) if total else 0.0
+    if len(times) < LEAST_UNITS:
+        body.too_few = True
+        return body
+    rhythm = measure(times, *sizes)
+    damping = 1.0 - GENUINE_DAMPING * genuine
+    body.rhythm, body.score = round(rhythm.score, 3), round(rhythm.score * damping, 3)
+    body.damped = "genuine-imap" if genuine else ""
+    body.regularity, body.symmetry = round(rhythm.regularity, 3), round(rhythm.symmetry, 3)
+    body.size_regularity, body.coverage = round(rhythm.size_regularity, 3), round(rhythm.coverage, 3)
+    body.amount, body.jitter = round(rhythm.amount, 3), round(rhythm.jitter, 3)
+    body.interval_s, body.span_s = round(rhythm.interval_s, 3), round((times[-1] - times[0]) / 1e9, 3)
+    return body
+
+
+def _median(values: Sequence[int]) -> float:
+    return quantile(sorted(values), 0.5) if values else 0.0
