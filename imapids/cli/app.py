@@ -16,6 +16,7 @@ from imapids.errors import ExitCode, ImapidsError, RuleError
 
 COMMANDS = {
     "analyze": ("imapids.cli.analyze", "Say what is in captures: verdicts, alerts, and what could not be seen."),
+    "live": ("imapids.cli.live", "Watch an interface until stopped."),
     "explain": ("imapids.cli.explain", "Show the dialogue and the evidence of one session."),
     "extract": ("imapids.cli.extract", "Write the packets behind an alert, a session or a rule to a file."),
     "detect": ("imapids.cli.detect", "Run the rules again over saved events."),
@@ -24,7 +25,7 @@ COMMANDS = {
 }
 """Command, its module (which holds `command`), and its line of help: the help needs no module."""
 
-NOT_YET = ("live", "exposure")
+NOT_YET = ("exposure",)
 """Commands of the design that this version does not have: named, so that nobody looks for a typing error."""
 
 

@@ -86,7 +86,7 @@ class SourceAccount:
 
     source: CaptureSource
     status: str = "ok"
-    """ok, cut, damaged, unreadable, unsupported."""
+    """ok, cut, damaged, unreadable, unsupported; of an interface: lossy (packets came that nobody has seen)."""
     message: str = ""
     """One line for people where the status is not ok: safe text that names the source."""
     packets: int = 0

@@ -39,11 +39,12 @@ class Engine:
         self.options = options
         self.rules = rules
         self.detector = Detector(rules, limits=options.limits.detect)
+        self.signatures = signatures_for(options, self.detector)
         self.pipeline = Pipeline(
             options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
             watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
             since_ns=options.since_ns, until_ns=options.until_ns, hasher=_hasher(options.hash_key),
-            signatures=signatures_for(options, self.detector), matcher=matcher_for(options.indicator_paths))
+            signatures=self.signatures, matcher=matcher_for(options.indicator_paths))
         self.counts: dict[str, int] = {}
         """Lines by event type (alerts: all lines of theirs)."""
         self.alerts_by_level: dict[str, int] = {}
@@ -62,7 +63,11 @@ class Engine:
         """The packets are over: what was still open in the pipeline, and the last lines of the alerts."""
         for events in self.pipeline.finish():
             yield from self.handle(events)
-        yield from self._alerts(self.detector.finish(self.pipeline.table.clock_ns))
+        yield from self.close_alerts(self.pipeline.table.clock_ns)
+
+    def close_alerts(self, clock_ns: int) -> Iterator[Sequence[Event | Alert]]:
+        """The `final` lines of the alerts that are open."""
+        yield from self._alerts(self.detector.finish(clock_ns))
 
     def rule_messages(self) -> list[str]:
         """What people should know of the rules: filters that have expired or match nothing."""

@@ -1,0 +1,156 @@
+"""Puts a live run together, in the one order that is safe: open everything, import everything, give up rights, read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from imapids.capture import bpf
+from imapids.capture.ring import open_rings
+from imapids.errors import OutputError
+from imapids.output.jsonl import JsonLines
+from imapids.protocols.text import safe_str
+from imapids.records.alerts import Alert
+from imapids.records.events import Event
+from imapids.run import privileges
+from imapids.run.control import Control, signals_to
+from imapids.run.engine import Engine, many_small_objects, rules_for
+from imapids.run.feed import LiveFeed
+from imapids.run.live import Alone, Crew, LiveResult, LiveRun
+from imapids.run.options import RunOptions
+from imapids.run.outlet import Outlet
+from imapids.run.preload import import_everything
+from imapids.run.privileges import Rights
+from imapids.run.targets import FileTarget, Rotation, SocketTarget, StreamTarget, Target, socket_address
+
+STANDARD_OUTPUT = "-"
+
+
+class LiveOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `live` is asked to do besides the options of every run."""
+
+    interface: str
+    filter: str = ""
+    """An expression of tcpdump, or `watched` for the built-in program; empty: all packets."""
+    user: str = privileges.DEFAULT_USER
+    allow_root: bool = False
+    output: str | None = STANDARD_OUTPUT
+    """File, socket (see targets.socket_address), `-` for standard output; None writes no lines."""
+    rotation: Rotation = Rotation()
+    stats_seconds: float = 60.0
+
+
+class Viewer(Protocol):
+    """Shows people what happens."""
+
+    def show(self, items: Sequence[Event | Alert]) -> None:
+        """Takes results; called again and again even when there are none."""
+
+
+def watch(options: RunOptions, live: LiveOptions, control: Control, *, say: Callable[[str], None],
+          viewer: Viewer | None = None) -> LiveResult:
+    """Watches an interface until somebody says stop. This process gives up its rights on the way.
+
+    Raises:
+        ImapidsError: something is wrong with rules, interface, output or rights; no packet was read then.
+    """
+    engine = Engine(options, rules_for(options))
+    identity = None if live.allow_root else privileges.look_up_user(Rights(user=live.user))
+    program = _program(options, live)
+    rings = open_rings(live.interface, 1, limits=options.limits.live, batch=options.limits.capture, program=program)
+    outlet = _open_outlet(options, live, identity)
+    crew: Crew = Alone(LiveFeed(rings[0], engine.pipeline, options.limits.live))
+    run = LiveRun(engine, crew, live.interface, control, stats_seconds=live.stats_seconds,
+                  output=outlet.counts if outlet is not None else None,
+                  reopen=outlet.reopen if outlet is not None else lambda: None, say=say)
+    sink = JsonLines(outlet.put, options.events) if outlet is not None else None
+    try:
+        with signals_to(control):
+            import_everything()
+            warm_up(engine)
+            _give_up_rights(live, say)
+            if outlet is not None:
+                outlet.start()
+            privileges.forbid_new_processes()
+            with many_small_objects():
+                result = _drive(run, sink, outlet, viewer, control)
+    finally:
+        left = outlet.close(options.limits.live.stop_ns // 3) if outlet is not None else None
+        crew.close()
+    if left is not None:
+        result.lines_dropped = left.lines_dropped
+    return result
+
+
+def _drive(run: LiveRun, sink: JsonLines | None, outlet: Outlet | None, viewer: Viewer | None,
+           control: Control) -> LiveResult:
+    results = run.results()
+    while True:
+        try:
+            items = next(results)
+        except StopIteration as end:
+            result: LiveResult = end.value
+            return result
+        if sink is not None and items:
+            sink.write(items)
+        if viewer is not None:
+            viewer.show(items)
+        if outlet is not None and outlet.gone:
+            control.stop = True
+
+
+def warm_up(engine: Engine) -> None:
+    """Makes what would be made at its first use, and might need files then: compiled payload signatures."""
+    if engine.signatures is not None:
+        engine.signatures.scan(0, b"\0", verdict="not-imap")
+
+
+def _program(options: RunOptions, live: LiveOptions) -> bpf.Program | None:
+    if not live.filter:
+        return None
+    if live.filter != bpf.WATCHED:
+        return bpf.compile_expression(live.filter, live.interface)
+    return bpf.watch_program(options.watch_tcp, options.watch_udp)
+
+
+def _open_outlet(options: RunOptions, live: LiveOptions, identity: tuple[int, int] | None) -> Outlet | None:
+    if live.output is None:
+        return None
+    target: Target
+    address = socket_address(live.output)
+    if live.output == STANDARD_OUTPUT:
+        sys.stdout.flush()
+        target = StreamTarget(sys.stdout.fileno())
+    elif address is not None:
+        target = SocketTarget(address)
+    else:
+        target = FileTarget(live.output, live.rotation, owner=identity)
+    return Outlet(target, options.limits.live)
+
+
+def _give_up_rights(live: LiveOptions, say: Callable[[str], None]) -> None:
+    """Becomes the user, without capabilities; what is left is the folder of the output."""
+    folders, files, ports = [], [], []
+    if live.output not in (None, STANDARD_OUTPUT):
+        address = socket_address(str(live.output))
+        if address is not None:
+            ports = [address.port] if address.port else []
+        else:
+            files = [str(live.output)]
+            folders = [str(Path(str(live.output)).parent)]
+    rotates = bool(live.rotation.max_bytes or live.rotation.seconds)
+    privileges.drop(Rights(user=live.user, stay_root=live.allow_root, folders=tuple(folders), files=tuple(files),
+                           ports=tuple(ports)))
+    if folders and not privileges.writable_folders(folders):
+        who = privileges.pwd_name(os.geteuid())
+        if rotates:
+            raise OutputError(f"--rotate: {who} cannot make files in {safe_str(folders[0])}; give it a folder of its "
+                              f"own (install -d -o {who} FOLDER), or choose another --user.")
+        say(f"{who} cannot make files in {safe_str(folders[0])}: a file that is moved away is not opened anew there")
+
+
