@@ -166,13 +166,6 @@ class ObserveLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Connections of all pairs that are remembered for their rhythm (40 bytes each)."""
     pair_connections: int = 256
     """Connections of one pair: its newest ones decide the score."""
-<<<<<<< ours
-    turns: int = 256
-    """Turns of one conversation that are remembered for their rhythm: the newest ones (13 bytes each)."""
-    turn_pause_ns: int = 200 * 10**6
-    """A side that goes on after this pause begins a new turn: longer than a round trip, shorter than any keep-alive."""
-=======
->>>>>>> theirs
     mailbox_values: int = 65_536
     """Different mailboxes, searches and clients that are remembered in all, to count them (up to 400 bytes each)."""
     mailbox_group_values: int = 128
