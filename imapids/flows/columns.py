@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from imapids.flows.index import KEY_WORDS
-from imapids.records.packets import I32, I64, U8, U32, U64, Bool
+from imapids.records.packets import I32, I64, U8, U16, U32, U64, Bool
 
 COUNTED, WATCHED, FOUND, PEEKED = 0, 1, 2, 3
 """Selection of a flow: only counted; on a watched port; found elsewhere by its greeting; only its first bytes."""
+
+UNKNOWN, NEVER = -(1 << 62), 1 << 62
+"""Values of `FlowColumns.due`: to be found out; nothing to wait for."""
 
 ROLES = ("syn", "port", "content", "lower-port", "first-packet")
 """How client and server were told apart, by `FlowColumns.roles`."""
@@ -20,9 +23,11 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("keys", np.uint64, KEY_WORDS),
     ("target", np.int32, 0),       # the row that counts: itself, or the flow that another VLAN's row joined
     ("live", np.bool_, 0),
+    ("due", np.int64, 0),          # when it is over if nothing more comes; UNKNOWN, or NEVER where it is over already
     ("protocol", np.uint8, 0),
     ("path", np.uint32, 0),        # encapsulation of the first packet
     ("source", np.int32, 0),       # capture of the first packet
+    ("interface", np.uint16, 0),   # interface of the first packet, as the capture numbers them
     ("client_end", np.uint8, 0),   # which end of the key opened the flow: 0 the first, 1 the second
     ("roles", np.uint8, 0),
     ("selected", np.uint8, 0),
@@ -37,6 +42,7 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("flags", np.uint8, 2),        # TCP flags or-ed, by end
     ("isn", np.uint32, 2),         # sequence number of the SYN, by end (where flags hold SYN)
     ("spoke", np.bool_, 2),        # payload was seen, by end
+    ("looked", np.bool_, 2),       # its first bytes were looked at, by end (counted and peeked flows)
     ("known", np.bool_, 2),        # next_seq is known, by end
     ("next_seq", np.uint32, 2),    # the byte expected next, by end
     ("acked", np.int64, 2),        # stream offset that the peer acknowledged, by end (selected flows)
@@ -56,9 +62,11 @@ class FlowColumns:
     keys: U64
     target: I32
     live: Bool
+    due: I64
     protocol: U8
     path: U32
     source: I32
+    interface: U16
     client_end: U8
     roles: U8
     selected: U8
@@ -73,6 +81,7 @@ class FlowColumns:
     flags: U8
     isn: U32
     spoke: Bool
+    looked: Bool
     known: Bool
     next_seq: U32
     acked: I64
@@ -127,10 +136,12 @@ class FlowColumns:
         taken = np.concatenate(parts) if len(parts) != 1 else parts[0]
         self.target[taken] = taken
         self.live[taken] = True
+        self.due[taken] = UNKNOWN
         return taken
 
     def keep(self, live: Bool) -> None:
         """Clears the rows (below `used`) that are not marked, and makes them the free ones."""
         self.live[: self.used] = live
         spare = np.flatnonzero(~live).astype(np.int32)
+        self.due[spare] = NEVER
         self.free = [spare] if spare.size else []

@@ -13,8 +13,8 @@ from imapids.records.packets import I32, I64, U8, Bool
 from imapids.records.segments import FIN, RST, SYN, TCP
 from imapids.records.streams import Flow
 
-_KEPT = ("keys", "protocol", "path", "source", "client_end", "roles", "selected", "first_ns", "last_ns", "first_number",
-         "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable", "tool")
+_KEPT = ("keys", "protocol", "path", "source", "interface", "client_end", "roles", "selected", "first_ns", "last_ns",
+         "first_number", "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable", "tool")
 
 
 class EndedFlowsGatherer:

@@ -7,7 +7,7 @@ import secrets
 import numpy as np
 import numpy.typing as npt
 
-from imapids.records.packets import I32, I64, Bool
+from imapids.records.packets import I32, I64, U64, Bool
 from imapids.records.segments import SegmentBatch
 
 KEY_WORDS = 5
@@ -17,39 +17,45 @@ Keys = npt.NDArray[np.uint64]
 """Shape (n, KEY_WORDS)."""
 
 
-def canonical_keys(batch: SegmentBatch) -> tuple[Keys, Bool]:
-    """Direction-free keys of a batch, and for each segment whether its sender is the key's second end.
+def key_words(batch: SegmentBatch, at: I64 | slice = slice(None)) -> tuple[U64, Bool]:
+    """Direction-free keys of segments, a row for each word, and whether a segment's sender is its key's second end.
 
     Keys are packed words, never tuples of ints: those can be made to collide in a Python dict.
+
+    Args:
+        at: positions in the batch.
+
+    Returns:
+        (shape (KEY_WORDS, n), shape (n,)).
     """
-    src_hi, src_lo, dst_hi, dst_lo = batch.src_hi, batch.src_lo, batch.dst_hi, batch.dst_lo
-    src_port, dst_port = batch.src_port.astype(np.uint64), batch.dst_port.astype(np.uint64)
+    src_hi, src_lo, dst_hi, dst_lo = batch.src_hi[at], batch.src_lo[at], batch.dst_hi[at], batch.dst_lo[at]
+    src_port, dst_port = batch.src_port[at].astype(np.uint64), batch.dst_port[at].astype(np.uint64)
     swapped: Bool = src_lo > dst_lo
     ties = src_lo == dst_lo
     if ties.any():
         swapped |= ties & (src_port > dst_port)
-    keys = np.empty((len(batch), KEY_WORDS), np.uint64)
+    keys = np.empty((KEY_WORDS, len(swapped)), np.uint64)
     if src_hi.any() or dst_hi.any():  # some IPv6: the high half decides first
         higher = src_hi != dst_hi
         np.copyto(swapped, src_hi > dst_hi, where=higher)
         mask = np.negative(swapped.astype(np.uint64))
         turn = (src_hi ^ dst_hi) & mask
-        np.bitwise_xor(src_hi, turn, out=keys[:, 0])
-        np.bitwise_xor(dst_hi, turn, out=keys[:, 2])
+        np.bitwise_xor(src_hi, turn, out=keys[0])
+        np.bitwise_xor(dst_hi, turn, out=keys[2])
     else:
         mask = np.negative(swapped.astype(np.uint64))
-        keys[:, 0] = keys[:, 2] = 0
+        keys[0] = keys[2] = 0
     turn = (src_lo ^ dst_lo) & mask  # exchanging by exclusive-or is eight times as fast as np.where
-    np.bitwise_xor(src_lo, turn, out=keys[:, 1])
-    np.bitwise_xor(dst_lo, turn, out=keys[:, 3])
+    np.bitwise_xor(src_lo, turn, out=keys[1])
+    np.bitwise_xor(dst_lo, turn, out=keys[3])
     turn = (src_port ^ dst_port) & mask
     src_port ^= turn
     dst_port ^= turn
     src_port <<= np.uint64(48)
     dst_port <<= np.uint64(32)
     src_port |= dst_port
-    src_port |= batch.tunnel.astype(np.uint64) << np.uint64(8)
-    np.bitwise_or(src_port, batch.protocol, out=keys[:, 4])
+    src_port |= batch.tunnel[at].astype(np.uint64) << np.uint64(8)
+    np.bitwise_or(src_port, batch.protocol[at], out=keys[4])
     return keys, swapped
 
 
@@ -117,29 +123,33 @@ class FlowIndex:
         entry, slot = self.find(keys, stored)
         missing = np.flatnonzero(entry < 0)
         while missing.size:
-            winners, losers, at = self.claim(missing, slot)
+            at = slot[missing]
+            self._claim[at[::-1]] = missing[::-1]  # the earliest position is written last
+            first = self._claim[at] == missing
+            winners, losers = missing[first], missing[~first]
             stored[rows[winners]] = keys[winners]
-            self.store(at, rows[winners])
+            self.slots[at[first]] = rows[winners]
             entry[winners] = rows[winners]
             if losers.size:
                 entry[losers], slot[losers] = self.find(keys[losers], stored)
             missing = losers[entry[losers] < 0]
         return entry
 
-    def claim(self, positions: I64, slot: I64) -> tuple[I64, I64, I64]:
-        """Groups segments whose keys are new: who comes first of each new key, and who follows whom.
+    def insert(self, slot: I64, entries: I32) -> None:
+        """Adds entries whose keys are all different and not in the index.
 
-        Returns (winners, losers, their slots): winners are the first positions of keys that may take their slot;
-        losers are to be looked up again once the winners are stored.
+        Args:
+            slot: for each entry the empty slot at which a search for its key ended, or its home.
         """
-        at = slot[positions]
-        self._claim[at[::-1]] = positions[::-1].astype(np.int32)  # the earliest position is written last
-        first = self._claim[at] == positions
-        return positions[first], positions[~first], at[first]
-
-    def store(self, slot: I64, entries: I32) -> None:
-        """Puts entries into empty slots."""
-        self.slots[slot] = entries
+        pending = np.arange(len(entries))
+        while pending.size:
+            at = slot[pending]
+            empty = self.slots[at] < 0
+            self._claim[at[::-1]] = pending[::-1]  # the earliest one is written last
+            won = empty & (self._claim[at] == pending)
+            self.slots[at[won]] = entries[pending[won]]
+            pending = pending[~won]
+            slot[pending] = (slot[pending] + (self.slots[slot[pending]] >= 0)) & self._mask
 
     def replace(self, key: Keys, stored: Keys, entry: int) -> None:
         """Points a stored key (shape (1, 5)) to another entry, which holds the same key."""
@@ -149,18 +159,4 @@ class FlowIndex:
     def rebuild(self, entries: I32, stored: Keys, slots: int) -> None:
         """Makes the index anew for the live entries: the only way in which entries leave it."""
         self.clear(slots)
-        pending = entries.astype(np.int64)
-        slot = self._home(stored[pending])
-        while pending.size:
-            empty = self.slots[slot] < 0
-            candidates = np.flatnonzero(empty)
-            if candidates.size:
-                at = slot[candidates]
-                self._claim[at[::-1]] = candidates[::-1].astype(np.int32)
-                won = candidates[self._claim[at] == candidates]
-                self.slots[slot[won]] = pending[won].astype(np.int32)
-                rest = np.ones(pending.size, bool)
-                rest[won] = False
-                pending, slot = pending[rest], slot[rest]
-            taken = self.slots[slot] >= 0
-            slot = np.where(taken, (slot + 1) & self._mask, slot)
+        self.insert(self._home(stored[entries]), entries)

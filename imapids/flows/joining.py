@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imapids.flows.columns import FlowColumns
+from imapids.flows.columns import NEVER, FlowColumns
 from imapids.flows.index import KEY_WORDS, FlowIndex, Keys
 from imapids.records.packets import I32, I64, U8, Bool
 from imapids.records.segments import EncapsulationTable
@@ -90,6 +90,7 @@ class VlanJoiner:
         if (columns.live[other] and other not in self._joined and columns.target[other] == other
                 and columns.path[other] != columns.path[row] and one_sided and older):
             columns.target[row] = other
+            columns.due[row] = NEVER
             self._joined.add(other)
             return True
         if tagged and other < len(self._keys) and self._keys[other].any():

@@ -10,15 +10,15 @@ import numpy.typing as npt
 from imapids.flows.columns import PEEKED, ROLES, WATCHED, FlowColumns
 from imapids.protocols.addresses import address_bytes, address_text
 from imapids.protocols.identifiers import community_id, flow_hash
-from imapids.records.packets import I32, I64
+from imapids.records.packets import I32, I64, CaptureSource
 from imapids.records.segments import FIN, RST, SYN, TCP, EncapsulationTable
 from imapids.records.streams import Flow
 
 Direction = Callable[[int, int, int, int], str]
 """Names the direction of a flow from (client hi, lo, server hi, lo)."""
 
-_AT_FIRST = ("keys", "client_end", "path", "source", "selected", "roles", "first_ns", "first_number", "first_seq",
-             "began")
+_AT_FIRST = ("keys", "client_end", "path", "source", "interface", "selected", "roles", "first_ns", "first_number",
+             "first_seq", "began")
 _AT_LAST = ("last_number", "last_ns", "client_end", "packets", "bytes", "flags", "unreachable")
 
 
@@ -37,7 +37,7 @@ class KeptRows:
 class FlowNamer:
     """Turns rows into records, many at a time: single reads of columns cost more than the records."""
 
-    def __init__(self, columns: FlowColumns, encapsulations: EncapsulationTable, sources: list[str],
+    def __init__(self, columns: FlowColumns, encapsulations: EncapsulationTable, sources: list[CaptureSource],
                  direction: Direction | None) -> None:
         self.columns = columns
         self._encapsulations = encapsulations
@@ -50,7 +50,7 @@ class FlowNamer:
         fields = [source[name][rows].tolist() for name in _AT_FIRST]
         return [self._record(*row) for row in zip(*fields, strict=True)]
 
-    def _record(self, key: list[int], client_end: int, path_number: int, source: int, selected: int,
+    def _record(self, key: list[int], client_end: int, path_number: int, source: int, interface: int, selected: int,
                 roles: int, start: int, first_number: int, first_seq: int, began: bool) -> Flow:
         a_hi, a_lo, b_hi, b_lo, rest = key
         protocol, a_port, b_port = rest & 0xFF, rest >> 48, rest >> 32 & 0xFFFF
@@ -66,7 +66,8 @@ class FlowNamer:
             protocol="TCP" if protocol == TCP else "UDP",
             client=address_text(client_hi, client_lo), client_port=client_port,
             server=address_text(server_hi, server_lo), server_port=server_port,
-            vlan=path.vlan, tunnels=path.tunnels, source=self._sources[source], flow_id=flow_hash(identity),
+            vlan=path.vlan, tunnels=path.tunnels, source=self._sources[source].name,
+            interface=_name_at(self._sources[source].interfaces, interface), flow_id=flow_hash(identity),
             community_id=community_id(protocol, a, a_port, b, b_port), watched=selected == WATCHED,
             peeked=selected == PEEKED,
             direction=self._direction(client_hi, client_lo, server_hi, server_lo) if self._direction else "unknown",
@@ -85,6 +86,11 @@ class FlowNamer:
             flow.bytes_client, flow.bytes_server = sizes[client], sizes[server]
             flow.flags_client, flow.flags_server = flags[client], flags[server]
             flow.state, flow.end_reason = _state(flow, unreachable), _ended(flow, reason)
+
+
+def _name_at(names: list[str], number: int) -> str:
+    """The capture's name of an interface, "" where it tells none."""
+    return names[number] if number < len(names) else ""
 
 
 def _state(flow: Flow, unreachable: bool) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from imapids.config import FlowLimits
 from imapids.flows.columns import FlowColumns
-from imapids.records.packets import I32, I64, U8, U16
+from imapids.flows.grouping import Groups
+from imapids.records.packets import I32, I64, Bool
 from imapids.records.segments import FIN, RST, SYN, TCP, SegmentBatch
 
 TICK_NS = 8 * 10**9
@@ -34,65 +35,65 @@ def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
     return due
 
 
+def shortest_timeout(limits: FlowLimits) -> int:
+    """A flow with packets nearer than this is not over, whatever it is."""
+    return min(limits.tcp_closed_ns, limits.tcp_half_open_ns, limits.tcp_idle_ns, limits.udp_idle_ns)
+
+
 class ReuseSplitter:
     """Finds the segments that begin a new conversation on a known 5-tuple."""
 
     def __init__(self, limits: FlowLimits, columns: FlowColumns) -> None:
         self.limits = limits
         self.columns = columns
-        self.shortest_ns = min(limits.tcp_closed_ns, limits.tcp_half_open_ns, limits.tcp_idle_ns, limits.udp_idle_ns)
+        self._shortest_ns = shortest_timeout(limits)
 
-    def cuts(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, alive: I64, touched: I32,
-             local: U16) -> list[Cut]:
+    def cuts(self, batch: SegmentBatch, groups: Groups, clock: I64, alive: I64) -> list[Cut]:
         """Cuts of a batch, those of one row in order.
 
         Args:
             clock: the table's clock at each segment; `alive`: until when the segment keeps its flow alive, at least.
-            rows: row of each segment; `touched`: those rows, ascending; `local`: index into `touched`.
         """
-        suspects = self._suspects(batch, rows, end, clock, touched, local)
-        if not suspects.size:
+        suspects = self._suspects(batch, groups, clock)
+        if not suspects.any():
             return []
         found: list[Cut] = []
-        chosen = np.zeros(len(touched), bool)
-        chosen[suspects] = True
-        at = np.flatnonzero(chosen[local])
-        at = at[np.argsort(local[at], kind="stable")]
-        bounds = np.flatnonzero(np.diff(local[at], prepend=-1, append=1 << 17))
+        at = np.flatnonzero(suspects.take(groups.local))
+        at = at[np.argsort(groups.local[at], kind="stable")]
+        bounds = np.flatnonzero(np.diff(groups.local[at], prepend=-1, append=1 << 62))
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._replay(batch, rows, end, clock, alive, at[start:stop], found)
+            self._replay(batch, groups, clock, alive, at[start:stop], found)
         return found
 
-    def _suspects(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, touched: I32, local: U16) -> I64:
-        """Which of the touched rows need a closer look; few, on ordinary traffic."""
-        columns = self.columns
-        doubtful = ~columns.live[touched]
-        first = np.empty(len(touched), np.int64)
-        first[local[::-1]] = np.arange(len(rows) - 1, -1, -1)  # the earliest position is written last
-        idle = np.flatnonzero(clock[first] - columns.last_clock[touched] >= self.shortest_ns)
+    def _suspects(self, batch: SegmentBatch, groups: Groups, clock: I64) -> Bool:
+        """Marks the groups that need a closer look; few, on ordinary traffic."""
+        columns, rows, local = self.columns, groups.rows, groups.local
+        doubtful: Bool = ~columns.live[rows]
+        first = groups.first
+        idle = np.flatnonzero(clock.take(first) - columns.last_clock[rows] >= self._shortest_ns)
         if idle.size:
-            doubtful[idle] |= clock[first[idle]] >= deadlines(self.limits, columns, touched[idle])
-        if int(clock[-1]) - int(clock[0]) >= self.shortest_ns:  # pauses inside the batch
+            doubtful[idle] |= clock[first[idle]] >= deadlines(self.limits, columns, rows[idle])
+        if int(clock[-1]) - int(clock[0]) >= self._shortest_ns:  # pauses inside the batch
             order = np.argsort(local, kind="stable")
             pause = np.diff(clock[order], prepend=clock[order[:1]])
-            long = (pause >= self.shortest_ns) & (np.diff(local[order].astype(np.int32), prepend=-1) == 0)
+            long = (pause >= self._shortest_ns) & (np.diff(local[order], prepend=-1) == 0)
             doubtful[local[order[long]]] = True
-        syn = np.flatnonzero((batch.flags & SYN) != 0)
+        syn = np.flatnonzero(batch.flags & SYN)
         if syn.size:
-            group = local[syn].astype(np.int64) * 2 + end[syn]
-            base = np.empty(2 * len(touched), np.uint32)
-            base[group[::-1]] = batch.seq[syn[::-1]]
-            row, side = rows[syn], end[syn]
+            cell, seq = groups.cell.take(syn), batch.seq.take(syn)
+            base = np.empty(2 * len(rows), np.uint32)
+            base[cell[::-1]] = seq[::-1]  # the first SYN of each side of the batch
+            row, side = rows.take(cell >> 1), cell & 1
             had = (columns.flags[row, side] & SYN) != 0
-            known = np.where(had, columns.isn[row, side], base[group])
-            doubtful[local[syn[batch.seq[syn] != known]]] = True
-        return np.flatnonzero(doubtful)
+            known = np.where(had, columns.isn[row, side], base.take(cell))
+            doubtful[(cell >> 1)[seq != known]] = True
+        return doubtful
 
-    def _replay(self, batch: SegmentBatch, rows: I32, end: U8, clock: I64, alive_until: I64, mine: I64,
+    def _replay(self, batch: SegmentBatch, groups: Groups, clock: I64, alive_until: I64, mine: I64,
                 found: list[Cut]) -> None:
         """Walks the segments of one row as if they came alone, and notes where a new conversation begins."""
         columns = self.columns
-        row = int(rows[mine[0]])
+        row = int(groups.rows[groups.local[mine[0]]])
         alive = bool(columns.live[row])
         tcp = int(columns.protocol[row]) == TCP
         flags = [int(columns.flags[row, 0]), int(columns.flags[row, 1])]
@@ -101,8 +102,8 @@ class ReuseSplitter:
         isn = [int(columns.isn[row, 0]), int(columns.isn[row, 1])]
         last = int(columns.last_clock[row])
         current = row
-        steps = zip(end[mine].tolist(), clock[mine].tolist(), alive_until[mine].tolist(), batch.flags[mine].tolist(),
-                    batch.seq[mine].tolist(), batch.length[mine].tolist(), strict=True)
+        steps = zip(groups.end[mine].tolist(), clock[mine].tolist(), alive_until[mine].tolist(),
+                    batch.flags[mine].tolist(), batch.seq[mine].tolist(), batch.length[mine].tolist(), strict=True)
         for number, (side, now, until, bits, seq, length) in enumerate(steps):
             reason = ""
             if not alive:
@@ -139,5 +140,3 @@ class ReuseSplitter:
         else:
             timeout = limits.tcp_idle_ns
         return -(-(last + timeout) // TICK_NS) * TICK_NS
-
-

@@ -1,0 +1,82 @@
+"""Finds IMAP on any port: by the first bytes of each side, looked at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imapids.flows.columns import COUNTED, FOUND, PEEKED, ROLES, FlowColumns
+from imapids.flows.grouping import Groups
+from imapids.protocols.imap_opening import who_speaks
+from imapids.records.packets import I32, U8, Bool
+from imapids.records.segments import TCP, SegmentBatch
+from imapids.records.streams import CLIENT
+
+_LEAST_BYTES = 5
+"""Shorter segments do not show whether a line of IMAP begins (`* OK `)."""
+_HEAD_BYTES = 128
+"""First bytes of a segment that show whether it holds a line of IMAP."""
+
+
+def find_dialogues(columns: FlowColumns, batch: SegmentBatch, groups: Groups) -> tuple[I32, Bool | None]:
+    """Selects flows on any port whose first bytes are those of IMAP.
+
+    That is a greeting from the server (RFC 9051 section 7.1); where the start was not captured, any line of a
+    dialogue.
+
+    Returns:
+        (rows of the flows found, mask of the segments that came before the first such bytes of a flow found now).
+        The rows are selected as FOUND; `PEEKED` ones lose that mark.
+    """
+    rows = groups.rows
+    selected = columns.selected[rows]
+    open_rows = ((selected == COUNTED) | (selected == PEEKED)) & (columns.protocol[rows] == TCP)
+    unheard = (open_rows[:, None] & ~columns.looked[rows]).ravel()
+    if not unheard.any():
+        return rows[:0], None
+    at = np.flatnonzero(batch.captured >= _LEAST_BYTES)
+    at = at.compress(unheard.take(groups.cell.take(at)))
+    first = np.full(2 * len(rows), -1, np.int64)
+    first[groups.cell.take(at)[::-1]] = at[::-1]  # the earliest position of each direction is written last
+    heard = np.flatnonzero(first >= 0)
+    columns.looked.reshape(-1)[2 * rows[heard >> 1].astype(np.int64) + (heard & 1)] = True
+    at = first[heard]
+    begin = batch.payload.take(at)
+    lead = batch.buffer.take(begin)
+    greets = (lead == 0x2A) & (batch.buffer.take(begin + 1) == 0x20)
+    likely = np.flatnonzero(greets | (~columns.began[rows[heard >> 1]] & _may_start_line(lead)))
+    if not likely.size:
+        return rows[:0], None
+    return _listen(columns, batch, groups, np.sort(at[likely]).tolist())
+
+
+def _listen(columns: FlowColumns, batch: SegmentBatch, groups: Groups, positions: list[int]) -> tuple[I32, Bool | None]:
+    """Reads the first lines of segments that may be of IMAP: few, on ordinary traffic."""
+    view = batch.buffer.data
+    start = np.zeros(len(groups.rows), np.int64)
+    found: list[int] = []
+    for position in positions:
+        group = int(groups.local[position])
+        row, end = int(groups.rows[group]), int(groups.end[position])
+        low = int(batch.payload[position])
+        head = bytes(view[low : low + min(_HEAD_BYTES, int(batch.captured[position]))])
+        speaker = who_speaks(head, midstream=not columns.began[row])
+        if speaker is None or columns.selected[row] == FOUND:
+            continue
+        client_end = end if speaker == CLIENT else 1 - end
+        if client_end != int(columns.client_end[row]):
+            if ROLES[int(columns.roles[row])] == "syn":
+                continue  # the side that opened the flow says what only a server says
+            columns.client_end[row] = client_end
+            columns.roles[row] = ROLES.index("content")
+        columns.selected[row] = FOUND
+        found.append(row)
+        start[group] = position
+    before: Bool = np.arange(len(groups.local)) < start.take(groups.local)
+    return np.array(found, np.int32), before if before.any() else None
+
+
+def _may_start_line(first: U8) -> Bool:
+    """Whether a byte may start a tag (RFC 9051 section 9): a letter, a digit, a full stop, or `*`."""
+    letter = ((first | 0x20) >= 0x61) & ((first | 0x20) <= 0x7A)
+    may: Bool = letter | ((first >= 0x30) & (first <= 0x39)) | (first == 0x2E) | (first == 0x2A)
+    return may
