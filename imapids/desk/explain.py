@@ -9,6 +9,7 @@ import msgspec
 
 from imapids.capture import open_captures
 from imapids.desk.transcript import Line, Transcript
+from imapids.desk.turns import Turn, Turns
 from imapids.errors import InputError, UsageError
 from imapids.pipeline import Pipeline
 from imapids.records.alerts import LEVELS, Alert
@@ -33,6 +34,8 @@ class Explanation(NamedTuple):
     """Lines of the dialogue that are not kept."""
     gap_at: int
     """Index of the first line after those that are not kept."""
+    turns: list[Turn] = []
+    """Who sent how much, in turn."""
 
 
 def explain(paths: Sequence[str], options: RunOptions, *, flow_id: int | None = None, alert_id: str | None = None,
@@ -46,8 +49,7 @@ def explain(paths: Sequence[str], options: RunOptions, *, flow_id: int | None = 
     chooser = _Chooser(flow_id, alert_id)
     analyze(paths, msgspec.structs.replace(options, events=frozenset({"session", "alert"})), chooser, stop=stop)
     session, alerts = chooser.choice()
-    transcript = _read_again(paths, options, session, stop)
-    return Explanation(session, alerts, transcript.lines, transcript.left_out, transcript.gap_at)
+    return read_dialogue(paths, options, session, alerts, stop)
 
 
 class _Chooser:
@@ -119,16 +121,20 @@ class _Chooser:
         return sorted(self.alerts.get(key, []), key=lambda alert: -LEVELS.index(alert.rule.level))
 
 
-def _read_again(paths: Sequence[str], options: RunOptions, session: Event,
-                stop: Callable[[], bool] | None) -> Transcript:
-    """The dialogue of the session's flow."""
+def read_dialogue(paths: Sequence[str], options: RunOptions, session: Event, alerts: list[Alert],
+                  stop: Callable[[], bool] | None = None) -> Explanation:
+    """Reads captures for the dialogue of one session, whose event an earlier reading gave.
+
+    Raises InputError where none of them can be read.
+    """
     assert isinstance(session.body, Session)
     assert session.flow is not None
-    transcript = Transcript(session.body, options.limits.dialogue)
+    transcript, turns = Transcript(session.body, options.limits.dialogue), Turns()
     flow = session.flow
 
     def show(update: FlowUpdate) -> None:
         if update.flow.flow_id == flow.flow_id:
+            turns.feed(update.pieces)
             transcript.feed(update.pieces)
 
     pipeline = Pipeline(options.limits, kinds=("session",), home_nets=options.home_nets, watch_tcp=options.watch_tcp,
@@ -142,4 +148,4 @@ def _read_again(paths: Sequence[str], options: RunOptions, session: Event,
                 pass
     for _ in pipeline.finish():
         pass
-    return transcript
+    return Explanation(session, alerts, transcript.lines, transcript.left_out, transcript.gap_at, turns.turns)

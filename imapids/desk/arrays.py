@@ -1,0 +1,91 @@
+"""Lists of Python values as pandas arrays of a documented dtype, also where a value cannot be (saved lines may lie)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imapids.desk.columns import TEXT, TIME, WORD
+from imapids.protocols.text import safe_str
+from imapids.protocols.timestamps import parse_eve_time
+
+_INT64 = (-(2**63), 2**63 - 1)
+_NAT = np.iinfo(np.int64).min
+
+
+def array(values: Sequence[Any], dtype: str, words: tuple[str, ...] = (), *, ordered: bool = False) -> Any:
+    """An extension or NumPy array of `len(values)` with the dtype of a Column; None becomes a missing value."""
+    if dtype == WORD:
+        return _words(values, words, ordered)
+    if dtype == TEXT:
+        return _texts(values)
+    if dtype == TIME:
+        return _times(values)
+    if dtype in ("int64", "bool", "float64"):
+        return _plain(values, dtype)
+    if dtype in ("Int64", "UInt16", "boolean", "Float64"):
+        return _nullable(values, dtype)
+    return _objects(values)
+
+
+def _texts(values: Sequence[Any]) -> Any:
+    """Strings; where a lone surrogate (out of a rule file) cannot be stored, what it stands for is escaped."""
+    try:
+        return pd.array(values, dtype=pd.StringDtype())
+    except UnicodeEncodeError:
+        clean = [None if text is None else text if text.isascii() else safe_str(text, 4 * len(text)) for text in values]
+        return pd.array(clean, dtype=pd.StringDtype())
+
+
+def _words(values: Sequence[Any], words: tuple[str, ...], ordered: bool) -> Any:
+    """A categorical: the closed list first, then words that should not be there; empty and None are missing."""
+    strange = sorted(set(values) - {*words, "", None})
+    known = (*words, *strange)
+    code = {word: number for number, word in enumerate(known)} | {"": -1, None: -1}
+    codes = np.fromiter(map(code.__getitem__, values), np.int32, len(values))
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(known), ordered=ordered and not strange))
+
+
+def _times(values: Sequence[Any]) -> Any:
+    """Times of nanoseconds since 1970, or of text in EVE's form; what is none of both is missing."""
+    if any(isinstance(value, str) for value in values[:1]):
+        values = _parsed(values)
+    numbers = _plain([_NAT if value is None else value for value in values], "int64")
+    return pd.DatetimeIndex(numbers.view("datetime64[ns]")).tz_localize("UTC").array
+
+
+def _parsed(texts: Sequence[str]) -> list[int]:
+    known: dict[str, int] = {}
+    for text in set(texts):
+        try:
+            known[text] = parse_eve_time(text) if text else _NAT
+        except ValueError:
+            known[text] = _NAT
+    return [known[text] for text in texts]
+
+
+def _plain(values: Sequence[Any], dtype: str) -> Any:
+    try:
+        return np.fromiter(values, dtype, len(values))
+    except OverflowError:  # a number that no run counts up to, out of a saved line
+        return np.fromiter((min(max(value, _INT64[0]), _INT64[1]) for value in values), dtype, len(values))
+
+
+def _nullable(values: Sequence[Any], dtype: str) -> Any:
+    missing = np.fromiter((value is None for value in values), bool, len(values))
+    plain = {"Int64": "int64", "UInt16": "int64", "boolean": "bool", "Float64": "float64"}[dtype]
+    filled = _plain([0 if value is None else value for value in values], plain)
+    if dtype == "UInt16":
+        filled = filled.clip(0, 65_535).astype("uint16")
+    if dtype == "boolean":
+        return pd.arrays.BooleanArray(filled, missing)
+    return (pd.arrays.FloatingArray if dtype == "Float64" else pd.arrays.IntegerArray)(filled, missing)
+
+
+def _objects(values: Iterable[Any]) -> Any:
+    """Lists and dicts as they are: pandas must not look inside them."""
+    held = list(values)
+    return np.fromiter(held, dtype=object, count=len(held))

@@ -1,0 +1,245 @@
+"""Data frames of events, alerts and cases: the columns of each, and how they are filled straight from the records."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from imapids.desk.arrays import array
+from imapids.desk.cases import Case
+from imapids.desk.columns import TEXT, TIME, WORD, WORDS, Column, columns_of, reader
+from imapids.detect.rolling import case_of
+from imapids.output.eve import FILE_NAME_BYTES
+from imapids.output.table_text import why_line
+from imapids.protocols.addresses import MAPPED
+from imapids.protocols.text import safe_str
+from imapids.records.alerts import Alert, RuleInfo
+from imapids.records.candidates import Evidence
+from imapids.records.events import EVENT_TYPES, Body, Event, InputAccount
+from imapids.records.streams import Flow
+from imapids.records.verdicts import Revision
+
+_NO_FLOW = Flow(protocol="", client="", client_port=0, server="", server_port=0, flow_id=-1)
+"""Stands for the conversation of events that are about none."""
+
+_HALVES = struct.Struct(">QQ")
+
+BODIES: dict[str, type[Body]] = {kind: body for body, kind in EVENT_TYPES.items()}
+"""Record type by event type."""
+PACKED = ("session", "flow")
+"""Event types whose addresses stand in the frame as numbers, too."""
+
+
+class Detail(NamedTuple):
+    """Records inside the records of an event type that have a frame of their own."""
+
+    kind: str
+    field: str
+    record: type[msgspec.Struct]
+
+
+DETAILS = {
+    "evidence": Detail("session", "evidence", Evidence),
+    "history": Detail("session", "history", Revision),
+    "inputs": Detail("capture", "inputs", InputAccount),
+}
+"""Frames with one row for each of the records inside others, joined by flow_id."""
+
+
+class Part(NamedTuple):
+    """Columns that read the same rows: the events, their flows, or their bodies."""
+
+    rows: str
+    columns: list[Column]
+
+
+# ---- columns of every frame about conversations ---------------------------------------------------------------------
+
+def _of_flow(name: str, dtype: str, field: str) -> Column:
+    return Column(name=name, dtype=dtype, read=reader((field,)), words=WORDS.get(name, ()) if dtype == WORD else (),
+                  source=f"Flow.{field}")
+
+
+def _port(field: str) -> Column:
+    def read(flows: Sequence[Flow]) -> Sequence[int | None]:
+        return [None if flow is _NO_FLOW else getattr(flow, field) for flow in flows]
+
+    return Column(name=field, dtype="UInt16", read=read, source=f"Flow.{field}")
+
+
+def _flow_ids(flows: Sequence[Flow]) -> Sequence[int | None]:
+    return [None if flow.flow_id < 0 else flow.flow_id for flow in flows]
+
+
+def _cases(flows: Sequence[Flow]) -> Sequence[str]:
+    known: dict[tuple[str, str, int], str] = {}
+    found = []
+    for flow in flows:
+        key = flow.client, flow.server, flow.server_port
+        case = known.get(key)
+        if case is None:
+            case = known[key] = case_of(None if flow is _NO_FLOW else flow)
+        found.append(case)
+    return found
+
+
+def _file_names(flows: Sequence[Flow]) -> Sequence[str]:
+    """Names of captures as safe text: file names may hold anything."""
+    shown = {name: safe_str(name, FILE_NAME_BYTES) for name in {flow.source for flow in flows}}
+    return [shown[flow.source] for flow in flows]
+
+
+def _packets(events: Sequence[Event | Alert]) -> Sequence[int | None]:
+    return [event.packet or None for event in events]
+
+
+def _directions(events: Sequence[Event | Alert]) -> Sequence[str]:
+    """By the event's own word, which saved lines hold; by its flow's where it has none."""
+    found = []
+    for event in events:
+        told = event.direction if isinstance(event, Alert) else getattr(event.body, "direction", "")
+        found.append(told or (event.flow.direction if event.flow is not None else "unknown"))
+    return found
+
+
+CONVERSATION: tuple[Part, ...] = (
+    Part("event", [Column(name="time", dtype=TIME, read=reader(("time_ns",)), source="Event.time_ns")]),
+    Part("flow", [
+        Column(name="flow_id", dtype="Int64", read=_flow_ids, source="Flow.flow_id"),
+        Column(name="case", dtype=TEXT, read=_cases, source="Alert.case"),
+        _of_flow("client", TEXT, "client"), _port("client_port"),
+        _of_flow("server", TEXT, "server"), _port("server_port"), _of_flow("proto", WORD, "protocol"),
+    ]),
+    Part("event", [Column(name="direction", dtype=WORD, read=_directions, words=WORDS["direction"],
+                          source="Flow.direction")]),
+    Part("flow", [_of_flow("community_id", TEXT, "community_id"),
+                  Column(name="pcap_filename", dtype=TEXT, read=_file_names, source="Flow.source")]),
+    Part("event", [Column(name="pcap_cnt", dtype="Int64", read=_packets, source="Event.packet")]),
+)
+"""Who, when and where: the first columns of every frame of events and alerts."""
+_CONVERSATION_NAMES = frozenset(column.name for part in CONVERSATION for column in part.columns)
+_KEY_NAMES = ("time", "flow_id", "case")
+
+
+def packed(side: str) -> list[Column]:
+    """`client_hi` and `client_lo` (or of the server): an address as two uint64, as protocols/addresses.py has them."""
+    def half(index: int) -> Callable[[Sequence[Flow]], Any]:
+        def read(flows: Sequence[Flow]) -> Any:
+            texts = [getattr(flow, side) for flow in flows]
+            known = {text: _packed_address(text)[index] for text in set(texts)}
+            return np.fromiter(map(known.__getitem__, texts), np.uint64, len(texts))
+
+        return read
+
+    return [Column(name=f"{side}_{name}", dtype="uint64", read=half(index), source=f"Flow.{side}")
+            for index, name in enumerate(("hi", "lo"))]
+
+
+def _packed_address(text: str) -> tuple[int, int]:
+    """Both halves, zeros where the text is no address."""
+    try:
+        if ":" in text:
+            return _HALVES.unpack(socket.inet_pton(socket.AF_INET6, text))
+        return 0, MAPPED | int.from_bytes(socket.inet_pton(socket.AF_INET, text))
+    except (OSError, ValueError):  # out of a saved line
+        return 0, 0
+
+
+# ---- the plans -------------------------------------------------------------------------------------------------------
+
+@lru_cache(maxsize=64)
+def event_plan(kind: str) -> tuple[Part, ...]:
+    """The columns of an event type; of one that this version does not know only those about the conversation."""
+    if kind not in BODIES:
+        return CONVERSATION
+    told = columns_of(kind, BODIES[kind], leave_out=frozenset({"direction"}))
+    own = [_without_clash(column, kind) for column in told]
+    addresses = [Part("flow", [*packed("client"), *packed("server")])] if kind in PACKED else []
+    return (*CONVERSATION, Part("body", own), *addresses)
+
+
+def _without_clash(column: Column, kind: str) -> Column:
+    """A field that is called like a column about the conversation is named after its event type."""
+    if column.name not in _CONVERSATION_NAMES:
+        return column
+    return msgspec.structs.replace(column, name=f"{kind}_{column.name}")
+
+
+@lru_cache(maxsize=1)
+def alert_plan() -> tuple[Part, ...]:
+    """The columns of alerts."""
+    own = columns_of("alert", Alert, merge=frozenset({"rule"}),
+                     leave_out=frozenset({"time_ns", "flow", "packet", "direction", "why", "case"}))
+    renamed = {f"{RuleInfo.__name__}.id": "rule_id", f"{RuleInfo.__name__}.name": "rule_name"}
+    own = [msgspec.structs.replace(column, name=renamed.get(column.source, column.name)) for column in own]
+    why = Column(name="why", dtype=TEXT, read=lambda alerts: [why_line(alert.why) for alert in alerts],
+                 source="Alert.why")
+    return (*CONVERSATION, Part("body", [*own, why]))
+
+
+@lru_cache(maxsize=1)
+def case_plan() -> tuple[Part, ...]:
+    """The columns of cases."""
+    return (Part("body", columns_of("case", Case)),)
+
+
+@lru_cache(maxsize=8)
+def detail_plan(name: str) -> tuple[Part, ...]:
+    """The columns of the records inside others: to which event they belong, then their own."""
+    detail = DETAILS[name]
+    keys = [Part(part.rows, [column for column in part.columns if column.name in _KEY_NAMES]) for part in CONVERSATION]
+    own = columns_of("input" if name == "inputs" else detail.kind, detail.record)
+    return (*keys, Part("body", own))
+
+
+def names_and_dtypes(plan: Iterable[Part]) -> dict[str, str]:
+    """Name and documented dtype of each column, in order."""
+    return {column.name: column.dtype for part in plan for column in part.columns}
+
+
+# ---- frames ----------------------------------------------------------------------------------------------------------
+
+def frame(plan: Iterable[Part], rows: dict[str, Sequence[Any]]) -> pd.DataFrame:
+    """A frame with the columns of a plan, from rows by the names that its parts ask for."""
+    arrays = {column.name: _filled(column, rows[part.rows]) for part in plan for column in part.columns}
+    return pd.DataFrame(arrays, copy=False)
+
+
+def _filled(column: Column, rows: Sequence[Any]) -> Any:
+    if column.dtype == "uint64":
+        return column.read(rows)
+    return array(column.read(rows), column.dtype, column.words, ordered=column.ordered)
+
+
+def event_frame(kind: str, events: Sequence[Event]) -> pd.DataFrame:
+    """The frame of the events of one type."""
+    return frame(event_plan(kind), {"event": events, "flow": _flows(events), "body": [event.body for event in events]})
+
+
+def alert_frame(alerts: Sequence[Alert]) -> pd.DataFrame:
+    """The frame of alerts, one row for each record."""
+    return frame(alert_plan(), {"event": alerts, "flow": _flows(alerts), "body": alerts})
+
+
+def case_frame(cases: Sequence[Case]) -> pd.DataFrame:
+    """The frame of cases."""
+    return frame(case_plan(), {"body": cases})
+
+
+def detail_frame(name: str, events: Sequence[Event]) -> pd.DataFrame:
+    """One row for each record inside the events: evidence, history, inputs."""
+    field = DETAILS[name].field
+    pairs = [(event, record) for event in events for record in getattr(event.body, field)]
+    outer = [event for event, _ in pairs]
+    return frame(detail_plan(name), {"event": outer, "flow": _flows(outer), "body": [record for _, record in pairs]})
+
+
+def _flows(events: Sequence[Event | Alert]) -> list[Flow]:
+    return [event.flow if event.flow is not None else _NO_FLOW for event in events]
