@@ -1,4 +1,4 @@
-"""The documentation holds together: every page is in the menu, links lead somewhere, commands exist as they are written."""
+"""The documentation holds together: every page is in the menu, links lead somewhere, commands exist as written."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,8 @@ def test_links_lead_to_files_that_exist(page):
     assert [link for link in targets if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in (*PAGES, ROOT / "README.md")])
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in (*PAGES, ROOT / "README.md")])
 def test_commands_in_code_exist(page):
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page.read_text(), re.DOTALL))
-    assert sorted({name for name in _COMMAND.findall(code)} - set(COMMANDS)) == []
+    assert sorted(set(_COMMAND.findall(code)) - set(COMMANDS)) == []
