@@ -39,7 +39,8 @@ def namespaces() -> Iterator[None]:
     try:
         for name in NAMES:
             run("ip", "netns", "add", name)
-        run("ip", "link", "add", "soak0", "netns", NAMES[0], "type", "veth", "peer", "name", "soak1", "netns", NAMES[1])
+        run("ip", "link", "add", "soak0", "mtu", "65535", "netns", NAMES[0], "type", "veth",
+            "peer", "name", "soak1", "mtu", "65535", "netns", NAMES[1])
         for name, device in zip(NAMES, ("soak0", "soak1"), strict=True):
             run("ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
             run("ip", "-n", name, "link", "set", device, "up")
@@ -106,8 +107,8 @@ def main() -> int:
                                  "-o", str(lines), "--rotate", "20M", "--stats-interval", "10s", *args.options])
         time.sleep(5)
         replay = subprocess.Popen(
-            ["ip", "netns", "exec", NAMES[0], "tcpreplay", "-q", "--loop", "0", "--pps", str(args.pps), "-i", "soak0",
-             args.capture], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ["ip", "netns", "exec", NAMES[0], "tcpreplay", "-q", "--timer", "nano", "--loop", "0", "--pps",
+             str(args.pps), "-i", "soak0", args.capture], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         begin = time.monotonic()
         try:
             while (now := time.monotonic() - begin) < 60 * args.minutes and live.poll() is None:
