@@ -93,16 +93,28 @@ def header_words(data: U8, at: I64, count: int) -> U32:
     """The first `count` big-endian 32-bit words of the headers at many offsets, shape (count, n), in host order.
 
     Offsets may be anywhere in 0..len(data); bytes behind the buffer read as zero, so the caller checks lengths.
-    One gather of blocks costs a quarter of gathering the fields one by one, and half of it where the blocks are no
-    longer than what is read (measured: 10 ns for 36 bytes, 20 ns for 64).
     """
-    size = 4 * count
+    return header_bytes(data, at, 4 * count).view(">u4").T.astype(np.uint32)
+
+
+def header_bytes(data: U8, at: I64, size: int) -> U8:
+    """The first `size` bytes of the headers at many offsets, shape (n, size).
+
+    Offsets may be anywhere in 0..len(data); bytes behind the buffer read as zero, so the caller checks lengths.
+    Gathering blocks costs 6 to 20 ns each, about as much as one field alone (measured: 36 to 64 bytes).
+    """
     last = len(data) - size
     if last >= 0 and (not len(at) or int(at.max()) <= last):
         blocks = _windows(data, size)[at]
     else:
         blocks = _blocks_near_end(data, at, last, size)
-    return blocks.view(">u4").reshape(-1, count).T.astype(np.uint32)
+    return blocks.view(np.uint8).reshape(-1, size)
+
+
+def put_rows(blocks: U8, index: I64, values: U8) -> None:
+    """Put rows of bytes in the place of others, as blocks: byte by byte it takes six times as long (measured)."""
+    kind = np.dtype((np.void, blocks.shape[1]))
+    blocks.view(kind)[:, 0][index] = values.view(kind)[:, 0]
 
 
 def _windows(data: U8, size: int) -> npt.NDArray[Any]:

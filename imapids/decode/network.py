@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from imapids.decode.columns import Rows, header_words, u8, u16
+from imapids.decode.columns import Rows, header_bytes, header_words, put_rows, u8
 from imapids.decode.extensions import strip_extensions
 from imapids.decode.links import by_ethertype, is_ip_type
-from imapids.decode.plain import decode_plain
+from imapids.decode.plain import HEAD_BYTES, LEAD_BYTES, decode_plain
 from imapids.decode.transport import Addresses, decode_upper
 from imapids.decode.work import FragmentRows, Work
 from imapids.protocols import ip_headers as ip
@@ -29,51 +29,48 @@ def decode_ethernet(work: Work, rows: Rows) -> None:
         if not len(block):
             continue
         block = block.moved(14)
-        types = _types_before(work.data, block.at)
+        heads = header_bytes(work.data, block.at - LEAD_BYTES, HEAD_BYTES)
+        types = heads.view(">u2")[:, 1].astype(np.uint16)
         tagged = np.flatnonzero(types == link.ETHERTYPE_VLAN)
         if len(tagged):
-            block = _strip_one_tag(work, block, types, tagged)
+            block = _strip_one_tag(work, block, types, heads, tagged)
         internet = is_ip_type(types)
         if internet.all():
-            decode_plain(work, block)
+            decode_plain(work, block, heads)
         else:
             other = np.flatnonzero(~internet)
             by_ethertype(work, block.select(other), types[other].astype(np.int64))
             if len(other) < len(block):
-                decode_plain(work, block, internet)
+                decode_plain(work, block, heads, internet)
 
 
-def _types_before(data: U8, at: I64) -> U16:
-    """The EtherTypes that end at many offsets."""
-    types = data.take(at - 2).astype(np.uint16)
-    types <<= 8
-    types |= data.take(at - 1)
-    return types
-
-
-def _strip_one_tag(work: Work, rows: Rows, types: U16, tagged: I64) -> Rows:
-    """Step over a single 802.1Q tag where IP follows; `types` then holds what follows.
+def _strip_one_tag(work: Work, rows: Rows, types: U16, heads: U8, tagged: I64) -> Rows:
+    """Step over a single 802.1Q tag where IP follows; `types` and `heads` then hold what follows.
 
     Rows with other things behind the tag stay as they are: `by_ethertype` takes them.
     """
     tagged = tagged[rows.end[tagged] - rows.at[tagged] >= 4]
-    behind = _types_before(work.data, rows.at[tagged] + 4)
-    internet = is_ip_type(behind)
+    behind = header_bytes(work.data, rows.at[tagged], HEAD_BYTES)  # the tag's content, a type, and what follows
+    internet = is_ip_type(behind.view(">u2")[:, 1].astype(np.uint16))
     if not internet.all():
         tagged, behind = tagged[internet], behind[internet]
     if not len(tagged):
         return rows
-    at, path = rows.at.copy(), rows.path.copy()
-    path[tagged] = work.paths.vlan(path[tagged], u16(work.data, at[tagged]) & 0xFFF)
+    at, path, tags = rows.at.copy(), rows.path.copy(), behind.view(">u2")
+    path[tagged] = work.paths.vlan(path[tagged], tags[:, 0].astype(np.int64) & 0xFFF)
     at[tagged] += 4
-    types[tagged] = behind
+    types[tagged] = tags[:, 1]
+    put_rows(heads, tagged, behind)
     return rows.moved(at, path)
 
 
 def decode_ip(work: Work, rows: Rows) -> None:
     """IPv4 or IPv6 by the version in the first four bits, whatever the layer below announced."""
     for start in range(0, len(rows), BLOCK_ROWS):
-        decode_plain(work, rows.part(start, start + BLOCK_ROWS))
+        block = rows.part(start, start + BLOCK_ROWS)
+        heads = np.empty((len(block), HEAD_BYTES), np.uint8)
+        heads[:, LEAD_BYTES:] = header_bytes(work.data, block.at, HEAD_BYTES - LEAD_BYTES)  # `at` may be 0
+        decode_plain(work, block, heads)
 
 
 def decode_odd_ip(work: Work, rows: Rows) -> None:

@@ -23,6 +23,9 @@ class Paths:
         self._table = table
         self._limit = limit
         self._numbers: dict[tuple[int, str, int], int] = {}
+        self._outermost = np.full(4_096, NO_NUMBER, np.int64)
+        """The paths of single tags by VLAN id, as far as they were seen: what most tagged frames have."""
+        self._outermost[0] = 0
         self.overflow = 0
         """Look-ups that found the table full: those packets share the path `other`."""
 
@@ -31,12 +34,16 @@ class Paths:
         return self._enter(rows.path, kind, ids)
 
     def vlan(self, parents: I64, ids: I64) -> I64:
-        """These paths inside one more VLAN. Id 0 is a priority tag: no VLAN (802.1Q clause 6.8)."""
-        tagged = ids != 0
-        if tagged.all():
-            return self._enter(parents, "", ids)
-        path = parents.copy()
+        """These paths inside one more VLAN (ids below 4,096). Id 0 is a priority tag: no VLAN (802.1Q clause 6.8)."""
+        outermost = not parents.any()
+        if outermost:
+            known = self._outermost.take(ids)
+            if known.min(initial=0) >= 0:
+                return known
+        path, tagged = parents.copy(), ids != 0
         path[tagged] = self._enter(parents[tagged], "", ids[tagged])
+        if outermost and not self.overflow:
+            self._outermost[ids] = path
         return path
 
     def _enter(self, parents: I64, kind: str, ids: I64 | None) -> I64:

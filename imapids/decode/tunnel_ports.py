@@ -57,11 +57,15 @@ class TunnelPorts:
         source, destination = ports >> 16, ports & 0xFFFF
         found: Bool = (self._to.take(destination) | self._from.take(source)) != 0
         pick = np.flatnonzero(found)
-        service = self.services(ports[pick])
-        found[pick] = first[pick] & _MASKS[service] == _VALUES[service]
-        found |= (first >> 28 == 6) & ((second >> 16) + 48 == length)
+        if len(pick):
+            service = self.services(ports[pick])
+            found[pick] = first[pick] & _MASKS[service] == _VALUES[service]
+        peers = first >> 28 == 6
+        if peers.any():
+            found |= peers & ((second >> 16) + 48 == length)
         pick = np.flatnonzero(found)
-        found[pick] = ~(self._plain[source[pick]] | self._plain[destination[pick]])
+        if len(pick):
+            found[pick] = ~(self._plain[source[pick]] | self._plain[destination[pick]])
         return found
 
     def services(self, ports: I64 | U32) -> U8:
