@@ -16,7 +16,7 @@ from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.intel import Matcher
 from imapids.judge import history, judge
-from imapids.observe import Told, observers
+from imapids.observe import Allowed, Told, observers
 from imapids.parse import PlainDialogue
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.peeked import PeekedConversation
@@ -55,6 +55,7 @@ class Pipeline:
                  watch_tcp: Sequence[int] = (143,), watch_udp: Sequence[int] = (143,), hosts: Sequence[str] = (),
                  since_ns: int | None = None, until_ns: int | None = None, hasher: SecretHasher | None = None,
                  signatures: Signatures | None = None, matcher: Matcher | None = None,
+                 inventory: Sequence[Allowed] | None = None,
                  on_update: Callable[[FlowUpdate], None] | None = None) -> None:
         """
         Args:
@@ -64,10 +65,11 @@ class Pipeline:
             hasher: hashes secrets; None makes one with a key that ends with the run.
             signatures: payload rules over the first bytes of sessions that are not genuine.
             matcher: indicators that events are compared with.
+            inventory: which mail services are meant to be where; None where nobody said.
             on_update: shown what flows brought, before it is read (for those who want to see the bytes).
         """
         self.limits = limits
-        self.observers = observers(frozenset(kinds), limits.observe)
+        self.observers = observers(frozenset(kinds), limits.observe, home=Networks(home_nets), inventory=inventory)
         seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
         self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
         peeked = PEEKED_PORTS if "service" in self.kinds else ()

@@ -1,0 +1,334 @@
+"""What mail ports of which servers are open, to whom, with what behind them: the lines of the exposure sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imapids.config import ObserveLimits
+from imapids.observe.askers import Askers, endpoint_key, endpoint_keys, endpoint_rows
+from imapids.observe.counting import GroupCounts, SeenBefore, Snapshot, mixed, parts_of
+from imapids.observe.inventory import Inventory
+from imapids.observe.observer import Told
+from imapids.observe.relays import RelayFinder
+from imapids.observe.sheet import (
+    ANSWERED,
+    ANSWERED_LAN,
+    ANSWERED_WAN,
+    CLIENTS_LAN,
+    CLIENTS_WAN,
+    CONNECTIONS,
+    FIELDS,
+    FROM_WAN,
+    NEWS,
+    REFUSED,
+    UNANSWERED,
+    Line,
+    Said,
+    said_of_service,
+    said_of_session,
+)
+from imapids.protocols.addresses import Networks, address_text, parse_address
+from imapids.protocols.mail_services import is_relayed_user
+from imapids.records.events import Event, Login, Service, Session
+from imapids.records.flows import EndedFlows
+from imapids.records.packets import I64, U64, Bool
+from imapids.records.streams import Flow
+
+_ROWS = 16_384
+"""Rows that are counted at once."""
+_RELAYED_FLOWS = 4_096
+"""Conversations that are not over and whose user names a server to go on to."""
+_SAYINGS = 16
+"""Different things said by one endpoint that are remembered, so that they are not looked at twice."""
+_DECISIVE = (ANSWERED_LAN, ANSWERED_WAN, NEWS)
+
+
+class _Note(NamedTuple):
+    """Something learned of an endpoint besides the counts: from the row on, its line knows it."""
+
+    row: int
+    endpoint: int
+    write: Callable[[Line], None]
+    worth_telling: bool
+
+
+class ExposureObserver:
+    """Counts who asks which server; see records/events.Exposure for what is told and when."""
+
+    kinds = frozenset({"session", "service", "login"})
+    makes = frozenset({"exposure"})
+    wants_flows = True
+
+    def __init__(self, limits: ObserveLimits, home: Networks, inventory: Inventory | None = None) -> None:
+        """`home`: what is LAN; everything else is WAN."""
+        self._limits = limits
+        self._home = home
+        self._inventory = inventory
+        self._groups = GroupCounts(FIELDS, limits.endpoints)
+        self._lines: dict[int, Line] = {}
+        self._closed = 0
+        """Lines that were opened for endpoints that had not answered."""
+        self._seen = {name: SeenBefore(limits.values) for name in ("clients", "networks", "asking")}
+        self._relays = RelayFinder(limits)
+        self._waiting: list[tuple[int, int, int, Said, bool]] = []
+        """Of events whose flows were not seen yet: known, first packet, endpoint, what was said, to an outsider."""
+        self._sayings: dict[int, set[Any]] = {}
+        self._said = 0
+        """How many sayings are remembered in all."""
+        self._relayed_flows: set[int] = set()
+        self._dropped = 0
+        self._untold = 0
+
+    @property
+    def limits_hit(self) -> dict[str, int]:
+        """Endpoints that were dropped for others, that never answered and are left out, and values forgotten."""
+        hit = {"exposure-endpoints": self._dropped, "exposure-closed-endpoints": self._untold,
+               "exposure-values": sum(seen.forgotten for seen in self._seen.values())}
+        return {name: count for name, count in hit.items() if count}
+
+    # ---- what conversations say ---------------------------------------------------------------------------------
+
+    def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
+        """Keeps what sessions and services say until the flows that they are about come."""
+        for event, number in zip(events, known, strict=True):
+            body, flow = event.body, event.flow
+            if flow is None:
+                continue
+            if type(body) is Session:
+                relayed = flow.flow_id in self._relayed_flows
+                if relayed:
+                    self._relayed_flows.discard(flow.flow_id)
+                if flow.bytes_server and self._is_new(flow, (
+                        body.protocol, body.software, body.starttls, body.logins > 0, body.verdict, flow.direction,
+                        relayed, *body.capabilities)):
+                    self._hear(flow, number, said_of_session(body, relayed=relayed))
+            elif type(body) is Service:
+                said = said_of_service(body)
+                if self._is_new(flow, (said._replace(banner=""), flow.direction)):
+                    self._hear(flow, number, said)
+            elif type(body) is Login and is_relayed_user(body.user) and len(self._relayed_flows) < _RELAYED_FLOWS:
+                self._relayed_flows.add(flow.flow_id)
+        return []
+
+    def _is_new(self, flow: Flow, saying: tuple[Any, ...]) -> bool:
+        """Whether the server of a conversation says this for the first time."""
+        sayings = self._sayings.setdefault(endpoint_key(flow), set())
+        if saying in sayings or len(sayings) >= _SAYINGS:
+            return False
+        if self._said >= self._limits.values // 8:
+            self._sayings, self._said = {}, 0
+        sayings.add(saying)
+        self._said += 1
+        return True
+
+    def _hear(self, flow: Flow, known: int, said: Said) -> None:
+        from_wan = not self._home.contains(*parse_address(flow.client))
+        self._waiting.append((known, flow.first_packet, endpoint_key(flow), said, from_wan))
+
+    def _heard(self, known: I64, first_number: I64) -> list[_Note]:
+        """What was said, each at the row of its conversation: both became known by the same packet."""
+        waiting, self._waiting = self._waiting, []
+        notes = []
+        for shown, number, endpoint, said, from_wan in waiting:
+            start, stop = np.searchsorted(known, shown), np.searchsorted(known, shown, side="right")
+            same = np.flatnonzero(first_number[start:stop] == number)
+            place = int(start + same[0]) if same.size else max(int(stop) - 1, 0)
+            notes.append(_Note(place, endpoint, _learning(said, from_wan), True))
+        return notes
+
+    # ---- flows --------------------------------------------------------------------------------------------------
+
+    def see_flows(self, ended: EndedFlows) -> list[Told]:
+        """Counts the conversations with mail ports that are over."""
+        rows = endpoint_rows(ended)
+        if not rows.size:
+            self._waiting.clear()
+            return []
+        heard = self._heard(ended.known[rows], ended.first_number[rows])
+        told: list[Told] = []
+        for part in parts_of(len(rows), _ROWS):
+            start = part.start
+            while start < part.stop:
+                stop = start + self._groups.fitting(endpoint_keys(ended, rows[start : part.stop]))
+                if stop > start:
+                    asked = Askers(ended, rows[start:stop], self._home)
+                    told += self._count(asked, [note._replace(row=note.row - start) for note in heard
+                                                if start <= note.row < stop])
+                if stop < part.stop:
+                    quiet = self._groups.quietest(self._groups.limit // 4)
+                    self._dropped += len(quiet)
+                    told += self._drop(quiet, int(ended.over_ns[rows[stop]]), int(ended.known[rows[stop]]))
+                start = stop
+        return told
+
+    def finish(self, now_ns: int, known: int) -> list[Told]:
+        """The last word on every endpoint, in the order in which they were first seen."""
+        return self._drop(self._groups.every(), now_ns, known)
+
+    def _count(self, asked: Askers, notes: list[_Note]) -> list[Told]:
+        """Counts some rows, and tells of endpoints whose line has new words."""
+        of, new = self._groups.groups_of(asked.keys)
+        self._open_lines(asked, of, new)
+        wan, answered, serial = asked.from_wan, asked.answered, self._groups.serial[of]
+        fresh = self._new("clients", answered, serial, asked.client)
+        counted = np.zeros((len(of), FIELDS), np.int64)
+        counted[:, CONNECTIONS] = 1
+        for field, column in ((FROM_WAN, wan), (ANSWERED, answered), (ANSWERED_LAN, answered & ~wan),
+                              (ANSWERED_WAN, answered & wan), (REFUSED, asked.refused),
+                              (UNANSWERED, asked.unanswered), (CLIENTS_LAN, fresh & ~wan), (CLIENTS_WAN, fresh & wan)):
+            counted[:, field] = column
+        notes = [*notes, *self._networks(asked, serial), *self._strangers(asked, of, fresh), *self._relayed(asked)]
+        notes.sort(key=lambda note: note.row)
+        return self._add(asked, of, counted, notes)
+
+    def _open_lines(self, asked: Askers, of: I64, new: I64) -> None:
+        """Gives endpoints a line: those that answer, and as many of the others as there is room for."""
+        silent = new[~asked.answered[new]].tolist()
+        room = max(self._limits.closed_endpoints - self._closed, 0)
+        self._untold += max(len(silent) - room, 0)
+        self._closed += min(len(silent), room)
+        answered = np.flatnonzero(asked.answered)
+        _, first = np.unique(of[answered], return_index=True)
+        openers = [row for row in answered[first].tolist() if int(of[row]) not in self._lines]
+        chosen = [*silent[:room], *openers]
+        for row, flow in zip(chosen, asked.ended.describe(asked.at[chosen].tolist()) if chosen else [], strict=True):
+            if int(of[row]) in self._lines:
+                continue  # somebody asked in vain first, and was answered later in the same batch
+            home = self._home.contains(*parse_address(flow.server))
+            expecting = self._inventory is not None and home
+            expected = self._inventory.of(flow.server, flow.server_port, flow.protocol.lower()) if (
+                self._inventory is not None and home) else None
+            self._lines[int(of[row])] = Line(
+                self._limits, flow, home=home, closed=not asked.answered[row], expecting=expecting, expected=expected)
+
+    def _new(self, name: str, mask: Bool, serial: U64, value: U64) -> Bool:
+        """Which of the masked rows bring their endpoint a value that it did not have before."""
+        fresh = np.zeros(len(mask), np.bool_)
+        at = np.flatnonzero(mask)
+        if at.size:
+            fresh[at] = self._seen[name].add(mixed(serial[at], value[at]))
+        return fresh
+
+    def _networks(self, asked: Askers, serial: U64) -> Iterator[_Note]:
+        """Networks of clients that an endpoint had not answered, or had not been asked by, before."""
+        networks = asked.networks()
+        for name, mask in (("networks", asked.answered), ("asking", asked.from_wan)):
+            known: dict[int, int] = {}
+            for row in np.flatnonzero(self._new(name, mask, serial, networks)).tolist():
+                endpoint = int(asked.keys[row])
+                known[endpoint] = known.get(endpoint, 0) + 1
+                if known[endpoint] <= self._limits.endpoint_networks:
+                    yield _Note(row, endpoint, _network(asked.network_text(row), answered=name == "networks"), False)
+
+    def _strangers(self, asked: Askers, of: I64, fresh: Bool) -> Iterator[_Note]:
+        """Clients that were answered and that the inventory does not name."""
+        if self._inventory is None:
+            return
+        for row in np.flatnonzero(fresh).tolist():
+            line = self._lines.get(int(of[row]))
+            if line is not None and line.expected is not None and not line.foreign_client and (
+                    not line.expected.client(asked.client_text(row))):
+                yield _Note(row, int(asked.keys[row]), _foreign_client, True)
+
+    def _relayed(self, asked: Askers) -> Iterator[_Note]:
+        """Hosts that connected upstream for their clients."""
+        at = np.flatnonzero(asked.answered)
+        found = self._relays.feed(
+            at, asked.client[at], mixed(asked.server_hi[at], asked.server_lo[at]),
+            asked.ended.server_port[asked.at[at]], asked.first_ns[at], asked.keys[at],
+            asked.server_hi[at], asked.server_lo[at])
+        for relay in found:
+            yield _Note(relay.row, relay.endpoint, _relay(address_text(*relay.upstream)), True)
+
+    def _add(self, asked: Askers, of: I64, counted: I64, notes: list[_Note]) -> list[Told]:
+        """Adds the rows; what was learned besides counts as a row of its own behind the one that showed it."""
+        worth = [note for note in notes if note.worth_telling]
+        row = np.concatenate((np.arange(len(of)), np.array([note.row for note in worth], np.int64)))
+        if worth:
+            learned = np.zeros((len(worth), FIELDS), np.int64)
+            learned[:, NEWS] = 1
+            counted = np.concatenate((counted, learned))
+            of = np.concatenate((of, self._groups.groups_of(
+                np.array([note.endpoint for note in worth], np.uint64))[0]))
+            order = np.argsort(row, kind="stable")
+            row, of, counted = row[order], of[order], counted[order]
+        of_note = self._groups.groups_of(np.array([note.endpoint for note in notes], np.uint64))[0].tolist()
+        written = 0
+        told = []
+        snapshots = self._groups.add(of, counted, *_times(asked, row, counted), _decide, _DECISIVE)
+        for number, snapshot in enumerate(snapshots, 1):
+            place = int(row[snapshot.row])
+            following = snapshots[number : number + 1]
+            if following and following[0].group == snapshot.group and row[following[0].row] == place:
+                continue  # the row itself, and what it showed, are told together
+            while written < len(notes) and notes[written].row <= place:
+                self._write(of_note[written], notes[written])
+                written += 1
+            event = self._event(snapshot, int(asked.over_ns[place]), final=False)
+            if event is not None:
+                told.append((int(asked.known[place]), event))
+        for group, note in zip(of_note[written:], notes[written:], strict=True):
+            self._write(group, note)
+        return told
+
+    def _write(self, group: int, note: _Note) -> None:
+        line = self._lines.get(group)
+        if line is not None:
+            note.write(line)
+
+    def _event(self, snapshot: Snapshot, known_ns: int, *, final: bool) -> Event | None:
+        line = self._lines.get(snapshot.group)
+        if line is None or not snapshot.counts[CONNECTIONS]:
+            return None
+        if not final and not snapshot.counts[ANSWERED]:
+            return None
+        body = line.body(snapshot.counts, snapshot.first_ns, snapshot.last_ns, final=final)
+        if body is None:
+            return None
+        return Event("exposure", snapshot.last_ns, body, line.flow, line.flow.first_packet, known_ns)
+
+    def _drop(self, groups: I64, now_ns: int, known: int) -> list[Told]:
+        """Forgets endpoints; each that has a line is told of for the last time."""
+        told = []
+        for group in groups.tolist():
+            event = self._event(self._groups.now(group), now_ns, final=True)
+            line = self._lines.pop(group, None)
+            if line is not None:
+                self._sayings.pop(endpoint_key(line.flow), None)
+                self._closed -= line.closed_at_first
+            if event is not None:
+                told.append((known, event))
+        self._groups.drop(groups)
+        return told
+
+
+def _times(asked: Askers, row: I64, counted: I64) -> tuple[I64, I64, I64]:
+    """First, last and end of each row; what was learned of an endpoint from elsewhere is no packet of it."""
+    own = counted[:, CONNECTIONS] != 0
+    return (np.where(own, asked.first_ns[row], 2**62), np.where(own, asked.last_ns[row], -(2**62)),
+            np.where(own, asked.over_ns[row], -(2**62)))
+
+
+def _decide(rows: I64, running: I64) -> Bool:
+    first = (rows[:, :2] != 0) & (running[:, :2] == 1)
+    hit: Bool = first.any(axis=1) | (rows[:, 2] != 0)
+    return hit
+
+
+def _learning(said: Said, from_wan: bool) -> Callable[[Line], None]:
+    return lambda line: line.learn(said, from_wan=from_wan)
+
+
+def _network(network: str, *, answered: bool) -> Callable[[Line], None]:
+    return lambda line: line.add_network(network, answered=answered)
+
+
+def _relay(upstream: str) -> Callable[[Line], None]:
+    return lambda line: line.relay(upstream)
+
+
+def _foreign_client(line: Line) -> None:
+    line.foreign_client = True
