@@ -25,7 +25,7 @@ from imapids.cli.results import open_results, refuse_inputs
 from imapids.config import HOME_NETS
 from imapids.errors import ExitCode, UsageError
 from imapids.records.events import Capture
-from imapids.run.options import DEFAULT_EVENTS, RunOptions
+from imapids.run.options import ALL_EVENTS, DEFAULT_EVENTS, RunOptions
 
 if TYPE_CHECKING:
     from imapids.run.local import RunResult
@@ -83,6 +83,8 @@ def written_events(form: str, asked: frozenset[str] | None) -> frozenset[str]:
         return frozenset({"alert"})  # they have no place for other events
     if asked is not None:
         return asked
+    if form == "parquet":
+        return ALL_EVENTS - {"flow"}
     return frozenset({"alert"}) if form == "csv" else DEFAULT_EVENTS
 
 

@@ -67,11 +67,12 @@ selection_options = together(
 output_options = together(
     click.option("--events", metavar="LIST", type=EVENT_NAMES,
                  help="What to write: event types separated by commas, or all. Default: alert,capture."),
-    click.option("--format", "form", metavar="FORMAT", type=Format("table", "jsonl", "csv", "ecs", "stix", "misp"),
-                 help="For people: table. For programs: jsonl (EVE lines), csv, ecs (Elastic), stix and misp (alerts "
-                      "only, as one bundle or event). Default: table on a terminal, jsonl elsewhere."),
+    click.option("--format", "form", metavar="FORMAT", type=Format(*FORMATS),
+                 help="For people: table. For programs: jsonl (EVE lines), csv, parquet (a folder of frames), ecs "
+                      "(Elastic), stix and misp (alerts only, as one bundle or event). Default: table on a terminal, jsonl "
+                      "elsewhere."),
     click.option("-o", "--output", metavar="PATH", type=click.Path(),
-                 help="Write to this file (a folder for CSV of several event types)."),
+                 help="Write to this file (a folder for Parquet, and for CSV of several event types)."),
     click.option("--fail-on", metavar="LEVEL", type=click.Choice(LEVELS, case_sensitive=False),
                  help="Exit with 1 when an alert has this level or a higher one."),
 )

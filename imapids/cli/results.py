@@ -6,6 +6,7 @@ How files are made stands in output/files.py.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import shutil
@@ -51,7 +52,8 @@ def open_results(form: str, output: str | None, kinds: frozenset[str], *, color:
     Raises OutputError where the file cannot be written, UsageError where format and output do not fit.
     """
     target = None if output in (None, STANDARD_OUTPUT) else output
-    opener = {"table": _table, "jsonl": _jsonl, "csv": _csv, "ecs": _ecs, "stix": _stix, "misp": _misp}[form]
+    opener = {"table": _table, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "ecs": _ecs, "stix": _stix,
+              "misp": _misp}[form]
     with opener(target, kinds, color) as sink:
         yield sink
 
@@ -91,6 +93,33 @@ def _lines(target: str | None) -> Iterator[Callable[[bytes], None]]:
         yield lines.write
     finally:
         lines.close()
+
+
+@contextlib.contextmanager
+def _parquet(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    if target is None:
+        raise UsageError("Parquet is a folder of tables: name it with -o FOLDER.")
+    if importlib.util.find_spec("pyarrow") is None:  # better now than after hours of reading
+        raise UsageError("Parquet needs pyarrow: pip install 'imapids[parquet]'")
+    make_folder(target)
+    records: list[Event | Alert] = []
+    yield _Kept(records)
+    from imapids.desk.analysis import Analysis
+
+    Analysis(records).to_parquet(target)
+
+
+class _Kept:
+    """Keeps what frames are made of when the run is over."""
+
+    def __init__(self, records: list[Event | Alert]) -> None:
+        self._records = records
+
+    def write(self, items: Sequence[Event | Alert]) -> None:
+        self._records += items
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @contextlib.contextmanager

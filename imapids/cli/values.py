@@ -13,7 +13,7 @@ from imapids.run import values
 
 T = TypeVar("T")
 
-LATER_FORMATS = ("parquet", "html")
+LATER_FORMATS = ("html",)
 """Formats of the design that this version does not write."""
 
 
