@@ -20,6 +20,7 @@ from imapids.run.options import ALL_EVENTS
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
+FORMATS = ("table", "jsonl", "csv", "parquet", "ecs", "stix", "misp")
 EVENT_NAMES = Names("event type", ALL_EVENTS, ALL_EVENTS - {"flow"})
 LATER_OPTIONS = ("--scheduler", "--work", "--inventory")
 """Options of the design that this version does not have: they are refused by name, never ignored."""
@@ -69,8 +70,8 @@ output_options = together(
                  help="What to write: event types separated by commas, or all. Default: alert,capture."),
     click.option("--format", "form", metavar="FORMAT", type=Format(*FORMATS),
                  help="For people: table. For programs: jsonl (EVE lines), csv, parquet (a folder of frames), ecs "
-                      "(Elastic), stix and misp (alerts only, as one bundle or event). Default: table on a terminal, jsonl "
-                      "elsewhere."),
+                      "(Elastic), stix and misp (alerts only, as one bundle or event). Default: table on a terminal, "
+                      "jsonl elsewhere."),
     click.option("-o", "--output", metavar="PATH", type=click.Path(),
                  help="Write to this file (a folder for Parquet, and for CSV of several event types)."),
     click.option("--fail-on", metavar="LEVEL", type=click.Choice(LEVELS, case_sensitive=False),
