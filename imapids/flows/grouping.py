@@ -17,8 +17,6 @@ from imapids.records.segments import V4_PREFIX, SegmentBatch
 
 _ROUNDS = 8
 """Rounds of hashing, each with multipliers of its own. Every round settles more than a third of the keys."""
-_V4_END = np.uint64(1 << 48)
-"""Low halves from `V4_PREFIX` up to here are IPv4-mapped."""
 _ABOVE_PORT, _ABOVE_ADDRESS = np.uint64(16), np.uint64(48)
 
 
@@ -71,9 +69,11 @@ class SegmentGrouper:
     """
 
     def __init__(self) -> None:
-        self._mix = np.array([[secrets.randbits(64) | 1 for _ in range(6)] for _ in range(_ROUNDS)], np.uint64)
+        self._mix = np.array([[secrets.randbits(64) | 1 for _ in range(6)] for _ in range(_ROUNDS + 1)], np.uint64)
         self._claim: I64 = np.empty(0, np.int64)
         self._count: I64 = np.empty(0, np.int64)
+        self._scratch: U64 = np.empty((6, 0), np.uint64)
+        """Columns that are used again for each batch: fresh memory costs more than what is done in it."""
 
     def group(self, batch: SegmentBatch) -> tuple[I64, I64, Bool]:
         """Groups of a batch by 5-tuple and encapsulation.
@@ -82,15 +82,65 @@ class SegmentGrouper:
             (group of each segment, position of each group's first segment, whether the sender of a segment is the
             second end of its key). Groups are numbered in the order of their first segments.
         """
-        words, swapped = _narrow_words(batch) or _wide_words(batch)
-        count = len(swapped)
+        count = len(batch)
         if len(self._count) < count:
             self._count = np.arange(count)
+            self._scratch = np.empty((6, count), np.uint64)
+        words, swapped = self._words(batch)
         holder = self._holders(words, 0)
         first = np.flatnonzero(holder == self._count[:count])
-        number = np.empty(count, np.int64)
+        number = self._scratch[5, :count].view(np.int64)
         number[first] = self._count[: len(first)]
         return number.take(holder), first, swapped
+
+    def _words(self, batch: SegmentBatch) -> tuple[list[U64], Bool]:
+        """(keys in two words: each end's address and port, the lower end first; whether the sender is the second end).
+
+        The 16 bits above an IPv4 address and port, the same in all IPv4-mapped addresses, take the protocol and the
+        encapsulation: the words are the key itself. Other ends stand as keyed 64-bit digests. That two of them are
+        alike within a batch is a matter of chance that nobody can bring about: 2^-64 for a pair of conversations.
+        """
+        if batch.tunnel.max() >> 16:
+            whole, swapped = key_words(batch)
+            return list(whole), swapped
+        source, target, low, high, other = self._scratch[:5, : len(batch)]
+        np.bitwise_xor(batch.src_lo, V4_PREFIX, out=low)
+        np.bitwise_xor(batch.dst_lo, V4_PREFIX, out=high)
+        low |= high
+        low >>= np.uint64(32)
+        np.bitwise_or(batch.src_hi, batch.dst_hi, out=high)
+        high |= low
+        wide = np.flatnonzero(high != 0)
+        np.left_shift(batch.src_lo, _ABOVE_PORT, out=source)
+        source |= batch.src_port
+        np.left_shift(batch.dst_lo, _ABOVE_PORT, out=target)
+        target |= batch.dst_port
+        swapped = source > target
+        np.minimum(source, target, out=low)
+        np.maximum(source, target, out=high)
+        if wide.size:
+            (a_hi, a_lo, b_hi, b_lo, rest), swapped[wide] = key_words(batch, wide)
+            low[wide] = self._digest(a_hi, a_lo, rest >> np.uint64(48))
+            high[wide] = self._digest(b_hi, b_lo, rest >> np.uint64(32) & np.uint64(0xFFFF))
+        np.left_shift(batch.protocol, _ABOVE_ADDRESS, out=other, dtype=np.uint64, casting="unsafe")
+        low ^= other
+        if batch.tunnel.any():
+            np.left_shift(batch.tunnel, _ABOVE_ADDRESS, out=other, dtype=np.uint64, casting="unsafe")
+            high ^= other
+        return [low, high], swapped
+
+    def _digest(self, hi: U64, lo: U64, port: U64) -> U64:
+        """A keyed digest of an address and a port."""
+        mix = self._mix[_ROUNDS]
+        value: U64 = hi * mix[0]
+        value ^= value >> np.uint64(29)
+        value += lo
+        value *= mix[1]
+        value ^= value >> np.uint64(29)
+        value += port * mix[2]  # not the port alone: near misses of addresses could be made up for by ports
+        value *= mix[3]
+        value ^= value >> np.uint64(32)
+        return value
 
     def _holders(self, words: list[U64], turn: int) -> I64:
         """For each segment the position of the first one with the same key."""
@@ -116,40 +166,14 @@ class SegmentGrouper:
     def _home(self, words: list[U64], turn: int, bits: int) -> I64:
         mix = self._mix[turn]
         value: U64 = words[0] * mix[0]
+        part = np.empty_like(value) if turn else self._scratch[0, : len(value)]
         for number, word in enumerate(words[1:], 1):  # multiplication alone lets crafted differences cancel
-            value ^= value >> np.uint64(29)
+            np.right_shift(value, np.uint64(29), out=part)
+            value ^= part
             value += word
             value *= mix[number]
-        value ^= value >> np.uint64(32)
+        np.right_shift(value, np.uint64(32), out=part)
+        value ^= part
         value *= mix[5]
         value >>= np.uint64(64 - bits)
         return value.view(np.int64)
-
-
-def _narrow_words(batch: SegmentBatch) -> tuple[list[U64], Bool] | None:
-    """Keys in two words, where all addresses are IPv4: each end's address and port, the lower end first.
-
-    The 16 bits above them, the same in all IPv4-mapped addresses, take the protocol and the encapsulation. So the words
-    are the key itself, not a digest of it.
-    """
-    if batch.src_hi.any() or batch.dst_hi.any() or batch.tunnel.max() >> 16:
-        return None
-    lows = batch.src_lo, batch.dst_lo
-    if min(low.min() for low in lows) < V4_PREFIX or max(low.max() for low in lows) >= _V4_END:
-        return None
-    source = batch.src_lo << _ABOVE_PORT
-    source |= batch.src_port
-    target = batch.dst_lo << _ABOVE_PORT
-    target |= batch.dst_port
-    swapped: Bool = source > target
-    low, high = np.minimum(source, target), np.maximum(source, target, out=target)
-    low ^= batch.protocol.astype(np.uint64) << _ABOVE_ADDRESS
-    if batch.tunnel.any():
-        high ^= batch.tunnel.astype(np.uint64) << _ABOVE_ADDRESS
-    return [low, high], swapped
-
-
-def _wide_words(batch: SegmentBatch) -> tuple[list[U64], Bool]:
-    """Keys in five words, for all kinds of addresses."""
-    words, swapped = key_words(batch)
-    return list(words), swapped
