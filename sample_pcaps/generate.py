@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from making import attacks, genuine, impostors, office, recordings  # noqa: E402, F401  # they fill the catalogue
+from making import attacks, genuine, impostors, office, overtime, recordings  # noqa: E402, F401  # they fill the catalogue
 from making.catalogue import SAMPLES, Sample  # noqa: E402
 from making.network import Trace  # noqa: E402
 
