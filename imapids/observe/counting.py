@@ -123,6 +123,8 @@ class GroupCounts:
     def fitting(self, keys: U64) -> int:
         """How many of the rows can be taken before a group would find no room."""
         room = self.limit - len(self._keys)
+        if len(keys) <= room:
+            return len(keys)
         found, first = np.unique(keys, return_index=True)
         if len(found) <= room:
             return len(keys)

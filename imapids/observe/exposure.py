@@ -42,7 +42,7 @@ _ROWS = 16_384
 _RELAYED_FLOWS = 4_096
 """Conversations that are not over and whose user names a server to go on to."""
 _SAYINGS = 16
-"""Different things said by one endpoint that are remembered, so that they are not looked at twice."""
+"""Different things said by one endpoint that are looked at."""
 _DECISIVE = (ANSWERED_LAN, ANSWERED_WAN, NEWS)
 
 
@@ -75,9 +75,9 @@ class ExposureObserver:
         self._relays = RelayFinder(limits)
         self._waiting: list[tuple[int, int, int, Said, bool]] = []
         """Of events whose flows were not seen yet: known, first packet, endpoint, what was said, to an outsider."""
-        self._sayings: dict[int, set[Any]] = {}
-        self._said = 0
-        """How many sayings are remembered in all."""
+        self._sayings: set[tuple[Any, ...]] = set()
+        self._said: dict[int, int] = {}
+        """How many different sayings of each endpoint were looked at."""
         self._relayed_flows: set[int] = set()
         self._dropped = 0
         self._untold = 0
@@ -102,12 +102,12 @@ class ExposureObserver:
                 if relayed:
                     self._relayed_flows.discard(flow.flow_id)
                 if flow.bytes_server and self._is_new(flow, (
-                        body.protocol, body.software, body.starttls, body.logins > 0, body.verdict, flow.direction,
-                        relayed, *body.capabilities)):
+                        flow.server, flow.server_port, flow.direction, body.verdict, body.protocol, body.software,
+                        body.starttls, body.logins > 0, relayed, tuple(body.capabilities))):
                     self._hear(flow, number, said_of_session(body, relayed=relayed))
             elif type(body) is Service:
                 said = said_of_service(body)
-                if self._is_new(flow, (said._replace(banner=""), flow.direction)):
+                if self._is_new(flow, (flow.server, flow.server_port, flow.direction, said._replace(banner=""))):
                     self._hear(flow, number, said)
             elif type(body) is Login and is_relayed_user(body.user) and len(self._relayed_flows) < _RELAYED_FLOWS:
                 self._relayed_flows.add(flow.flow_id)
@@ -115,14 +115,15 @@ class ExposureObserver:
 
     def _is_new(self, flow: Flow, saying: tuple[Any, ...]) -> bool:
         """Whether the server of a conversation says this for the first time."""
-        sayings = self._sayings.setdefault(endpoint_key(flow), set())
-        if saying in sayings or len(sayings) >= _SAYINGS:
+        if saying in self._sayings:
             return False
-        if self._said >= self._limits.values // 8:
-            self._sayings, self._said = {}, 0
-        sayings.add(saying)
-        self._said += 1
-        return True
+        if len(self._sayings) >= self._limits.values // 8:
+            self._sayings.clear()
+            self._said.clear()
+        self._sayings.add(saying)
+        endpoint = endpoint_key(flow)
+        self._said[endpoint] = self._said.get(endpoint, 0) + 1
+        return self._said[endpoint] <= _SAYINGS
 
     def _hear(self, flow: Flow, known: int, said: Said) -> None:
         from_wan = not self._home.contains(*parse_address(flow.client))
@@ -160,6 +161,7 @@ class ExposureObserver:
                 if stop < part.stop:
                     quiet = self._groups.quietest(self._groups.limit // 4)
                     self._dropped += len(quiet)
+                    self._sayings.clear()  # who comes back begins with an empty line
                     told += self._drop(quiet, int(ended.over_ns[rows[stop]]), int(ended.known[rows[stop]]))
                 start = stop
         return told
@@ -297,7 +299,6 @@ class ExposureObserver:
             event = self._event(self._groups.now(group), now_ns, final=True)
             line = self._lines.pop(group, None)
             if line is not None:
-                self._sayings.pop(endpoint_key(line.flow), None)
                 self._closed -= line.closed_at_first
             if event is not None:
                 told.append((known, event))
