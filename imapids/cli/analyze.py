@@ -12,6 +12,7 @@ from imapids.cli.options import (
     chosen_limits,
     display_options,
     indicator_options,
+    inventory_options,
     later_options,
     output_options,
     read_key,
@@ -23,11 +24,15 @@ from imapids.cli.options import (
 from imapids.cli.progress import ProgressBar
 from imapids.cli.results import open_results, refuse_inputs
 from imapids.config import HOME_NETS
-from imapids.errors import ExitCode, UsageError
-from imapids.records.events import Capture
+from imapids.errors import ExitCode, InputError, UsageError
+from imapids.records.alerts import Alert
+from imapids.records.events import Capture, Event
 from imapids.run.options import ALL_EVENTS, DEFAULT_EVENTS, RunOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imapids.desk.report.sink import Explain
     from imapids.run.local import RunResult
 
 TABLE_EVENTS = frozenset({"session", "alert", "capture"})
@@ -39,6 +44,7 @@ TABLE_EVENTS = frozenset({"session", "alert", "capture"})
 @output_options
 @rule_options
 @indicator_options
+@inventory_options
 @selection_options
 @click.option("--follow", is_flag=True, help="Go on reading as the capture grows; Ctrl-C ends it.")
 @run_options
@@ -47,7 +53,7 @@ TABLE_EVENTS = frozenset({"session", "alert", "capture"})
 def command(
     captures: tuple[str, ...], *, events: frozenset[str] | None, form: str | None, output: str | None,
     fail_on: str | None, rules: tuple[str, ...], no_default_rules: bool, allow: tuple[str, ...],
-    indicators: tuple[str, ...],
+    indicators: tuple[str, ...], inventory: str | None,
     home_nets: tuple[str, ...], watch: tuple[tuple[tuple[int, str], ...], ...], since: int | None, until: int | None,
     hosts: tuple[str, ...], follow: bool, workers: int, max_memory: int | None, hash_key: str | None, quiet: bool,
     verbose: int, no_color: bool,
@@ -68,7 +74,7 @@ def command(
         since_ns=since, until_ns=until, hosts=hosts,
         events=written_events(form, events),
         rule_paths=rules, default_rules=not no_default_rules, allow_paths=allow,
-        indicator_paths=indicators,
+        indicator_paths=indicators, inventory_path=inventory,
         follow=follow, workers=workers, limits=chosen_limits(max_memory), hash_key=read_key(hash_key),
     )
     return run_analysis(captures, options, form, output, fail_on=fail_on, quiet=quiet, verbose=verbose,
@@ -79,6 +85,10 @@ def written_events(form: str, asked: frozenset[str] | None) -> frozenset[str]:
     """The event types that a format needs: what was asked for, or what is most use in it."""
     if form == "table":
         return TABLE_EVENTS | (asked or frozenset())
+    if form == "html":
+        from imapids.desk.report.sink import REPORT_EVENTS
+
+        return REPORT_EVENTS | (asked or frozenset())
     if form in ("stix", "misp"):
         return frozenset({"alert"})  # they have no place for other events
     if asked is not None:
@@ -95,13 +105,30 @@ def run_analysis(captures: tuple[str, ...], options: RunOptions, form: str, outp
 
     with (
         stop_on_signals(quiet) as stop,
-        open_results(form, output, options.events, color=color) as sink,
+        open_results(form, output, options.events, color=color,
+                     explain=_dialogues(captures, options, stop) if form == "html" else None) as sink,
         ProgressBar(shown=not quiet) as progress,
     ):
         result = analyze(captures, options, sink, progress=progress, stop=stop)
     if not quiet:
         _tell(result, verbose)
     return int(ExitCode.INTERRUPTED if stop.requested else result.exit_code(fail_on))
+
+
+def _dialogues(captures: tuple[str, ...], options: RunOptions, stop: Callable[[], bool]) -> Explain | None:
+    """Reads the dialogue of a session in a second reading; None where the captures can be read only once."""
+    from imapids.desk.explain import Explanation, read_dialogue
+
+    if "-" in captures or options.follow:
+        return None
+
+    def explain(session: Event, alerts: list[Alert]) -> Explanation | None:
+        try:
+            return read_dialogue(captures, options, session, alerts, stop)
+        except InputError:  # what was read a moment ago is gone: the report does without
+            return None
+
+    return explain
 
 
 def _tell(result: RunResult, verbose: int) -> None:

@@ -20,9 +20,9 @@ from imapids.run.options import ALL_EVENTS
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
-FORMATS = ("table", "jsonl", "csv", "parquet", "ecs", "stix", "misp")
+FORMATS = ("table", "html", "jsonl", "csv", "parquet", "ecs", "stix", "misp")
 EVENT_NAMES = Names("event type", ALL_EVENTS, ALL_EVENTS - {"flow"})
-LATER_OPTIONS = ("--scheduler", "--work", "--inventory")
+LATER_OPTIONS = ("--scheduler", "--work")
 """Options of the design that this version does not have: they are refused by name, never ignored."""
 
 
@@ -53,6 +53,11 @@ indicator_options = together(
                  help="Indicators: STIX 2.1, MISP, CSV or a plain list; a file or a folder."),
 )
 
+inventory_options = together(
+    click.option("--inventory", metavar="FILE", type=click.Path(),
+                 help="What is meant to be where (YAML): services that it does not name are unexpected."),
+)
+
 selection_options = together(
     click.option("--home-net", "home_nets", multiple=True, metavar="CIDR", type=Network(),
                  help="Our own networks: they decide what is inbound and outbound. Default: private ranges."),
@@ -69,7 +74,7 @@ output_options = together(
     click.option("--events", metavar="LIST", type=EVENT_NAMES,
                  help="What to write: event types separated by commas, or all. Default: alert,capture."),
     click.option("--format", "form", metavar="FORMAT", type=Format(*FORMATS),
-                 help="For people: table. For programs: jsonl (EVE lines), csv, parquet (a folder of frames), ecs "
+                 help="For people: table, html (a report). For programs: jsonl (EVE lines), csv, parquet (a folder of frames), ecs "
                       "(Elastic), stix and misp (alerts only, as one bundle or event). Default: table on a terminal, "
                       "jsonl elsewhere."),
     click.option("-o", "--output", metavar="PATH", type=click.Path(),

@@ -56,6 +56,10 @@ def _paths(field: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {field: tuple(os.fspath(path) for path in _several(value))}
 
 
+def _path(field: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda value: {field: os.fspath(value)}
+
+
 def _networks(field: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {field: tuple(values.network_text(str(each).strip()) for each in _several(value))}
 
@@ -134,6 +138,7 @@ OPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "default_rules": _flag("default_rules"), "no_default_rules": _flag("default_rules", reverse=True),
     "allow": _paths("allow_paths"), "allow_paths": _paths("allow_paths"),
     "indicators": _paths("indicator_paths"), "indicator_paths": _paths("indicator_paths"),
+    "inventory": _path("inventory_path"), "inventory_path": _path("inventory_path"),
     "signatures": _flag("signatures"),
     "home_net": _home, "home_nets": _home,
     "watch": _watch,

@@ -15,6 +15,7 @@ from imapids.pipeline import Pipeline
 from imapids.protocols.secrets import SecretHasher, read_accounts
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
+from imapids.run.inventory import read_inventory
 from imapids.run.options import RunOptions
 from imapids.signatures import Signatures
 
@@ -34,7 +35,7 @@ class Engine:
     def __init__(self, options: RunOptions, rules: RuleSet) -> None:
         """
         Raises:
-            RuleError: a signature or indicator file is wrong.
+            RuleError: a signature, indicator or inventory file is wrong.
         """
         self.options = options
         self.rules = rules
@@ -44,7 +45,8 @@ class Engine:
             options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
             watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
             since_ns=options.since_ns, until_ns=options.until_ns, hasher=_hasher(options.hash_key),
-            signatures=self.signatures, matcher=matcher_for(options.indicator_paths))
+            signatures=self.signatures, matcher=matcher_for(options.indicator_paths),
+            inventory=None if options.inventory_path is None else read_inventory(Path(options.inventory_path)))
         self.counts: dict[str, int] = {}
         """Lines by event type (alerts: all lines of theirs)."""
         self.alerts_by_level: dict[str, int] = {}

@@ -30,6 +30,8 @@ class RunOptions(msgspec.Struct, kw_only=True, frozen=True):
     default_rules: bool = True
     allow_paths: tuple[str, ...] = ()
     indicator_paths: tuple[str, ...] = ()
+    inventory_path: str | None = None
+    """What is meant to be where: the exposure sheet is compared with it."""
     signatures: bool = True
     """YARA over the first bytes of each side."""
     follow: bool = False

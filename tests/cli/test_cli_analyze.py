@@ -104,7 +104,6 @@ def test_less_memory_means_smaller_limits(imapids, engine):
             id="an option of a later version",
         ),
         pytest.param(["a.pcap", "--workers", "4"], "sharing the work is not in this version", id="several workers"),
-        pytest.param(["a.pcap", "--inventory", "x"], "--inventory is not in this version", id="the inventory"),
         pytest.param(["a.pcap", "--events", "sesion"], "Did you mean 'session'", id="a typing error in an event"),
         pytest.param(["a.pcap", "--fail-on", "bad"], "informational", id="no such level"),
         pytest.param(
