@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import rich_click as click
 
+from imapids.cli.analyze import written_events
 from imapids.cli.console import on_terminal, say
 from imapids.cli.interrupt import Stop, stop_on_signals
 from imapids.cli.options import display_options, output_options, rule_options
@@ -41,7 +42,7 @@ def command(
     form = form or ("table" if output is None and on_terminal() else "jsonl")
     detector = Detector(load_rules([Path(path) for path in rules], defaults=not no_default_rules,
                                    allow=[Path(path) for path in allow]))
-    kinds = events or frozenset({"alert"})
+    kinds = written_events(form, events) if form == "html" else events or frozenset({"alert"})
     highest = -1
     with stop_on_signals(quiet) as stop, open_results(form, output, kinds, color=False if no_color else None) as sink:
         reader = SavedEvents(files, stop)

@@ -74,9 +74,9 @@ output_options = together(
     click.option("--events", metavar="LIST", type=EVENT_NAMES,
                  help="What to write: event types separated by commas, or all. Default: alert,capture."),
     click.option("--format", "form", metavar="FORMAT", type=Format(*FORMATS),
-                 help="For people: table, html (a report). For programs: jsonl (EVE lines), csv, parquet (a folder of frames), ecs "
-                      "(Elastic), stix and misp (alerts only, as one bundle or event). Default: table on a terminal, "
-                      "jsonl elsewhere."),
+                 help="For people: table, html (a report). For programs: jsonl (EVE lines), csv, parquet (a folder of "
+                      "frames), ecs (Elastic), stix and misp (alerts only, as one bundle or event). Default: table on "
+                      "a terminal, jsonl elsewhere."),
     click.option("-o", "--output", metavar="PATH", type=click.Path(),
                  help="Write to this file (a folder for Parquet, and for CSV of several event types)."),
     click.option("--fail-on", metavar="LEVEL", type=click.Choice(LEVELS, case_sensitive=False),

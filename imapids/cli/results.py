@@ -6,6 +6,7 @@ How files are made stands in output/files.py.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import os
@@ -13,12 +14,15 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO
 
 from imapids.errors import UsageError
 from imapids.output.files import LineFile, make_folder, whole_file
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
+
+if TYPE_CHECKING:
+    from imapids.desk.report.sink import Explain
 
 STANDARD_OUTPUT = "-"
 REPORT_WIDTH = 80
@@ -35,6 +39,10 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+Opener = Callable[[str | None, frozenset[str], bool | None], contextlib.AbstractContextManager[Sink]]
+"""Makes the sink of a format from the file (None: standard output), the event types, and whether colours are wanted."""
+
+
 def refuse_inputs(output: str | None, inputs: Sequence[str]) -> None:
     """A result must not be written over a capture that is read."""
     if output in (None, STANDARD_OUTPUT):
@@ -46,15 +54,19 @@ def refuse_inputs(output: str | None, inputs: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def open_results(form: str, output: str | None, kinds: frozenset[str], *, color: bool | None = None) -> Iterator[Sink]:
+def open_results(form: str, output: str | None, kinds: frozenset[str], *, color: bool | None = None,
+                 explain: Explain | None = None) -> Iterator[Sink]:
     """The sink for a format of `--format`; `output` is a file, a folder (CSV of several kinds) or None.
+
+    `explain` reads the dialogue of one session: the HTML report shows that of the gravest.
 
     Raises OutputError where the file cannot be written, UsageError where format and output do not fit.
     """
     target = None if output in (None, STANDARD_OUTPUT) else output
-    opener = {"table": _table, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "ecs": _ecs, "stix": _stix,
-              "misp": _misp}[form]
-    with opener(target, kinds, color) as sink:
+    openers: dict[str, Opener] = {
+        "table": _table, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "ecs": _ecs, "stix": _stix, "misp": _misp,
+        "html": functools.partial(_html, explain=explain)}
+    with openers[form](target, kinds, color) as sink:
         yield sink
 
 
@@ -120,6 +132,18 @@ class _Kept:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+@contextlib.contextmanager
+def _html(target: str | None, kinds: frozenset[str], color: bool | None, explain: Explain | None) -> Iterator[Sink]:
+    from imapids.desk.report import HtmlReport
+
+    if target is None and sys.stdout.isatty():
+        raise UsageError("the report is a page for a browser: name a file with -o report.html.")
+    with _whole_text(target) as write:
+        report = HtmlReport(write, explain)
+        yield report
+        report.close()
 
 
 @contextlib.contextmanager

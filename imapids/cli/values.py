@@ -13,9 +13,6 @@ from imapids.run import values
 
 T = TypeVar("T")
 
-LATER_FORMATS = ("html",)
-"""Formats of the design that this version does not write."""
-
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """` Did you mean ...?`, or nothing where no word is near."""
@@ -119,7 +116,7 @@ class Workers(Value):
 
 
 class Format(Value):
-    """An output format of this version; one of a later version is named as such."""
+    """An output format."""
 
     name = "format"
 
@@ -131,7 +128,5 @@ class Format(Value):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         word = str(value).strip().lower()
-        if word in LATER_FORMATS:
-            self.refuse(f"{word!r} is not in this version. It writes {', '.join(self.known)}.", param, ctx)
         hint = nearest(word, self.known) or f" There are: {', '.join(self.known)}."
         return word if word in self.known else self.refuse(f"no format {word!r}.{hint}", param, ctx)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from imapids.desk import frames
 from imapids.desk.cases import Case, CaseBook
-from imapids.desk.explain import read_dialogue
+from imapids.desk.explain import Explanation, read_dialogue
 from imapids.desk.session_view import SessionView
 from imapids.errors import UsageError
 from imapids.output.table_text import number
@@ -260,6 +260,15 @@ class Analysis:
         from imapids.desk.parquet import write_frames
 
         return write_frames(self, folder)
+
+    def to_html(self, path: str | Path) -> None:
+        """Writes the report: one file that needs no network (extra `report`); whole or not at all, mode 0600."""
+        from imapids.desk.report import write_report
+
+        def explain(event: Event, alerts: list[Alert]) -> Explanation | None:
+            return read_dialogue(self.captures, self.options, event, alerts)
+
+        write_report(self.records, path, explain if self.captures and "-" not in self.captures else None)
 
 
 def _listed(counts: Counter[str], order: Sequence[str]) -> str:

@@ -66,10 +66,13 @@ def beacon_rhythm(sessions: pd.DataFrame, beacons: pd.DataFrame | None = None) -
 
     Args:
         sessions: columns `time`, `client`, `server`, `server_port` and `verdict`.
-        beacons: columns `client`, `server`, `server_port` and `score`: then the pairs with the highest scores.
+        beacons: columns `client`, `server`, `server_port` and `score`: then the pairs with the highest scores
+            (over connections, where there is a column `over`).
     """
     made = _altair()
     pair = ["client", "server", "server_port"]
+    if beacons is not None and "over" in beacons:
+        beacons = beacons[beacons["over"] == "connections"]
     if beacons is not None and len(beacons):
         ranked = beacons.groupby(pair, observed=True)["score"].max().sort_values(ascending=False).head(PAIRS)
         names = {key: f"{_pair(key)}  {score:.2f}" for key, score in ranked.items()}
@@ -86,7 +89,7 @@ def beacon_rhythm(sessions: pd.DataFrame, beacons: pd.DataFrame | None = None) -
         subtitle += f"; the first {TICKS:,} of {len(chosen):,} sessions"
         chosen = chosen.sort_values("time").head(TICKS)
     base = _chart(made, chosen, "Rhythm of connections", f"{subtitle}; {_dates(chosen['time'])}", height=made.Step(20))
-    chart: alt.Chart = base.mark_tick(thickness=1.5).encode(
+    chart: alt.Chart = base.mark_tick(thickness=1.5, opacity=1).encode(
         x=_time_axis(made, chosen["time"]),
         y=made.Y("pair:N", title=None, sort=list(names.values()), axis=made.Axis(labelLimit=320)),
         color=_color(made, "verdict", VERDICT_COLORS, chosen),
@@ -260,5 +263,5 @@ def _color(made: Any, field: str, colors: dict[str, str], data: pd.DataFrame) ->
 
 
 def _chart(made: Any, data: pd.DataFrame, title: str, subtitle: str, **size: Any) -> Any:
-    heading = made.TitleParams(title, subtitle=[subtitle] if subtitle else [], anchor="start")
+    heading = made.TitleParams(title, anchor="start", **({"subtitle": subtitle} if subtitle else {}))
     return made.Chart(_plain(data), title=heading).properties(**{"width": "container"} | size)
