@@ -10,6 +10,8 @@ from typing import Any
 from imapids.detect.atoms import Predicate, as_text, compare_fields, fold, is_absent, predicate
 from imapids.detect.compiled import Atom
 from imapids.detect.fields import Field, Getter, getter, lookup, texts_of
+from imapids.detect.needles import Needles
+from imapids.detect.patterns import PatternSet
 from imapids.records.events import Event
 
 _body_of = operator.attrgetter("body")
@@ -51,9 +53,11 @@ class Column:
         self.costly = False
         """Its questions (regular expressions) are asked last, where the others leave a rule open."""
         self._equals: dict[str, int] = {}
-        self._contains: list[tuple[str, int]] = []
+        self._contains = Needles()
         self._prefixes: dict[int, dict[str, int]] = {}  # length: {prefix: bits}; one look-up for each length
         self._suffixes: dict[int, dict[str, int]] = {}
+        self._regexes: list[tuple[Atom, int]] = []
+        self._patterns: PatternSet | None = None
         self._others: list[tuple[Predicate | Atom, int]] = []
         self._absent = 0
         self._present = 0
@@ -72,12 +76,15 @@ class Column:
             text = fold(as_text(atom.value))
             self._equals[text] = self._equals.get(text, 0) | bit
         elif atom.operator == "contains" and not atom.cased:
-            self._contains.append((fold(as_text(atom.value)), bit))
+            self._contains.add(fold(as_text(atom.value)), bit)
         elif atom.operator in ("startswith", "endswith") and not atom.cased:
             text = fold(as_text(atom.value))
             tables = self._prefixes if atom.operator == "startswith" else self._suffixes
             table = tables.setdefault(len(text), {})
             table[text] = table.get(text, 0) | bit
+        elif atom.operator == "regex":
+            self._regexes.append((atom, bit))
+            self._patterns = None
         else:
             self._others.append((atom, bit))  # made ready with the first value: most are never asked
 
@@ -140,12 +147,12 @@ class Column:
 
     def _answer_one(self, value: Any) -> int:
         found = self._present
+        if self._regexes:
+            found |= self._search(as_text(value))
         text = fold(value if isinstance(value, str) else as_text(value))
         if text in self._equals:
             found |= self._equals[text]
-        for needle, bit in self._contains:
-            if needle in text:
-                found |= bit
+        found |= self._contains.find(text)
         for length, table in self._prefixes.items():
             found |= table.get(text[:length], 0)
         for length, table in self._suffixes.items():
@@ -156,6 +163,15 @@ class Column:
                 self._others[place] = (test, bit)
             if test(value):
                 found |= bit
+        return found
+
+    def _search(self, text: str) -> int:
+        """The regular expressions; they are compiled with the first value: most are never asked."""
+        if self._patterns is None:
+            self._patterns = PatternSet([(str(atom.value), atom.flags) for atom, _ in self._regexes])
+        found = 0
+        for place in self._patterns.found(text):
+            found |= self._regexes[place][1]
         return found
 
 

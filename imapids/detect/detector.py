@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from imapids.config import DetectLimits
 from imapids.detect.atoms import as_text
@@ -22,6 +22,8 @@ from imapids.records.streams import Flow
 Reader = Callable[[Event], tuple[Any, ...]]
 MatchWatcher = Callable[[Alert, Subject, Event, Sequence[Flow]], None]
 """Takes an alert, its subject, the event that matched, and the conversations that a correlation counted before it."""
+_Due = tuple[int, str, int, Hit | None]
+"""(urgency, rule id, place of the rule, what a correlation found)."""
 _AT_ONCE = 2_000
 """Events whose fields are read together: many enough for columns, few enough for the processor's cache."""
 _URGENCY = {level: -place for place, level in enumerate(LEVELS)}
@@ -42,8 +44,9 @@ class Detector:
         for place, item in enumerate(rules.correlations):
             for base, rule in enumerate(item.bases):
                 self._feeds.setdefault(rule, []).append((place, base))
-        self._readers: dict[tuple[int, int, str], tuple[Reader, Reader]] = {}
-        self._explainers: dict[tuple[int, str], Explainer] = {}
+        self._ready: dict[tuple[int, str], list[_Feed]] = {}
+        self._plans: dict[tuple[int, ...], _Plan] = {}
+        self._whys = [_Why(rule.condition, rules.atoms) for rule in rules.rules]
         both: list[Rule | Correlation] = [*rules.rules, *rules.correlations]
         self._urgency: list[Any] = [
             (_URGENCY[item.info.level], item.info.id) if item.output else None for item in both
@@ -123,33 +126,36 @@ class Detector:
 
     def _fire(self, event: Event, matched: tuple[int, ...], out: list[Alert]) -> None:
         """Count the matches of one event, the most severe first."""
-        todo: list[tuple[int, str, int, Hit | None]] = []
-        for place in matched:
-            if place in self._feeds:
-                self._correlate(place, event, todo)
-            if self._urgency[place] is not None:
-                todo.append((*self._urgency[place], place, None))
-        if len(todo) > 1:
-            todo.sort(key=_by_urgency)
-            self._not_fired += max(0, len(todo) - self._limits.alerts_per_event)
-        for _, _, place, hit in todo[: self._limits.alerts_per_event]:
+        plan = self._plans.get(matched) or self._plan(matched)
+        todo = plan.singles
+        if plan.feeding:
+            hits: list[_Due] = []
+            for place in plan.feeding:
+                self._correlate(place, event, hits)
+            if hits:
+                todo = sorted([*hits, *todo], key=_by_urgency)
+        if len(todo) > self._limits.alerts_per_event:
+            self._not_fired += len(todo) - self._limits.alerts_per_event
+            todo = todo[: self._limits.alerts_per_event]
+        for _, _, place, hit in todo:
             if hit is None:
                 self._single(place, event, out)
             else:
                 self._several(place, hit, event, out)
 
+    def _plan(self, matched: tuple[int, ...]) -> _Plan:
+        """What to do where just these rules hold."""
+        due: list[_Due] = [(*self._urgency[place], place, None) for place in matched if self._urgency[place]]
+        plan = _Plan([place for place in matched if place in self._feeds], sorted(due, key=_by_urgency))
+        if len(self._plans) >= self._limits.memo_entries:
+            self._plans.clear()
+        self._plans[matched] = plan
+        return plan
+
     def _single(self, place: int, event: Event, out: list[Alert]) -> None:
         rule = self._rules.rules[place]
-
-        def why() -> Reason:
-            explainer = self._explainers.get((place, event.kind))
-            if explainer is None:
-                explainer = Explainer(rule.condition, self._rules.atoms, event.kind)
-                self._explainers[place, event.kind] = explainer
-            return explainer.reason(event)
-
         subject = subject_of(rule.subject, event)
-        alert = self._alerts.fire(rule.info, subject, event, rule.labels, why, out)
+        alert = self._alerts.fire(rule.info, subject, event, rule.labels, self._whys[place].reason, out)
         if self._watcher is not None:
             self._watcher(alert, subject, event, ())
 
@@ -161,40 +167,43 @@ class Detector:
         else:
             subject = ("group", *((name, safe_str(as_text(value))) for name, value in
                                   zip(rule.group_by, hit.group, strict=True)))
-        alert = self._alerts.fire(rule.info, subject, event, rule.labels, lambda: _why_several(rule, hit), out,
+        alert = self._alerts.fire(rule.info, subject, event, rule.labels, lambda _event: _why_several(rule, hit), out,
                                   first_ns=hit.first_ns)
         if self._watcher is not None:
             counted = self._counted.pop((place - len(self._rules.rules), hit.group), {})
             self._watcher(alert, subject, event,
                           [flow for time_ns, flow in counted.values() if time_ns >= hit.first_ns])
 
-    def _correlate(self, place: int, event: Event, todo: list[tuple[int, str, int, Hit | None]]) -> None:
+    def _correlate(self, place: int, event: Event, hits: list[_Due]) -> None:
         """Feed a match to the correlations that build on it; what holds is fed on (there are no circles)."""
-        for correlation, base in self._feeds[place]:
-            rule = self._rules.correlations[correlation]
-            windows = self._windows[correlation]
-            readers = self._readers.get((correlation, base, event.kind))
-            if readers is None:
-                readers = self._readers[correlation, base, event.kind] = self._make_readers(rule, base, event.kind)
-            key = readers[0](event)
+        feeds = self._ready.get((place, event.kind))
+        if feeds is None:
+            feeds = self._ready[place, event.kind] = self._make_feeds(place, event.kind)
+        for correlation, windows, base, read_group, read_value, title in feeds:
+            key = read_group(event)
             if not windows.wants(base, key):
                 continue
             if self._watcher is not None and event.flow is not None and len(self._counted) < self._limits.groups:
                 self._counted.setdefault((correlation, key), {})[event.flow.flow_id] = event.time_ns, event.flow
-            value = present_value(readers[1](event)) if rule.fields else None
-            hit = windows.feed(base, key, value, event, self._title(place))
+            value = None if read_value is None else present_value(read_value(event))
+            hit = windows.feed(base, key, value, event, title)
             if hit is None:
                 continue
             number = len(self._rules.rules) + correlation
             if self._urgency[number] is not None:
-                todo.append((*self._urgency[number], number, hit))
+                hits.append((*self._urgency[number], number, hit))
             if number in self._feeds:
-                self._correlate(number, event, todo)
+                self._correlate(number, event, hits)
 
-    def _make_readers(self, rule: Correlation, base: int, kind: str) -> tuple[Reader, Reader]:
-        """Readers of the group's fields and of the counted ones, for events of this kind."""
-        group = [rule.aliases[name][base] if name in rule.aliases else name for name in rule.group_by]
-        return _reader_of(kind, group), _reader_of(kind, rule.fields)
+    def _make_feeds(self, place: int, kind: str) -> list[_Feed]:
+        """The correlations that a rule feeds, with readers of their fields for events of this kind."""
+        feeds = []
+        for correlation, base in self._feeds[place]:
+            rule = self._rules.correlations[correlation]
+            group = [rule.aliases[name][base] if name in rule.aliases else name for name in rule.group_by]
+            feeds.append(_Feed(correlation, self._windows[correlation], base, _reader_of(kind, group),
+                               _reader_of(kind, rule.fields) if rule.fields else None, self._title(place)))
+        return feeds
 
     def _title(self, place: int) -> str:
         count = len(self._rules.rules)
@@ -202,7 +211,43 @@ class Detector:
             self._rules.correlations[place - count].info.title)
 
 
-def _by_urgency(item: tuple[int, str, int, Hit | None]) -> tuple[int, str]:
+class _Feed(NamedTuple):
+    """A correlation that a rule feeds."""
+
+    correlation: int
+    windows: Windows
+    base: int
+    read_group: Reader
+    read_value: Reader | None
+    title: str
+
+
+class _Plan(NamedTuple):
+    """What to do where just certain rules hold."""
+
+    feeding: list[int]
+    """Those that correlations build on."""
+    singles: list[_Due]
+    """Those that raise alerts, the most severe first."""
+
+
+class _Why:
+    """Why a rule holds: its explainer for each kind of event, made when the first alert is due."""
+
+    def __init__(self, condition: Node, atoms: list[Atom]) -> None:
+        self._condition = condition
+        self._atoms = atoms
+        self._explainers: dict[str, Explainer] = {}
+
+    def reason(self, event: Event) -> Reason:
+        """The tree of conditions with what held."""
+        explainer = self._explainers.get(event.kind)
+        if explainer is None:
+            explainer = self._explainers[event.kind] = Explainer(self._condition, self._atoms, event.kind)
+        return explainer.reason(event)
+
+
+def _by_urgency(item: _Due) -> tuple[int, str]:
     return item[:2]
 
 

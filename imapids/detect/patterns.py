@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 LONGEST_PATTERN = 4_096
 """Characters of one expression: the longest one in use is a tenth of that."""
@@ -50,16 +50,59 @@ def compile_pattern(pattern: str, flags: str = "") -> Callable[[str], bool]:
 
 
 def _compile_re2(re2: object, pattern: str, flags: str) -> Callable[[str], bool]:
-    options = re2.Options()  # type: ignore[attr-defined]  # the module has no stubs
-    options.log_errors = False
-    options.max_mem = 8 << 20  # bytes of the automaton; RE2's own default, said here so that it is a limit of ours
-    prefix = "".join(sorted(set(flags)))
     try:
-        found = re2.compile(f"(?{prefix}){pattern}" if prefix else pattern, options).search  # type: ignore[attr-defined]
+        found = re2.compile(_with_flags(pattern, flags), _re2_options(re2)).search  # type: ignore[attr-defined]
     except re2.error as error:  # type: ignore[attr-defined]
         text = error.args[0] if error.args else error
         raise PatternError(text.decode("ascii", "replace") if isinstance(text, bytes) else str(text)) from error
     return lambda text: found(text[:LONGEST_TEXT]) is not None
+
+
+def _re2_options(re2: object) -> object:
+    options = re2.Options()  # type: ignore[attr-defined]  # the module has no stubs
+    options.log_errors = False
+    options.max_mem = 8 << 20  # bytes of the automaton; RE2's own default, said here so that it is a limit of ours
+    return options
+
+
+def _with_flags(pattern: str, flags: str) -> str:
+    prefix = "".join(sorted(set(flags)))
+    return f"(?{prefix}){pattern}" if prefix else pattern
+
+
+class PatternSet:
+    """Expressions that are looked for together: with RE2, a hundred cost what one costs."""
+
+    def __init__(self, patterns: Sequence[tuple[str, str]]) -> None:
+        """`patterns`: (expression, flags) of each; all of them have gone through `compile_pattern` before."""
+        self._patterns = patterns
+        self._alone: list[Callable[[str], bool]] = []
+        self._match = self._together() if len(patterns) > 1 else None
+
+    def _together(self) -> Callable[[str], list[int] | None] | None:
+        re2 = _re2_module()
+        if re2 is None:
+            return None
+        try:
+            whole = re2.Set.SearchSet(_re2_options(re2))  # type: ignore[attr-defined]
+            for pattern, flags in self._patterns:
+                whole.Add(_with_flags(pattern, flags))
+            whole.Add("")  # is found in every text: where it is not, RE2 ran out of memory, and says so in no other way
+            whole.Compile()
+        except re2.error:  # type: ignore[attr-defined]  # too large together
+            return None
+        return whole.Match  # type: ignore[no-any-return]
+
+    def found(self, text: str) -> Sequence[int]:
+        """Places of the expressions that are found in a text, in no order."""
+        if self._match is not None:
+            places = self._match(text[:LONGEST_TEXT])
+            if places:
+                return [place for place in places if place < len(self._patterns)]
+            self._match = None
+        if not self._alone:
+            self._alone = [compile_pattern(pattern, flags) for pattern, flags in self._patterns]
+        return [place for place, search in enumerate(self._alone) if search(text)]
 
 
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?[^)]{0,2})?|\)|[*+?]|\{\d*,?\d*\}|\||.", re.DOTALL)

@@ -7,6 +7,7 @@ changes the cost, never the answer.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, count, repeat
@@ -52,8 +53,10 @@ class Rest(NamedTuple):
     columns: tuple[Column, ...]
     known: int
     """Bits of all these columns."""
-    costly: tuple[Column, ...]
-    """Columns to ask after these, where a rule still stands open."""
+    later: Step | None
+    """Asks the costly columns too: for answers with which a rule that needs them still stands open."""
+    bits_later: int
+    """Bits of those columns."""
     rules: tuple[Open, ...]
     memo: dict[int, Step]
 
@@ -115,17 +118,23 @@ class Program:
         self._go_on(steps, range(len(events)), columns, found)
         return found
 
-    def _go_on(self, steps: list[Step], places: Sequence[int], columns: Columns, found: list[Match]) -> None:
+    def _go_on(self, steps: list[Step], places: Sequence[int], columns: Columns, found: list[Match],
+               truths: Sequence[int] = ()) -> None:
         """Ask what is open, for all events at once for which the same is."""
         for step, picked in _picked(steps):
-            those = places if picked is None else [places[index] for index in picked]
             if step.ask is None:
-                found += [(place, step.sure) for place in those]
+                found += [(place, step.sure) for place in (
+                    places if picked is None else [places[index] for index in picked])]
+            elif picked is None:
+                self._ask(step.ask, places, columns, found, truths)
             else:
-                self._ask(step.ask, those, columns if picked is None else columns.of(picked), found)
+                self._ask(step.ask, [places[index] for index in picked], columns.of(picked), found,
+                          [truths[index] for index in picked] if truths else ())
 
-    def _ask(self, rest: Rest, places: Sequence[int], columns: Columns, found: list[Match]) -> None:
-        truths: list[int] = []
+    def _ask(self, rest: Rest, places: Sequence[int], columns: Columns, found: list[Match],
+             before: Sequence[int]) -> None:
+        """What a Rest asks. `before`: the answers to what was asked before it."""
+        truths = before
         for column in rest.columns:
             masks = column.masks(columns)
             truths = list(map(operator.or_, truths, masks)) if truths else masks
@@ -134,7 +143,7 @@ class Program:
         if None in steps:
             steps = [step or memo.get(truth) or self._finish(rest, truth)
                      for truth, step in zip(truths, steps, strict=True)]
-        self._go_on(steps, places, columns, found)
+        self._go_on(steps, places, columns, found, truths)
 
     def _step(self, event: Event) -> Step:
         """The step of an event whose key was not known when its batch began."""
@@ -164,16 +173,16 @@ class Program:
         for column in self._few:
             truth |= column.mask(event)
             known |= column.bits
-        return _reduce(self._rules, truth, known, self._many, tuple(self._costly))
+        return _reduce(self._rules, truth, known, self._many, self._costly)
 
     def _finish(self, rest: Rest, truth: int) -> Step:
         """Evaluate the rules that a Rest left open."""
-        if rest.costly:
-            step = _reduce(rest.rules, truth, rest.known, [], rest.costly, rest.sure)
+        if rest.later is not None and _stands_open(rest, truth):
+            step = rest.later
         else:
             held = [rule for rule, form, need in rest.rules if (not need or need & truth) and form.holds(truth)]
             step = Step(rest.sure + tuple(held), None) if held or rest.sure else NOTHING
-        self._weigh(step)
+        self._weigh(NOTHING if step is rest.later else step)  # that one is shared
         if len(rest.memo) >= self._limits.memo_entries:
             rest.memo.clear()
             self.forgotten += 1
@@ -218,11 +227,21 @@ def _picked(steps: list[Step]) -> Iterator[tuple[Step, list[int] | None]]:
         yield from at.items()
 
 
-def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], costly: tuple[Column, ...],
-            before: tuple[int, ...] = ()) -> Step:
-    """The rules with the known bits put in: which hold, besides those that did `before`, and what is left to ask."""
+def _stands_open(rest: Rest, truth: int) -> bool:
+    """Whether a rule that needs the costly columns depends on them, the other answers being these."""
+    possible = truth | ~rest.known
+    for _, form, need in rest.rules:
+        if (not need or need & possible) and _bits_of(form) & rest.bits_later:
+            left = form.reduce(truth, rest.known)
+            if left is not None and left != TRUE:
+                return True
+    return False
+
+
+def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], costly: list[Column]) -> Step:
+    """The rules with the known bits put in: which hold, and what is left to ask."""
     possible = truth | ~known
-    sure = list(before)
+    sure: list[int] = []
     left: list[Open] = []
     used = 0
     for rule, form, need in rules:
@@ -238,14 +257,16 @@ def _reduce(rules: Iterable[Open], truth: int, known: int, many: list[Column], c
             used |= _bits_of(rest)
     if not left:
         return Step(tuple(sure), None) if sure else NOTHING
-    asked = [column for column in many if column.bits & used]
-    later = tuple(column for column in costly if column.bits & used)
-    if not asked:
-        asked, later = list(later), ()
-    bits = 0
-    for column in asked:
-        bits |= column.bits
-    return Step((), Rest(tuple(sure), tuple(asked), bits, later, tuple(left), {}))
+    asked = tuple(column for column in many if column.bits & used)
+    last = tuple(column for column in costly if column.bits & used)
+    bits, bits_later = (functools.reduce(operator.or_, (column.bits for column in columns), 0)
+                        for columns in (asked, last))
+    later = None
+    if last:
+        later = Step((), Rest(tuple(sure), last, bits | bits_later, None, 0, tuple(left), {}))
+        if not asked:
+            return later
+    return Step((), Rest(tuple(sure), asked, bits, later, bits_later, tuple(left), {}))
 
 
 def _bits_of(form: All) -> int:

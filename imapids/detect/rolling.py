@@ -22,15 +22,15 @@ def subject_of(kind: str, event: Event) -> Subject:
     flow = event.flow
     if flow is None:
         return ("run",)
+    if kind == "case":
+        return ("case", flow.client, flow.server, flow.server_port)
     if kind == "source":
         return ("source", flow.client)
     if kind == "server":
         return ("server", flow.server, flow.server_port)
     if kind == "flow":
         return ("flow", flow.flow_id)
-    if kind == "user":
-        return ("user", getattr(event.body, "user", "") or flow.client, flow.server)
-    return ("case", flow.client, flow.server, flow.server_port)
+    return ("user", getattr(event.body, "user", "") or flow.client, flow.server)
 
 
 def subject_text(subject: Subject) -> str:
@@ -82,30 +82,31 @@ class RollingAlerts:
         """Alerts that got their `final` line because too many were open."""
 
     def fire(self, info: RuleInfo, subject: Subject, event: Event, labels: list[str],
-             why: Callable[[], Reason], out: list[Alert], first_ns: int = 0) -> Alert:
+             why: Callable[[Event], Reason], out: list[Alert], first_ns: int = 0) -> Alert:
         """A rule held: count it; `out` gets the lines that are due. `first_ns`: where the matched span began.
 
         Returns the alert's first line.
         """
         key = (info.id, subject)
-        state = self._open.pop(key, None)
-        if state is not None and event.time_ns - state.last_ns > self._limits.alert_idle_ns:
-            out.append(_final(state, event.known_ns or event.time_ns))
-            state = None
-        if state is None:
-            if len(self._open) >= self._limits.open_alerts:
-                self._close_quietest(event, out)
-            alert = _new(info, subject, event, labels, why(), first_ns or event.time_ns)
-            self._open[key] = _Open(alert, 1, event.time_ns, 10)
-            out.append(alert)
-            return alert
-        state.count += 1
-        state.last_ns = max(state.last_ns, event.time_ns)
-        self._open[key] = state
-        if state.count >= state.next_update:
-            state.next_update *= 10
-            out.append(_again(state, "update", event.time_ns))
-        return state.alert
+        time_ns = event.time_ns
+        state = self._open.get(key)
+        if state is not None:
+            if time_ns - state.last_ns <= self._limits.alert_idle_ns:
+                self._open.move_to_end(key)
+                state.count += 1
+                if time_ns > state.last_ns:
+                    state.last_ns = time_ns
+                if state.count >= state.next_update:
+                    state.next_update *= 10
+                    out.append(_again(state, "update", time_ns))
+                return state.alert
+            out.append(_final(self._open.pop(key), event.known_ns or time_ns))
+        if len(self._open) >= self._limits.open_alerts:
+            self._close_quietest(event, out)
+        alert = _new(info, subject, event, labels, why(event), first_ns or time_ns)
+        self._open[key] = _Open(alert, 1, time_ns, 10)
+        out.append(alert)
+        return alert
 
     def _close_quietest(self, event: Event, out: list[Alert]) -> None:
         key = next(iter(self._open))

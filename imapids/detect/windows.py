@@ -58,9 +58,9 @@ class Windows:
 
     def wants(self, base: int, key: tuple[Any, ...]) -> bool:
         """Whether an event of this base can matter: it has a group, and (in order) something came before it."""
-        if None in key or "" in key:
-            return False
-        return not (self._only_in_order and base and key not in self._groups)
+        if self._only_in_order and base:
+            return key in self._groups
+        return not (None in key or "" in key)
 
     def feed(self, base: int, key: tuple[Any, ...], value: Any, event: Event, text: str) -> Hit | None:
         """Add a matched event; a Hit where the condition holds in a window that it belongs to.
