@@ -3,6 +3,7 @@
 from imapids.parse.deflate import Inflater
 from imapids.parse.imap import ImapDialogue
 from imapids.parse.plain import PlainDialogue
+from imapids.parse.plain_reader import PlainReader
 from imapids.parse.tls import TlsStream
 
-__all__ = ["ImapDialogue", "Inflater", "PlainDialogue", "TlsStream"]
+__all__ = ["ImapDialogue", "Inflater", "PlainDialogue", "PlainReader", "TlsStream"]

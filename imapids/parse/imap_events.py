@@ -16,7 +16,7 @@ from imapids.records.events import Command, Message
 if TYPE_CHECKING:
     from imapids.parse.imap import ImapDialogue
 
-MAIL_HEADER = re.compile(rb"\A\s*(?:>?From |[!-9;-~]{1,76}:)")
+MAIL_HEADER = re.compile(rb"\s*(?:>?From |[!-9;-~]{1,76}:)")
 """How a message begins (RFC 5322 section 2.2; `From ` of mbox files): a body without it is one blob."""
 _COPIED = re.compile(rb"\A[0-9]+ ([0-9:,]+) ")
 

@@ -12,27 +12,29 @@ from collections.abc import Sequence
 from imapids.config import DialogueLimits
 from imapids.parse import imap_replies as replies
 from imapids.parse.imap_commands import ID, LOGIN, LOGOUT, PLAIN, REDACTED, SELECT, Shape, read_command
-from imapids.parse.imap_replies import Reply, read_untagged
-from imapids.protocols.imap_commands import NEXT_STATE, N
-from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, UNTAGGED
+from imapids.parse.imap_events import set_size
+from imapids.parse.imap_replies import TAGGED_MEMO, Reply, read_tagged, read_untagged
+from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, N, State
+from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, TAG, UNTAGGED
 from imapids.protocols.imap_responses import CLEARTEXT_BAN
 from imapids.protocols.imap_software import server_software
 from imapids.protocols.text import safe_text
+from imapids.records.events import Command, Message
 
 _PLAIN_CODES = frozenset((PLAIN, ID, LOGOUT, SELECT))
 """Kinds of commands that are one line, whose answer changes nothing about how bytes are read (and LOGIN, if simple)."""
 LINE_BYTES = 1_024
 """Longer commands are the machine's: real ones that are plain are far shorter."""
 _SIZE_DIGITS = 9
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+ZEROS = bytes.maketrans(b"123456789", b"000000000")
+TAG_CHARS = bytes(code for code in range(256) if TAG.match(bytes((code,))))
+"""What a tag is made of (RFC 9051 section 9)."""
 
 # A login without anything that the machine has more to say about: no escapes, no literal, no 8-bit byte, and none of
 # the signs of a trait (imap_commands.traits_of): `%`, `..`, `(`.
-_WORD = rb"[!#$&'*+,\-/0-9:;<=>?@A-Z\[\]^_`a-z|~]"
-_WORDS = rb"(?:" + _WORD + rb"|\.(?!\.))"
-_QUOTED = rb'"((?: |' + _WORDS + rb')*)"'
-LOGIN_LINE = re.compile(rb"[Ll][Oo][Gg][Ii][Nn] (?:" + _QUOTED + rb"|(" + _WORDS + rb"+)) (?:" + _QUOTED + rb"|("
-                         + _WORDS + rb"+))\r\n\Z")
+_CHARS = rb"!#$&'*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|~"
+_WORD = rb'(?:"([ ' + _CHARS + rb']*+)"|([' + _CHARS + rb"]++))"
+LOGIN_LINE = re.compile(rb"(?!.*\.\.)[Ll][Oo][Gg][Ii][Nn] " + _WORD + rb" " + _WORD + rb"\r\n\Z")
 # A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
 _FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
 
@@ -68,6 +70,18 @@ def told_capabilities(words: list[str]) -> Capabilities:
     return words, CLEARTEXT_BAN.decode() in words, "STARTTLS" in words
 
 
+class Answer:
+    """What a completion says, its tag left out; shared by all that are equal."""
+
+    __slots__ = ("code", "code_text", "learned", "result")
+
+    def __init__(self, reply: Reply) -> None:
+        self.result = reply.result
+        self.code = reply.code
+        self.code_text = reply.code_text
+        self.learned = None if reply.capabilities is None else told_capabilities(reply.capabilities)
+
+
 class Greeting:
     """What one greeting line says; shared by all that are equal."""
 
@@ -77,6 +91,11 @@ class Greeting:
         self.text = text
         self.software = software
         self.capabilities = None if capabilities is None else told_capabilities(capabilities)
+
+
+Literals = Sequence[tuple[int, int]]
+"""(start, size) of the literals in a chunk."""
+NO_LITERALS: Literals = ()
 
 
 class Data:
@@ -105,14 +124,55 @@ class Data:
         """For each literal: it is a whole message."""
 
 
+class Turn:
+    """A command and its whole answer, sent in one state; shared by all turns that are alike."""
+
+    __slots__ = ("command", "message", "ok", "special", "state", "untagged")
+
+    def __init__(self, order: Order, told: Data, answer: Answer, state: int) -> None:
+        self.untagged = told.untagged
+        self.ok = int(answer.result == "ok")
+        self.state = _LOGOUT_STATE if told.byes else state
+        """After it."""
+        if answer.result != "bad":
+            self.state = (order.next_ok if self.ok else order.next_no) or self.state
+        self.command = Command(
+            tag="", name=order.name, result=answer.result, state=STATE_NAMES[state], code=answer.code,
+            arguments=order.arguments)
+        """Its event; tag, lengths, duration and direction are to be added."""
+        self.message = _message(order, answer) if order.action else None
+        """The same of mailbox use; mailbox, direction, and what the responses say are to be added."""
+        self.special = bool(order.special or told.touched or told.special or answer.learned)
+        """More follows from it than counts."""
+
+
+def _message(order: Order, answer: Answer) -> Message:
+    message = Message(action=order.action, result=answer.result)
+    if order.action == "search":
+        message.criteria = order.criteria
+    elif order.action == "store":
+        message.flags = order.flags
+    elif order.action in ("copy", "move") and answer.code == "COPYUID":
+        message.count = set_size(answer.code_text)
+    return message
+
+
+NOTHING = Data()
+"""What a completion says that no response stands before."""
+
+_LOGOUT_STATE = int(State.LOGOUT)
 _MEMO_ENTRIES = 4_096
 _MEMO_BYTES = 1_024
 _GREETINGS: dict[bytes, Greeting] = {}
 ORDERS: dict[bytes, Order] = {}
 """By the line after its tag, with its end."""
-_EXACT: dict[bytes, Data] = {}
+ANSWERS: dict[bytes, Answer] = {}
+"""By the completion after its tag and a space, with its end."""
+TURNS: dict[tuple[Order, Data, Answer, int], Turn] = {}
+"""By what the command says, the responses, the completion, and the state in which it was sent."""
+EXACT: dict[bytes, Data] = {}
 """By the text of the responses, literals left out: where numbers matter."""
-_ALIKE: dict[bytes, Data] = {}
+ALIKE: dict[bytes, Data] = {}
 """The same with every digit as a zero: where numbers do not matter but by their place."""
 
 
@@ -121,7 +181,7 @@ def read_greeting(data: bytes, limits: DialogueLimits) -> Greeting | None:
     greeting = _GREETINGS.get(data)
     if greeting is None:
         line = data[:-2]
-        match = GREETING.match(line)
+        match = GREETING.match(line) if data[-2:] == b"\r\n" else None
         if match is None or match[1].upper() != b"OK" or b"\n" in line or len(line) > limits.line_bytes:
             return None
         reply = read_untagged(line, limits)
@@ -153,52 +213,59 @@ def read_order(rest: bytes, limits: DialogueLimits) -> Order | None:
     return order
 
 
-def read_data(data: bytes, end: int, limits: DialogueLimits) -> tuple[Data, bytes, Sequence[tuple[int, int]]] | None:
-    """What the untagged responses before `end` say, their text, and (start, size) of the literals between them.
+def read_turn(order: Order, told: Data, answer: Answer, state: int) -> Turn:
+    """What such a turn says, where nobody remembers it."""
+    turn = Turn(order, told, answer, state)
+    if len(TURNS) >= _MEMO_ENTRIES:
+        TURNS.clear()
+    TURNS[order, told, answer, state] = turn
+    return turn
 
-    None where they are not plain: a response that is for the machine, or one that does not end there.
-    """
-    brace = data.find(b"}\r\n", 0, end)
-    literals: Sequence[tuple[int, int]] = ()
+
+def read_answer(words: bytes) -> Answer | None:
+    """What a completion says that nobody remembers (`words`: after its tag, with its end); None: not plain."""
+    if words[-2:] != b"\r\n":
+        return None
+    line = words[:-2]
+    reply = read_tagged(line)
+    if reply is None or reply.opaque is not None:
+        return None
+    answer = Answer(reply)
+    if line in TAGGED_MEMO:  # not where lines that differ in numbers share a form
+        if len(ANSWERS) >= _MEMO_ENTRIES:
+            ANSWERS.clear()
+        ANSWERS[words] = answer
+    return answer
+
+
+def without_literals(data: bytes) -> tuple[bytes, Literals] | None:
+    """Responses without the literals between their lines, and where those begin and how long they are; or None."""
+    brace = data.find(b"}\r\n")
     if brace < 0:
-        text = data[:end]
-    else:
-        found = _without_literals(data, brace, end)
-        if found is None:
-            return None
-        text, literals = found
-    known = _EXACT.get(text) or _ALIKE.get(text.translate(_ZEROS)) or _read_responses(text, limits)
-    return None if known is None or len(known.whole) != len(literals) else (known, text, literals)
-
-
-def _without_literals(data: bytes, brace: int, end: int) -> tuple[bytes, list[tuple[int, int]]] | None:
-    """The lines before `end`, and where the literals between them begin and how long they are; or None.
-
-    Args:
-        brace: where the first line ends that may announce a literal.
-    """
+        return data, NO_LITERALS
     parts: list[bytes] = []
     literals: list[tuple[int, int]] = []
-    position = 0
+    position, end = 0, len(data)
     while brace >= 0:
-        opening = data.rfind(b"{", max(position, brace - _SIZE_DIGITS - 1), brace)
-        digits = data[opening + 1:brace]
-        if opening < 0 or not digits.isdigit():
+        _, opening, digits = data[max(position, brace - _SIZE_DIGITS - 1):brace].rpartition(b"{")
+        if not opening or not digits.isdigit():
             return None
         start = brace + 3
-        parts.append(data[position:start])
         size = int(digits)
+        parts.append(data[position:start])
         literals.append((start, size))
         position = start + size
         if position > end:
             return None
-        brace = data.find(b"}\r\n", position, end)
-    parts.append(data[position:end])
+        brace = data.find(b"}\r\n", position)
+    parts.append(data[position:])
     return b"".join(parts), literals
 
 
-def _read_responses(text: bytes, limits: DialogueLimits) -> Data | None:
+def read_responses(text: bytes, limits: DialogueLimits) -> Data | None:
     """Reads untagged responses that nobody remembers; None where one of them is for the machine."""
+    if text[-2:] != b"\r\n":
+        return None
     if _FETCHES.match(text) and len(text) > _MEMO_BYTES:
         known = Data()
         known.lines = known.untagged = known.fetched = text.count(b"\n")
@@ -230,10 +297,10 @@ def _read_responses(text: bytes, limits: DialogueLimits) -> Data | None:
         return None
     known.special = bool(known.exists or known.byes or known.software or known.capabilities)
     if len(text) <= _MEMO_BYTES:
-        key = text.translate(_ZEROS)
-        memo = _ALIKE
+        key = text.translate(ZEROS)
+        memo = ALIKE
         if known.exact or b"RFC000" in key.upper():  # RFC822 is a word of FETCH, RFC823 is none
-            memo, key = _EXACT, text
+            memo, key = EXACT, text
         if len(memo) >= _MEMO_ENTRIES:
             memo.clear()
         memo[key] = known

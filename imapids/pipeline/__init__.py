@@ -15,9 +15,9 @@ from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.intel import Matcher
-from imapids.judge import history, judge
+from imapids.judge import history, judge, judge_plain
 from imapids.observe import Allowed, Told, observers
-from imapids.parse import PlainDialogue
+from imapids.parse import PlainDialogue, PlainReader
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
@@ -25,13 +25,13 @@ from imapids.pipeline.session import flow_body, session_body
 from imapids.protocols.addresses import Networks
 from imapids.protocols.mail_services import PEEKED_PORTS
 from imapids.protocols.secrets import SecretHasher
-from imapids.records.dialogue import SessionFacts
+from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
 from imapids.records.events import EVENT_TYPES, TURNS, Command, Event, Login, Message
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
 from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
-from imapids.records.verdicts import Verdict
+from imapids.records.verdicts import Revision, Verdict
 from imapids.signatures import Signatures
 
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
@@ -90,6 +90,8 @@ class Pipeline:
         self._signatures = signatures
         self._matcher = matcher
         self._on_update = on_update
+        self._plain = PlainReader(limits.dialogue, hash_secret=self._hasher, kinds=self.kinds,
+                                  keep=0 if signatures is None else limits.dialogue.sniff_bytes)
         self._conversations: dict[int, Conversation | PlainDialogue | PeekedConversation] = {}
         self._events: list[Event] = []
         self._order: list[int] = []
@@ -193,37 +195,30 @@ class Pipeline:
 
     def _take(self, updates: list[FlowUpdate]) -> None:
         """Reads updates from the end of the list, until all are read or many events wait."""
-        conversations = self._conversations
-        while updates and len(self._events) < _EVENTS_AT_ONCE:
+        conversations, events, order = self._conversations, self._events, self._order
+        read_plain = self._plain.read
+        while updates and len(events) < _EVENTS_AT_ONCE:
             update = updates.pop()  # what was read is let go at once: what is told next can stand in its memory
             flow, pieces, key = update.flow, update.pieces, update.key
             conversation = conversations.get(key)
-            if conversation is None:
-                conversation = conversations[key] = self._begin(flow, pieces[0])
             last = pieces[-1]
+            if conversation is None:
+                if type(pieces[0]) is StreamEnd:  # nobody sent payload
+                    self._close(flow, SessionFacts(flow=flow), last, None)
+                    continue
+                conversation = conversations[key] = self._begin(flow, pieces[0])
             if type(conversation) is PlainDialogue:
-                read = conversation.read(pieces)
-                if conversation.events:
-                    self._events += conversation.events
-                    self._order += conversation.known
-                    conversation.events.clear()
-                    conversation.known.clear()
+                read = read_plain(conversation, pieces, events, order)
                 left = len(pieces) - read
                 if not left:
                     continue
                 if left == 1 and type(last) is StreamEnd and conversation.waiting is None:
                     del conversations[key]
-                    self._close(flow, plain_facts(flow, conversation), last, conversation)
+                    self._close_plain(flow, conversation, last)
                     continue
                 conversation = conversations[key] = Conversation.taking_over(
-                    flow, self.limits.dialogue, self._hasher, conversation)
+                    flow, self.limits.dialogue, self._hasher, conversation, self._plain)
                 pieces = pieces[read:]
-            elif type(conversation) is PeekedConversation:
-                conversation.feed(pieces)
-                if type(last) is StreamEnd:
-                    del conversations[key]
-                    self._tell_service(flow, conversation, last)
-                continue
             assert type(conversation) is Conversation
             conversation.feed(pieces)
             if conversation.events:
@@ -231,22 +226,13 @@ class Pipeline:
                 conversation.events.clear()
             if type(last) is StreamEnd:
                 del conversations[key]
-                self._close(flow, conversation.facts(), last, conversation)
+                self._close(flow, conversation.facts(), last, conversation.prefix)
 
-    def _tell_service(self, flow: Flow, conversation: PeekedConversation, end: StreamEnd) -> None:
-        body = conversation.service(flow)
-        if body is not None:
-            self._events.append(Event("service", flow.start_ns, body, flow, conversation.first_packet, end.time_ns))
-            self._order.append(end.known)
-
-    def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue | PeekedConversation:
+    def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue:
         """The reader of a new flow: the plain one where the flow begins with a server that greets."""
-        if flow.peeked:
-            return PeekedConversation(self.limits.dialogue)
         if self.plain and type(first) is StreamChunk and first.side == SERVER and first.data[:5] == b"* OK " and (
-                flow.protocol == "TCP" and not flow.midstream):
-            return PlainDialogue(self.limits.dialogue, flow=flow, hash_secret=self._hasher, kinds=self.kinds,
-                                 keep=0 if self._signatures is None else self.limits.dialogue.sniff_bytes)
+                flow.protocol == "TCP" and not flow.midstream and not first.offset):
+            return PlainDialogue(flow, flow.direction)
         return Conversation(flow, self.limits.dialogue, self._hasher)
 
     def _tell(self, flow: Flow, facts: Sequence[Fact]) -> None:
@@ -261,24 +247,40 @@ class Pipeline:
                 events.append(Event(kind, time_ns, body, flow, packet, time_ns))
                 order.append(known)
 
-    def _close(self, flow: Flow, facts: SessionFacts, end: StreamEnd,
-               conversation: Conversation | PlainDialogue) -> None:
+    def _close_plain(self, flow: Flow, plain: PlainDialogue, end: StreamEnd) -> None:
+        """A flow is over that was plain IMAP to its end."""
+        verdict = judge_plain(flow, plain, lambda: plain_facts(flow, plain))
+        self._tell_end(flow, end, verdict, [], SERVER, plain, None)
+        if self._signatures is not None and verdict.verdict != "genuine":
+            prefix = Prefix(self.limits.dialogue)
+            prefix.take(plain.first_bytes())
+            self._sign(flow, plain_facts(flow, plain), verdict, prefix, end)
+
+    def _close(self, flow: Flow, facts: SessionFacts, end: Piece, prefix: Prefix | None) -> None:
         """A flow is over: its verdict, its session record, and the payload signatures of its first bytes."""
+        assert type(end) is StreamEnd
         verdict = judge(facts)
         if flow.watched or _is_imap(facts, verdict):
-            self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
-            if "session" in self.kinds:
-                body = session_body(facts, verdict, history(facts, verdict))
-                self._events.append(Event("session", flow.start_ns, body, flow, flow.first_packet, end.time_ns))
-                self._order.append(end.known)
-        if "flow" in self.kinds:
-            self._events.append(Event("flow", flow.start_ns, flow_body(facts), flow, flow.first_packet, end.time_ns))
-            self._order.append(end.known)
-        if self._signatures is not None and verdict.verdict not in ("genuine", "silent"):
-            prefix = conversation.prefix if type(conversation) is Conversation else Prefix(self.limits.dialogue)
-            if type(conversation) is PlainDialogue:
-                prefix.take(conversation.kept)
+            self._tell_end(flow, end, verdict, history(facts, verdict), facts.first_side, facts.imap, facts.tls)
+        elif "flow" in self.kinds:
+            self._tell_flow(flow, end)
+        if self._signatures is not None and prefix is not None and verdict.verdict not in ("genuine", "silent"):
             self._sign(flow, facts, verdict, prefix, end)
+
+    def _tell_end(self, flow: Flow, end: StreamEnd, verdict: Verdict, before: list[Revision],
+                  first_side: int | None, imap: ImapFacts | PlainDialogue | None, tls: TlsFacts | None) -> None:
+        """The session event, and the one of the flow's counts."""
+        self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
+        if "session" in self.kinds:
+            body = session_body(flow, verdict, before, first_side=first_side, imap=imap, tls=tls)
+            self._events.append(Event("session", flow.start_ns, body, flow, flow.first_packet, end.time_ns))
+            self._order.append(end.known)
+        if "flow" in self.kinds:
+            self._tell_flow(flow, end)
+
+    def _tell_flow(self, flow: Flow, end: StreamEnd) -> None:
+        self._events.append(Event("flow", flow.start_ns, flow_body(flow), flow, flow.first_packet, end.time_ns))
+        self._order.append(end.known)
 
     def _sign(self, flow: Flow, facts: SessionFacts, verdict: Verdict, prefix: Prefix, end: StreamEnd) -> None:
         """Payload signatures, with what the judge said of the session as their context."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imapids.config import DialogueLimits
-from imapids.parse import ImapDialogue, Inflater, PlainDialogue, TlsStream
+from imapids.parse import ImapDialogue, Inflater, PlainDialogue, PlainReader, TlsStream
 from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.turns import TurnRecorder
 from imapids.protocols.secrets import SecretHasher
@@ -71,17 +71,17 @@ class Conversation:
         self._anomalies: dict[str, int] = {}
 
     @classmethod
-    def taking_over(cls, flow: Flow, limits: DialogueLimits, hasher: SecretHasher,
-                    plain: PlainDialogue) -> Conversation:
+    def taking_over(cls, flow: Flow, limits: DialogueLimits, hasher: SecretHasher, plain: PlainDialogue,
+                    reader: PlainReader) -> Conversation:
         """The conversation of a dialogue that is no longer plain, in the state that the bytes so far bring it to."""
         conversation = cls(flow, limits, hasher)
         if plain.greeting is not None:
             conversation.candidate = _GREETED
-            conversation.dialogue = plain.machine()
+            conversation.dialogue = reader.machine(plain)
             conversation.seen = [plain.bytes_client, plain.bytes_server]
             conversation.first_side = SERVER
-            conversation.first_packet = [plain.first_packet_client, plain.packet]
-            conversation.prefix.take(plain.kept)
+            conversation.first_packet = [plain.first_packet_client, plain.greeting_packet]
+            conversation.prefix.take(plain.first_bytes())
         return conversation
 
     # ---- pieces in ----------------------------------------------------------------------------------------------
@@ -308,9 +308,8 @@ class Conversation:
 
 def plain_facts(flow: Flow, plain: PlainDialogue) -> SessionFacts:
     """All that is known of a dialogue that was plain to its end."""
-    client, server = plain.bytes_client, plain.bytes_server
     return SessionFacts(
-        flow=flow, first_side=SERVER, seen_client=client, seen_server=server, candidate=_GREETED, imap=plain.facts,
-        first_packet_client=plain.first_packet_client,
-        first_packet_server=plain.packet,
+        flow=flow, first_side=SERVER, seen_client=plain.bytes_client, seen_server=plain.bytes_server,
+        candidate=_GREETED, imap=plain.facts, first_packet_client=plain.first_packet_client,
+        first_packet_server=plain.greeting_packet,
     )

@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from imapids.protocols.timestamps import eve_time
-from imapids.records.dialogue import SessionFacts
+from imapids.records.dialogue import ImapFacts, TlsFacts
 from imapids.records.events import FlowBody, Session
-from imapids.records.streams import SIDES
+from imapids.records.streams import SIDES, Flow
 from imapids.records.verdicts import Revision, Verdict
 
 
-def session_body(facts: SessionFacts, verdict: Verdict, history: list[Revision]) -> Session:
+class DialogueCounts(Protocol):
+    """What the record tells of an IMAP dialogue: `ImapFacts`, or a plain dialogue itself."""
+
+    @property
+    def limits(self) -> Sequence[str]: ...
+    @property
+    def greeting_text(self) -> str: ...
+    @property
+    def software(self) -> str: ...
+    @property
+    def client_software(self) -> str: ...
+    @property
+    def capabilities(self) -> list[str]: ...
+    @property
+    def starttls(self) -> str: ...
+    @property
+    def compress(self) -> str: ...
+    @property
+    def commands(self) -> int: ...
+    @property
+    def completed(self) -> int: ...
+    @property
+    def logins(self) -> int: ...
+    @property
+    def logins_failed(self) -> int: ...
+    @property
+    def preauth(self) -> bool: ...
+    @property
+    def client_nonsense(self) -> int: ...
+
+
+_NO_DIALOGUE = ImapFacts()
+
+
+def session_body(flow: Flow, verdict: Verdict, history: list[Revision], *, first_side: int | None = None,
+                 imap: DialogueCounts | None = None, tls: TlsFacts | None = None) -> Session:
     """One record of what a flow was, when it has ended."""
-    flow, imap, tls = facts.flow, facts.imap, facts.tls
-    limits = flow.limits if imap is None or not imap.limits else [*flow.limits, *imap.limits]
+    told = _NO_DIALOGUE if imap is None else imap
+    packets_client, packets_server = flow.packets_client, flow.packets_server
     body = Session(
         verdict=verdict.verdict, confidence=verdict.confidence, protocol=verdict.protocol, shape=verdict.shape,
         reason=verdict.reason, evidence=verdict.evidence, sides_seen=flow.sides_seen, midstream=flow.midstream,
-        limits=limits, packets=flow.packets_client + flow.packets_server, bytes_client=flow.bytes_client,
-        bytes_server=flow.bytes_server, direction=flow.direction, state=flow.state,
+        limits=[*flow.limits, *told.limits] if told.limits else flow.limits, packets=packets_client + packets_server,
+        bytes_client=flow.bytes_client, bytes_server=flow.bytes_server, direction=flow.direction, state=flow.state,
         transport="tcp" if flow.protocol == "TCP" else "udp", roles_by=flow.roles_by, end_reason=flow.end_reason,
-        packets_client=flow.packets_client, packets_server=flow.packets_server,
+        packets_client=packets_client, packets_server=packets_server,
         duration_ms=(flow.end_ns - flow.start_ns) // 1_000_000, missing_client=flow.missing_client,
         missing_server=flow.missing_server, snapped=flow.snapped, anomalies=flow.anomalies,
-        on_watched_port=flow.watched, history=history,
+        on_watched_port=flow.watched, history=history, first_speaker="" if first_side is None else SIDES[first_side],
+        greeting=told.greeting_text, software=told.software, client_software=told.client_software,
+        capabilities=told.capabilities, starttls=told.starttls, compress=told.compress, commands=told.commands,
+        completed=told.completed, logins=told.logins, logins_failed=told.logins_failed, preauth=told.preauth,
+        client_nonsense=told.client_nonsense,
     )
     if flow.tunnels:
         body.tunnels = list(flow.tunnels)
-    if facts.first_side is not None:
-        body.first_speaker = SIDES[facts.first_side]
-    if imap is not None:
-        body.greeting = imap.greeting_text
-        body.software = imap.software
-        body.client_software = imap.client_software
-        body.capabilities = imap.capabilities
-        body.compress = imap.compress
-        body.commands = imap.commands
-        body.completed = imap.completed
-        body.logins = imap.logins
-        body.logins_failed = imap.logins_failed
-        body.preauth = imap.preauth
-        body.client_nonsense = imap.client_nonsense
-        body.starttls = imap.starttls
-        if imap.starttls == "accepted" and tls is not None:
-            body.starttls = "tls" if tls.client_hello or tls.server_hello else "no-tls"
     if tls is not None:
         body.sni, body.ja3, body.ja4 = tls.sni, tls.ja3, tls.ja4
+        if body.starttls == "accepted":
+            body.starttls = "tls" if tls.client_hello or tls.server_hello else "no-tls"
     return body
 
 
-def flow_body(facts: SessionFacts) -> FlowBody:
+def flow_body(flow: Flow) -> FlowBody:
     """The counts of a flow, as EVE writes them."""
-    flow = facts.flow
     return FlowBody(
         pkts_toserver=flow.packets_client, pkts_toclient=flow.packets_server, bytes_toserver=flow.bytes_client,
         bytes_toclient=flow.bytes_server, start=eve_time(flow.start_ns), end=eve_time(flow.end_ns),

@@ -48,12 +48,17 @@ class SecretHasher:
     and waits for the reading thread to hand it back.
     """
 
-    __slots__ = ("_accounts", "_key")
+    __slots__ = ("_key", "_weak")
 
     def __init__(self, key: bytes, accounts: Mapping[str, Accounts] | None = None) -> None:
         """`accounts`: lists of default and weak accounts by name, compared here and never kept with a login."""
         self._key = blake2b(key).digest()  # a key file of any length becomes the 64 bytes that BLAKE2b takes
-        self._accounts = dict(accounts or {})
+        self._weak: dict[bytes, list[tuple[str, bytes]]] = {}
+        """By password: (list, user), in the order of the lists. One look-up answers for nearly all secrets."""
+        for title, known in (accounts or {}).items():
+            for user, passwords in known.items():
+                for password in passwords:
+                    self._weak.setdefault(password, []).append((title, user))
 
     def __call__(self, user: bytes | str, secret: bytes | str) -> tuple[str, list[str]]:
         """The keyed hash of a secret, and what can be said of it without keeping it.
@@ -69,7 +74,7 @@ class SecretHasher:
         bare = name.partition(b"@")[0]
         if word and plain in (name, bare):
             traits.append("equal-to-user")
-        for title, known in self._accounts.items():
-            if plain in known.get(bare, ()) or plain in known.get(ANY_USER, ()):
+        for title, account in self._weak.get(plain, ()):
+            if account in (bare, ANY_USER) and f"default:{title}" not in traits:
                 traits.append(f"default:{title}")
         return blake2b(word, key=self._key, digest_size=HASH_DIGITS // 2).hexdigest(), traits

@@ -25,9 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imapids.config import DialogueLimits
-from imapids.parse import ImapDialogue, PlainDialogue
+from imapids.parse import ImapDialogue, PlainDialogue, PlainReader
 from imapids.parse.imap_lines import LineReader
-from imapids.records.streams import StreamChunk, StreamEnd, StreamGap
+from imapids.records.events import Event
+from imapids.records.streams import Piece, StreamChunk, StreamEnd, StreamGap
 
 LIMITS = DialogueLimits()
 END = StreamEnd(10**12, 999, "fin", 1000)
@@ -64,10 +65,26 @@ def state_of(thing: Any) -> Any:
     return found
 
 
-def events_of(dialogue: ImapDialogue | PlainDialogue) -> list[Any]:
+class Plain:
+    """A plain dialogue with its reader, and what was told of it."""
+
+    def __init__(self, *, kinds: frozenset[str] | None = None, keep: int = 0) -> None:
+        self.reader = PlainReader(LIMITS, hash_secret=hash_secret, kinds=kinds, keep=keep)
+        self.dialogue = PlainDialogue()
+        self.events: list[Event] = []
+        self.known: list[int] = []
+
+    def read(self, pieces: Sequence[Piece]) -> int:
+        return self.reader.read(self.dialogue, pieces, self.events, self.known)
+
+    def machine(self) -> ImapDialogue:
+        return self.reader.machine(self.dialogue)
+
+
+def events_of(talk: ImapDialogue | Plain) -> list[Any]:
     """(time, packet, class, fields) of each event."""
-    rows = dialogue.events if isinstance(dialogue, ImapDialogue) else [
-        (event.time_ns, event.packet, event.body) for event in dialogue.events]
+    rows = talk.events if isinstance(talk, ImapDialogue) else [
+        (event.time_ns, event.packet, event.body) for event in talk.events]
     return [(time_ns, packet, type(body).__name__, msgspec.to_builtins(body)) for time_ns, packet, body in rows]
 
 
@@ -84,11 +101,11 @@ def machine_for(pieces: Sequence[StreamChunk | StreamGap]) -> ImapDialogue:
 
 def compare(pieces: Sequence[StreamChunk | StreamGap], most: int | None = None) -> int:
     """Reads at most `most` pieces on the fast path and the rest with the machine; how many were plain."""
-    plain = PlainDialogue(LIMITS, hash_secret=hash_secret)
+    plain = Plain()
     read = plain.read(pieces[:most])
     first = machine_for(pieces[:read])
     assert events_of(plain) == events_of(first)
-    assert msgspec.to_builtins(plain.facts) == msgspec.to_builtins(first.facts)
+    assert msgspec.to_builtins(plain.dialogue.facts) == msgspec.to_builtins(first.facts)
     assert all(known >= event.packet for known, event in zip(plain.known, plain.events, strict=True))
     machine = plain.machine()
     assert state_of(machine) == state_of(first)
@@ -250,15 +267,15 @@ def test_packets_of_commands() -> None:
         StreamChunk(C, 0, b"a1 NOOP\r\n", 20, 2, [4], [3], [30]),
         StreamChunk(S, len(GREETING[1]), b"* OK a fine\r\na1 OK done\r\n", 40, 4, [5, 13, 17], [5, 6, 7], [50, 60, 70]),
     ]
-    plain = PlainDialogue(LIMITS)
+    plain = Plain()
     assert plain.read(chunks) == 3
     [event] = plain.events
-    assert (event.time_ns, event.packet, plain.known, plain.facts.completed_packet) == (20, 2, [7], 6)
+    assert (event.time_ns, event.packet, plain.known, plain.dialogue.facts.completed_packet) == (20, 2, [7], 6)
 
 
 def test_unwanted_kinds_are_not_told() -> None:
     for kind in ("command", "login", "message"):
-        plain = PlainDialogue(LIMITS, kinds=frozenset((kind,)), hash_secret=hash_secret)
+        plain = Plain(kinds=frozenset((kind,)))
         plain.read(chunks_of(SESSION))
         assert {event.kind for event in plain.events} == {kind}
         assert {type(event.body).__name__.lower() for event in plain.events} == {kind}
@@ -300,18 +317,58 @@ def test_a_hole_anywhere(turns: list[Talk], place: int) -> None:
     compare(chunks)
 
 
-def test_first_bytes_of_both_sides_are_kept_in_order() -> None:
-    plain = PlainDialogue(LIMITS, keep=100)
-    plain.read(chunks_of(SESSION))
+@pytest.mark.parametrize("cut", [False, True])
+def test_first_bytes_of_both_sides_are_kept_in_order(cut: bool) -> None:
+    plain = Plain(keep=100)
+    chunks = chunks_of(SESSION)
+    for part in ([chunk] for chunk in chunks) if cut else [chunks]:
+        plain.read(part)
     for side in (C, S):
         whole = b"".join(data for each, data in SESSION if each == side)
-        kept = b"".join(data for each, data in plain.kept if each == side)
-        assert kept[:100] == whole[:100]
-        assert len(kept) < 200
-    assert plain.kept[:2] == [GREETING, LOGIN[0]]
+        assert b"".join(data for each, data in plain.dialogue.first_bytes() if each == side) == whole[:100]
+    assert [*plain.dialogue.first_bytes()][:2] == [GREETING, LOGIN[0]]
+
+
+def test_short_talk_is_kept_as_it_came() -> None:
+    plain = Plain(keep=1 << 20)
+    plain.read(chunks_of(SESSION))
+    assert [*plain.dialogue.first_bytes()] == [*SESSION]
 
 
 @pytest.mark.parametrize("words", [(b"RFC823", b"RFC822"), (b"RFC822", b"RFC823"), (b"UID 7 RFC822", b"UID 7 RFC821")])
 def test_a_word_with_digits_is_not_another_one(words: tuple[bytes, bytes]) -> None:
     turns = [asked(b"FETCH 1 RFC822", b"* 1 FETCH (" + word + b" {12}\r\nAAAAAAAAAAAA)", b"OK done") for word in words]
     compare_everywhere((GREETING, *LOGIN, *SELECT, *turns[0], *turns[1]))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"* 4 EXISTSX\nk1 OK done\r\n",
+        b"* 4 EXISTS\r\nk1 OK done\n",
+        b"* OK said k1 OK done\r\n",
+        b"* 4 EXISTS\r\n* OK said k1 OK done\r\n",
+        b"k1 OK NOOP of k1 done\r\n",
+        b"* 4 EXISTS\r\nk1 OK\r\n",
+        b"k1 OK done\r\n* 4 EXISTS\r\n",
+        b"* 4 EXISTS {3}\r\n",
+        b"* BYE\r\nk1 OK done\r\n",
+        b"k1 \r\n",
+        b"k1 ",
+        b"k1 OK " + b"word " * 900 + b"\r\n",
+    ],
+)
+def test_answers_that_look_like_others(answer: bytes) -> None:
+    for _ in range(2):  # from the text, and from what is remembered of it
+        compare_everywhere((GREETING, *LOGIN, *SELECT, (C, b"k1 NOOP\r\n"), (S, answer), *FETCH))
+
+
+def test_limits_that_are_shorter_than_plain_lines_leave_all_to_the_machine() -> None:
+    reader = PlainReader(DialogueLimits(line_bytes=512), hash_secret=hash_secret)
+    assert reader.read(PlainDialogue(), chunks_of(SESSION), [], []) == 0
+
+
+def test_tags_of_a_long_dialogue_are_those_that_the_machine_remembers() -> None:
+    turns = [asked(b"NOOP", b"OK done", tag=b"t%d" % (number % 70)) for number in range(150)]
+    talk = (GREETING, *(part for turn in turns for part in turn))
+    assert compare(chunks_of(talk)) == len(talk)
