@@ -204,7 +204,8 @@ class Pipeline:
             last = pieces[-1]
             if conversation is None:
                 if type(pieces[0]) is StreamEnd:  # nobody sent payload
-                    self._close(flow, SessionFacts(flow=flow), last, None)
+                    if not flow.peeked:
+                        self._close(flow, SessionFacts(flow=flow), pieces[0], None)
                     continue
                 conversation = conversations[key] = self._begin(flow, pieces[0])
             if type(conversation) is PlainDialogue:
@@ -219,6 +220,12 @@ class Pipeline:
                 conversation = conversations[key] = Conversation.taking_over(
                     flow, self.limits.dialogue, self._hasher, conversation, self._plain)
                 pieces = pieces[read:]
+            elif type(conversation) is PeekedConversation:
+                conversation.feed(pieces)
+                if type(last) is StreamEnd:
+                    del conversations[key]
+                    self._tell_service(flow, conversation, last)
+                continue
             assert type(conversation) is Conversation
             conversation.feed(pieces)
             if conversation.events:
@@ -228,8 +235,17 @@ class Pipeline:
                 del conversations[key]
                 self._close(flow, conversation.facts(), last, conversation.prefix)
 
-    def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue:
+    def _tell_service(self, flow: Flow, conversation: PeekedConversation, end: StreamEnd) -> None:
+        """A flow that was peeked at is over: it has no session, only what its first bytes say of the server."""
+        body = conversation.service(flow)
+        if body is not None:
+            self._events.append(Event("service", flow.start_ns, body, flow, conversation.first_packet, end.time_ns))
+            self._order.append(end.known)
+
+    def _begin(self, flow: Flow, first: Piece) -> Conversation | PlainDialogue | PeekedConversation:
         """The reader of a new flow: the plain one where the flow begins with a server that greets."""
+        if flow.peeked:
+            return PeekedConversation(self.limits.dialogue)
         if self.plain and type(first) is StreamChunk and first.side == SERVER and first.data[:5] == b"* OK " and (
                 flow.protocol == "TCP" and not flow.midstream and not first.offset):
             return PlainDialogue(flow, flow.direction)
