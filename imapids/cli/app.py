@@ -17,6 +17,7 @@ from imapids.errors import ExitCode, ImapidsError, RuleError
 COMMANDS = {
     "analyze": ("imapids.cli.analyze", "Say what is in captures: verdicts, alerts, and what could not be seen."),
     "live": ("imapids.cli.live", "Watch an interface until stopped."),
+    "exposure": ("imapids.cli.exposure", "Show what mail services are open, to whom; print firewall rules."),
     "explain": ("imapids.cli.explain", "Show the dialogue and the evidence of one session."),
     "extract": ("imapids.cli.extract", "Write the packets behind an alert, a session or a rule to a file."),
     "detect": ("imapids.cli.detect", "Run the rules again over saved events."),
@@ -25,7 +26,7 @@ COMMANDS = {
 }
 """Command, its module (which holds `command`), and its line of help: the help needs no module."""
 
-NOT_YET = ("exposure",)
+NOT_YET: tuple[str, ...] = ()
 """Commands of the design that this version does not have: named, so that nobody looks for a typing error."""
 
 
