@@ -178,9 +178,8 @@ def _nftables(what: Plan) -> Iterator[str]:
         for hook in ("input", "forward"):
             yield f"  chain {hook} {{"
             yield f"    type filter hook {hook} priority filter - 5; policy accept"
-            ports = ", ".join(map(str, MAIL_PORTS))
-            yield f"    tcp dport {{ {ports} }} jump mail"
-            yield "    udp dport 143 jump mail"
+            for transport in ("tcp", "udp"):
+                yield f"    {transport} dport {{ {', '.join(map(str, _ports(what, transport)))} }} jump mail"
             yield "  }"
         yield "  chain mail {"
         yield "    # what is under way goes on"
@@ -198,8 +197,10 @@ def _nftables(what: Plan) -> Iterator[str]:
             yield f"    {match} counter" + (" drop" if acts else "")
         yield "    # whatever else comes from outside to mail ports of the home network"
         for family, version in (("ip", 4), ("ip6", 6)):
-            yield f'    {family} daddr @home{version} {_LOG} log prefix "imapids mail "'
-            yield f"    {family} daddr @home{version} counter" + (" drop" if acts else "")
+            for transport, ports in (("tcp", ", ".join(map(str, MAIL_PORTS))), ("udp", "143")):
+                match = f"{family} daddr @home{version} {transport} dport {{ {ports} }}"
+                yield f'    {match} {_LOG} log prefix "imapids mail "'
+                yield f"    {match} counter" + (" drop" if acts else "")
         yield "  }"
         yield "}"
 
@@ -208,6 +209,13 @@ _STEPS = {
     1: "# ---- Step 1: only log. Paste this part, and look at the log (journalctl -k -g imapids) for some days. ----",
     2: "# ---- Step 2: cut what comes from outside. Paste this part when step 1 logged nothing that you need. ----",
 }
+
+
+def _ports(what: Plan, transport: str) -> list[int]:
+    """All ports that a rule is about, the mail ports among them."""
+    own = {port for each in what.passes if each.transport == transport for port in each.ports}
+    own |= {cut.port for cut in what.cuts if cut.transport == transport}
+    return sorted(own | (set(MAIL_PORTS) if transport == "tcp" else {143}))
 
 
 def _nft_sources(sources: Sequence[Network]) -> str:
