@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -113,12 +114,17 @@ def header_bytes(data: U8, at: I64, size: int) -> U8:
 
 def put_rows(blocks: U8, index: I64, values: U8) -> None:
     """Put rows of bytes in the place of others, as blocks: byte by byte it takes six times as long (measured)."""
-    kind = np.dtype((np.void, blocks.shape[1]))
+    kind = _block_type(blocks.shape[1])
     blocks.view(kind)[:, 0][index] = values.view(kind)[:, 0]
 
 
 def _windows(data: U8, size: int) -> npt.NDArray[Any]:
-    return np.ndarray((len(data) - size + 1,), np.dtype((np.void, size)), data, 0, (1,))
+    return np.ndarray((len(data) - size + 1,), _block_type(size), data, 0, (1,))
+
+
+@cache
+def _block_type(size: int) -> np.dtype[np.void]:
+    return np.dtype((np.void, size))
 
 
 def _blocks_near_end(data: U8, at: I64, last: int, size: int) -> npt.NDArray[Any]:
@@ -126,7 +132,7 @@ def _blocks_near_end(data: U8, at: I64, last: int, size: int) -> npt.NDArray[Any
     tail = np.zeros(2 * size, np.uint8)
     tail[: len(data) - first] = data[first:]
     late = at >= first
-    blocks = np.empty(len(at), np.dtype((np.void, size)))
+    blocks = np.empty(len(at), _block_type(size))
     blocks[late] = _windows(tail, size)[at[late] - first]
     if last >= 0:
         blocks[~late] = _windows(data, size)[at[~late]]

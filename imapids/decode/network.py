@@ -18,6 +18,10 @@ from imapids.records.segments import V4_PREFIX
 BLOCK_ROWS = 16_384
 """Packets decoded at a time: what is in work fits the caches, and NumPy's cost of each call is spread (measured)."""
 
+CHAINED = {4: (ip.AH,), 6: (*ip.EXTENSION_HEADERS, ip.AH, ip.FRAGMENT)}
+"""Headers between IP and transport, by the version of IP."""
+_CHAINED = {version: np.isin(np.arange(256), numbers) for version, numbers in CHAINED.items()}
+
 
 def decode_ethernet(work: Work, rows: Rows) -> None:
     """Ethernet II and 802.3: two addresses and a type (IEEE 802.3 clause 3).
@@ -78,7 +82,7 @@ def decode_odd_ip(work: Work, rows: Rows) -> None:
     rows = work.need(rows, 1)
     version = u8(work.data, rows.at) >> 4
     is_v4, is_v6 = version == 4, version == 6
-    work.skip("bad-ip-version", rows.select(~(is_v4 | is_v6)))
+    work.skip("bad-ip-version", ~(is_v4 | is_v6))
     for mine, size, decode in ((is_v6, 40, _decode_odd_v6), (is_v4, 20, _decode_odd_v4)):
         if mine.any():
             odd = work.need(rows.select(mine), size)
@@ -94,11 +98,11 @@ def _decode_odd_v4(work: Work, rows: Rows) -> None:
     offload = total == 0  # segmentation offload: the card fills in the length of each packet it makes
     total = np.where(offload, rows.wire - rows.at, total)
     good = header >= 20
-    work.skip("bad-ip-header", rows.select(~good))
+    work.skip("bad-ip-header", ~good)
     sound = good & (total >= header)
-    work.skip("bad-ip-length", rows.select(good & ~sound))
+    work.skip("bad-ip-length", good & ~sound)
     whole = sound & (rows.end - rows.at >= header)
-    work.skip("cut-header", rows.select(sound & ~whole))
+    work.skip("cut-header", sound & ~whole)
     work.note("presumed-offload", np.count_nonzero(offload & whole))
     work.note("ip-length-past-frame", np.count_nonzero(whole & (total > rows.wire - rows.at)))
     rows, words, header, total, start = rows.select(whole), words[:, whole], header[whole], total[whole], rows.at[whole]
@@ -112,7 +116,7 @@ def _decode_odd_v4(work: Work, rows: Rows) -> None:
         _collect_v4(work, inner.select(fragment), addresses.select(fragment), words[:, fragment])
         whole_one = ~fragment
         inner, addresses, protocol = inner.select(whole_one), addresses.select(whole_one), protocol[whole_one]
-    _upper(work, inner, addresses, protocol, (ip.AH,), 4)
+    _upper(work, inner, addresses, protocol, 4)
 
 
 def _collect_v4(work: Work, rows: Rows, addresses: Addresses, words: I64) -> None:
@@ -147,7 +151,7 @@ def _decode_odd_v6(work: Work, rows: Rows) -> None:
     work.note("ip-length-past-frame", np.count_nonzero(length > rest))
     start = rows.at + 40
     inner = Rows(rows.row, start, np.minimum(rows.end, start + length), start + length, rows.path)
-    _upper(work, inner, _addresses_v6(words, rows.at), following, (*ip.EXTENSION_HEADERS, ip.AH, ip.FRAGMENT), 6)
+    _upper(work, inner, _addresses_v6(words, rows.at), following, 6)
 
 
 def _jumbo_lengths(work: Work, rows: Rows) -> I64:
@@ -171,9 +175,9 @@ def _jumbo_lengths(work: Work, rows: Rows) -> I64:
     return found
 
 
-def _upper(work: Work, rows: Rows, addresses: Addresses, protocol: I64, strip: tuple[int, ...], version: int) -> None:
+def _upper(work: Work, rows: Rows, addresses: Addresses, protocol: I64, version: int) -> None:
     """Walk the headers between IP and transport, then hand on by protocol."""
-    if np.isin(protocol, strip).any():
-        rows, addresses, protocol = strip_extensions(work, rows, addresses, protocol, strip, version)
+    if _CHAINED[version][protocol].any():
+        rows, addresses, protocol = strip_extensions(work, rows, addresses, protocol, CHAINED[version], version)
     if len(rows):
         decode_upper(work, rows, addresses, protocol, version)

@@ -122,7 +122,7 @@ def _write_fields(work: Work, place: slice | I64, heads: U8, udp: I64) -> None:
     for name, field in (("seq", wide[:, 7]), ("ack", wide[:, 8]), ("flags", heads[:, 37] & 0x3F),
                         ("window", short[:, 19])):
         if len(udp):
-            field = field.astype(field.dtype.newbyteorder("="))
+            field = field.astype(out[name].dtype)
             field[udp] = 0
         out[name][place] = field
 

@@ -94,14 +94,14 @@ def _decode_tcp(work: Work, rows: Rows, addresses: Addresses) -> None:
     """TCP behind odd IP headers, or odd itself (RFC 9293 section 3.1)."""
     whole = rows.end - rows.at >= 20
     short = ~whole & (rows.wire - rows.at < 20)
-    work.skip("bad-tcp-header", rows.select(short))
-    work.skip("cut-header", rows.select(~whole & ~short))
+    work.skip("bad-tcp-header", short)
+    work.skip("cut-header", ~whole & ~short)
     rows, addresses = rows.select(whole), addresses.select(whole)
     words = header_words(work.data, rows.at, 4)
     size = (words[3] >> 28 << 2).astype(np.int64)
     good = (size >= 20) & (size <= rows.wire - rows.at)
     if not good.all():
-        work.skip("bad-tcp-header", rows.select(~good))
+        work.skip("bad-tcp-header", ~good)
         rows, addresses, words, size = rows.select(good), addresses.select(good), words[:, good], size[good]
     _emit(work, rows, addresses, ip.TCP, words, size, rows.wire - rows.at)
 
@@ -110,14 +110,14 @@ def _decode_udp(work: Work, rows: Rows, addresses: Addresses) -> None:
     """UDP behind odd IP headers, with an odd length, or on the port of a tunnel (RFC 768)."""
     whole = rows.end - rows.at >= 8
     short = ~whole & (rows.wire - rows.at < 8)
-    work.skip("bad-udp-length", rows.select(short))
-    work.skip("cut-header", rows.select(~whole & ~short))
+    work.skip("bad-udp-length", short)
+    work.skip("cut-header", ~whole & ~short)
     rows, addresses = rows.select(whole), addresses.select(whole)
     words = header_words(work.data, rows.at, 4)
     told = (words[1] >> 16).astype(np.int64)
     rest = rows.wire - rows.at
     good = (told >= 8) | (told == 0)
-    work.skip("bad-udp-length", rows.select(~good))
+    work.skip("bad-udp-length", ~good)
     # Zero is a datagram above 64 KiB (RFC 2675 section 4) or an offloaded one; too long is a lie that changes nothing.
     work.note("udp-length-zero", np.count_nonzero(told == 0))
     work.note("udp-length-past-ip", np.count_nonzero(told > rest))

@@ -96,10 +96,11 @@ class Work:
             same = headers == value
             self.push(Header(value), rows if same.all() else rows.select(same))
 
-    def skip(self, reason: str, rows: Rows) -> None:
-        """These packets give no segment."""
-        if len(rows):
-            count(self.account.skipped, reason, len(rows))
+    def skip(self, reason: str, rows: Rows | Bool) -> None:
+        """These packets, or those that a mask picks, give no segment."""
+        number = len(rows) if isinstance(rows, Rows) else int(np.count_nonzero(rows))
+        if number:
+            count(self.account.skipped, reason, number)
 
     def skip_each(self, prefix: str, values: I64, names: dict[int, str], rows: Rows, form: str = "d") -> None:
         """These packets give no segment: the reason is the name of a value, or the prefix and the value."""
@@ -120,7 +121,7 @@ class Work:
         """The rows for which `good` holds; the others are skipped for this reason."""
         if good.all():
             return rows
-        self.skip(reason, rows.select(~good))
+        self.skip(reason, ~good)
         return rows.select(good)
 
     def run(self, handlers: dict[Header, Callable[[Work, Rows], None]]) -> None:
