@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from imapids.flows.columns import FlowColumns
-from imapids.flows.naming import FlowNamer, KeptRows
-from imapids.records.flows import CLOSED, OPEN, REJECTED, SILENT, EndedFlows
-from imapids.records.packets import I32, I64, U8, Bool
-from imapids.records.segments import FIN, RST, SYN, TCP
+from imapids.flows.naming import FlowNamer, KeptRows, states_of
+from imapids.records.flows import EndedFlows
+from imapids.records.packets import I32, I64, U8
 from imapids.records.streams import Flow
 
 _KEPT = ("keys", "protocol", "path", "source", "interface", "client_end", "roles", "selected", "first_ns", "last_ns",
@@ -70,21 +69,10 @@ class EndedFlowsGatherer:
             client_hi=np.where(swapped, keys[:, 2], keys[:, 0]), client_lo=np.where(swapped, keys[:, 3], keys[:, 1]),
             server_hi=np.where(swapped, keys[:, 0], keys[:, 2]), server_lo=np.where(swapped, keys[:, 1], keys[:, 3]),
             client_port=np.where(swapped, ports[1], ports[0]), server_port=np.where(swapped, ports[0], ports[1]),
-            tunnel=kept["path"], state=_states(kept["protocol"], packets, sizes, flags, kept["unreachable"]),
+            tunnel=kept["path"], state=states_of(kept["protocol"], packets, sizes, flags, kept["unreachable"]),
             first_ns=kept["first_ns"], last_ns=kept["last_ns"], over_ns=over_ns,
             first_number=kept["first_number"], last_number=kept["last_number"], known=known,
             packets=packets, bytes=sizes, flags=flags, unreachable=kept["unreachable"],
             began=kept["began"], roles_by=kept["roles"], selected=kept["selected"], tool=kept["tool"],
             describe=describe,
         )
-
-
-def _states(protocol: U8, packets: I64, sizes: I64, flags: U8, unreachable: Bool) -> U8:
-    """The twin of naming's `_state` for columns."""
-    refused = (protocol == TCP) & ((flags[:, 1] & (RST | SYN)) == RST) & (sizes[:, 1] == 0) & ((flags[:, 0] & SYN) != 0)
-    unanswered = packets[:, 1] == 0
-    rejected = refused | (unreachable & unanswered)
-    silent = unanswered & (sizes[:, 0] == 0)
-    closed = ((flags[:, 0] | flags[:, 1]) & (FIN | RST)) != 0
-    states: U8 = np.select([rejected, silent, closed], [REJECTED, SILENT, CLOSED], OPEN).astype(np.uint8)
-    return states

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from imapids.flows.columns import PEEKED, ROLES, WATCHED, FlowColumns
-from imapids.protocols.addresses import address_bytes, address_text
-from imapids.protocols.identifiers import community_id, flow_hash
-from imapids.records.packets import I32, I64, CaptureSource
+from imapids.protocols.addresses import address_text
+from imapids.protocols.identifiers import community_ids, flow_hashes
+from imapids.records.flows import CLOSED, OPEN, REJECTED, SILENT, STATES
+from imapids.records.packets import I32, I64, U8, U32, U64, Bool, CaptureSource
 from imapids.records.segments import FIN, RST, SYN, TCP, EncapsulationTable
 from imapids.records.streams import Flow
 
 Direction = Callable[[int, int, int, int], str]
 """Names the direction of a flow from (client hi, lo, server hi, lo)."""
 
-_AT_FIRST = ("keys", "client_end", "path", "source", "interface", "selected", "roles", "first_ns", "first_number",
-             "first_seq", "began")
-_AT_LAST = ("last_number", "last_ns", "client_end", "packets", "bytes", "flags", "unreachable")
+_FOUND_OVER = ("idle", "end-of-capture")
+"""Reasons that count less than a flow's own close: they only found it closed."""
+_IDENTITY = np.dtype([("a_hi", ">u8"), ("a_lo", ">u8"), ("b_hi", ">u8"), ("b_lo", ">u8"), ("ports", ">u4"),
+                      ("start", ">i8"), ("seq", ">u4"), ("protocol", "u1")])
+"""What a flow's id is made of: its key, the time of its first packet and the first sequence number."""
+_TEXTS = 65_536
+"""Addresses whose text is remembered."""
 
 
 class KeptRows:
@@ -43,70 +49,100 @@ class FlowNamer:
         self._encapsulations = encapsulations
         self._sources = sources
         self._direction = direction
+        self._memo: dict[int, str] = {}
 
     def open(self, rows: I32 | I64, kept: KeptRows | None = None) -> list[Flow]:
         """Records of flows that were just selected, or that end without payload (rows of the table, or of `kept`)."""
         source = self.columns if kept is None else kept
-        fields = [source[name][rows].tolist() for name in _AT_FIRST]
-        return [self._record(*row) for row in zip(*fields, strict=True)]
+        keys, protocol = source["keys"][rows], source["protocol"][rows]
+        a, b = (keys[:, 0], keys[:, 1]), (keys[:, 2], keys[:, 3])
+        a_port = (keys[:, 4] >> np.uint64(48)).astype(np.uint16)
+        b_port = (keys[:, 4] >> np.uint64(32)).astype(np.uint16)
+        start, paths = source["first_ns"][rows], source["path"][rows]
+        identities = self._identities(keys, start, source["first_seq"][rows], protocol, paths)
+        turned = source["client_end"][rows] == 1
+        client_hi, client_lo = np.where(turned, b[0], a[0]).tolist(), np.where(turned, b[1], a[1]).tolist()
+        server_hi, server_lo = np.where(turned, a[0], b[0]).tolist(), np.where(turned, a[1], b[1]).tolist()
+        selected = source["selected"][rows]
+        names = zip(*(source[name][rows].tolist() for name in ("source", "interface")), strict=True)
+        direction = self._direction
+        directions = (["unknown"] * len(identities) if direction is None else
+                      list(map(direction, client_hi, client_lo, server_hi, server_lo)))
+        captures = self._sources
+        encapsulations = [self._encapsulations.paths[path] for path in paths.tolist()]
+        return list(map(
+            Flow, ["TCP" if number == TCP else "UDP" for number in protocol.tolist()],
+            self._texts(client_hi, client_lo), np.where(turned, b_port, a_port).tolist(),
+            self._texts(server_hi, server_lo), np.where(turned, a_port, b_port).tolist(),
+            [path.vlan for path in encapsulations], [path.tunnels for path in encapsulations],
+            *zip(*((captures[capture].name, _name_at(captures[capture].interfaces, at)) for capture, at in names),
+                 strict=True),
+            flow_hashes(identities), community_ids(protocol, a, a_port, b, b_port), directions,
+            (selected == WATCHED).tolist(), (selected == PEEKED).tolist(),
+            [ROLES[number] for number in source["roles"][rows].tolist()], (~source["began"][rows]).tolist(),
+            source["first_number"][rows].tolist(), start.tolist())) if identities else []
 
-    def _record(self, key: list[int], client_end: int, path_number: int, source: int, interface: int, selected: int,
-                roles: int, start: int, first_number: int, first_seq: int, began: bool) -> Flow:
-        a_hi, a_lo, b_hi, b_lo, rest = key
-        protocol, a_port, b_port = rest & 0xFF, rest >> 48, rest >> 32 & 0xFFFF
-        path = self._encapsulations.paths[path_number]
-        a, b = address_bytes(a_hi, a_lo), address_bytes(b_hi, b_lo)
-        identity = b"%b%b%b%b%b" % (a, b, rest.to_bytes(8, "big")[:4], start.to_bytes(8, "big", signed=True),
-                                    (first_seq << 8 | protocol).to_bytes(5, "big"))
-        if path_number:
-            identity += repr((path.vlan, path.tunnels)).encode()
-        client_hi, client_lo, client_port, server_hi, server_lo, server_port = (
-            (b_hi, b_lo, b_port, a_hi, a_lo, a_port) if client_end else (a_hi, a_lo, a_port, b_hi, b_lo, b_port))
-        return Flow(
-            protocol="TCP" if protocol == TCP else "UDP",
-            client=address_text(client_hi, client_lo), client_port=client_port,
-            server=address_text(server_hi, server_lo), server_port=server_port,
-            vlan=path.vlan, tunnels=path.tunnels, source=self._sources[source].name,
-            interface=_name_at(self._sources[source].interfaces, interface), flow_id=flow_hash(identity),
-            community_id=community_id(protocol, a, a_port, b, b_port), watched=selected == WATCHED,
-            peeked=selected == PEEKED,
-            direction=self._direction(client_hi, client_lo, server_hi, server_lo) if self._direction else "unknown",
-            midstream=not began, roles_by=ROLES[roles], first_packet=first_number, start_ns=start,
-            anomalies={}, limits=[],
-        )
+    def _identities(self, keys: U64, start: I64, first_seq: U32, protocol: U8, paths: U32) -> list[bytes]:
+        packed = np.empty(len(keys), _IDENTITY)
+        for number, name in enumerate(("a_hi", "a_lo", "b_hi", "b_lo")):
+            packed[name] = keys[:, number]
+        packed["ports"] = keys[:, 4] >> np.uint64(32)
+        packed["start"], packed["seq"], packed["protocol"] = start, first_seq, protocol
+        data, size = packed.tobytes(), _IDENTITY.itemsize
+        identities = [data[at : at + size] for at in range(0, len(data), size)]
+        for at in np.flatnonzero(paths).tolist():
+            path = self._encapsulations.paths[int(paths[at])]
+            identities[at] += repr((path.vlan, path.tunnels)).encode()
+        return identities
+
+    def _texts(self, his: list[int], los: list[int]) -> list[str]:
+        """Addresses as text; the same ones come again and again."""
+        memo = self._memo
+        if len(memo) > _TEXTS:
+            memo.clear()
+        texts = []
+        for hi, lo in zip(his, los, strict=True):
+            key = hi << 64 | lo if hi else lo
+            text = memo.get(key)
+            if text is None:
+                text = memo[key] = address_text(hi, lo)
+            texts.append(text)
+        return texts
 
     def complete(self, rows: I32 | I64, flows: list[Flow], reason: str, kept: KeptRows | None = None) -> None:
         """Fills in what is known of flows when they are over."""
         source = self.columns if kept is None else kept
-        fields = [source[name][rows].tolist() for name in _AT_LAST]
-        for flow, packet, last_ns, client, packets, sizes, flags, unreachable in zip(flows, *fields, strict=True):
-            server = 1 - client
+        client = source["client_end"][rows].astype(np.int64)
+        end = np.stack((client, 1 - client), axis=1)
+        line = np.arange(len(end))[:, None]
+        packets, sizes, flags = (source[name][rows][line, end] for name in ("packets", "bytes", "flags"))
+        states = states_of(source["protocol"][rows], packets, sizes, flags, source["unreachable"][rows])
+        own_close = reason in _FOUND_OVER
+        either = (flags[:, 0] | flags[:, 1]) & (FIN | RST) if own_close else np.zeros(len(flows), np.uint8)
+        fields = (source["last_ns"][rows], source["last_number"][rows], packets, sizes, flags, states, either)
+        for flow, last_ns, packet, of_packets, of_bytes, of_flags, state, closed in zip(
+                flows, *(field.tolist() for field in fields), strict=True):
             flow.end_ns, flow.last_packet = last_ns, packet
-            flow.packets_client, flow.packets_server = packets[client], packets[server]
-            flow.bytes_client, flow.bytes_server = sizes[client], sizes[server]
-            flow.flags_client, flow.flags_server = flags[client], flags[server]
-            flow.state, flow.end_reason = _state(flow, unreachable), _ended(flow, reason)
+            flow.packets_client, flow.packets_server = of_packets
+            flow.bytes_client, flow.bytes_server = of_bytes
+            flow.flags_client, flow.flags_server = of_flags
+            flow.state = STATES[state]
+            flow.end_reason = reason if not closed else "rst" if closed & RST else "fin"
+
+
+def states_of(protocol: U8, packets: I64, sizes: I64, flags: U8, unreachable: Bool) -> U8:
+    """Indexes into `STATES`: what the packets of flows say of them. Shapes (n,) and, client first, (n, 2)."""
+    refused = (protocol == TCP) & ((flags[:, 1] & (RST | SYN)) == RST) & (sizes[:, 1] == 0) & ((flags[:, 0] & SYN) != 0)
+    unanswered = packets[:, 1] == 0
+    rejected = refused | (unreachable & unanswered)
+    silent = unanswered & (sizes[:, 0] == 0)
+    closed = ((flags[:, 0] | flags[:, 1]) & (FIN | RST)) != 0
+    states = np.where(closed, np.uint8(CLOSED), np.uint8(OPEN))
+    states[silent] = SILENT
+    states[rejected] = REJECTED
+    return states
 
 
 def _name_at(names: list[str], number: int) -> str:
     """The capture's name of an interface, "" where it tells none."""
     return names[number] if number < len(names) else ""
-
-
-def _state(flow: Flow, unreachable: bool) -> str:
-    """open, closed, rejected or silent: what the flags of a flow's packets say of it."""
-    either = flow.flags_client | flow.flags_server
-    refused = flow.flags_server & (RST | SYN) == RST and not flow.bytes_server and flow.flags_client & SYN
-    if (refused and flow.protocol == "TCP") or (unreachable and not flow.packets_server):
-        return "rejected"
-    if not flow.packets_server and not flow.bytes_client:
-        return "silent"
-    return "closed" if either & (FIN | RST) else "open"
-
-
-def _ended(flow: Flow, reason: str) -> str:
-    """Why a flow is over: its own close counts more than the timeout that found it closed."""
-    either = flow.flags_client | flow.flags_server
-    if reason in ("idle", "end-of-capture") and either & (FIN | RST):
-        return "rst" if either & RST else "fin"
-    return reason

@@ -27,7 +27,7 @@ from imapids.protocols.scan_tools import tool_marks
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I32, I64, U8, CaptureSource
 from imapids.records.segments import ACK, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
-from imapids.records.streams import FlowAccount, FlowUpdate
+from imapids.records.streams import FlowAccount, FlowUpdate, StreamEnd
 
 _TO_MAIL = np.zeros(65_536, bool)
 _TO_MAIL[list(MAIL_PORTS)] = True
@@ -94,19 +94,28 @@ class FlowTable:
         wanted = self._select(batch, groups)
         count_batch(self.columns, batch, groups, alive)
         updates = self._assembler.feed(batch, groups, wanted) if wanted.size else []
-        for row, positions, reason, over_ns in cuts:
-            if reason != "over":
-                # any packet may have shown that the time was over: not the next one of this 5-tuple only
-                shown = int(np.searchsorted(clock, over_ns)) if reason == "idle" else int(positions[0])
-                updates += self._ender.over(np.array([row], np.int32), reason, np.array([over_ns], np.int64),
-                                            batch.number[shown : shown + 1])
-        updates += self._ender.idle(
-            self.clock_ns, lambda due: batch.number[np.searchsorted(clock, due).clip(max=len(clock) - 1)])
+        updates += self._ends(batch, clock, cuts)
         updates += self._ender.limit_streams((self.clock_ns, self.last_number))
         if self._evicted:
             updates += self._evicted
             self._evicted = []
         return updates
+
+    def _ends(self, batch: SegmentBatch, clock: I64, cuts: list[Cut]) -> list[FlowUpdate]:
+        """The ends of flows that a batch showed to be over, in order."""
+        ends: list[FlowUpdate] = []
+        for row, positions, reason, over_ns in cuts:
+            if reason != "over":
+                # any packet may have shown that the time was over: not the next one of this 5-tuple only
+                shown = int(np.searchsorted(clock, over_ns)) if reason == "idle" else int(positions[0])
+                ends += self._ender.over(np.array([row], np.int32), reason, np.array([over_ns], np.int64),
+                                         batch.number[shown : shown + 1])
+        before = len(ends)
+        ends += self._ender.idle(
+            self.clock_ns, lambda due: batch.number[np.searchsorted(clock, due).clip(max=len(clock) - 1)])
+        if before:  # one packet may have shown the end of flows of both kinds
+            ends.sort(key=_shown)
+        return ends
 
     def _note_source(self, source: CaptureSource) -> None:
         while len(self._sources) <= source.index:
@@ -332,3 +341,9 @@ class FlowTable:
                 row = columns.target[entry[0]]
                 columns.unreachable[row] |= error.time_ns >= columns.first_ns[row]
 
+
+def _shown(update: FlowUpdate) -> tuple[int, int, int]:
+    """The order of ends: by the packet that showed them, by time, by the first packet."""
+    end = update.pieces[-1]
+    assert type(end) is StreamEnd
+    return end.known, end.time_ns, update.flow.first_packet

@@ -8,7 +8,7 @@ CLIENT, SERVER = 0, 1
 SIDES = ("client", "server")
 
 
-class Flow(msgspec.Struct, kw_only=True, weakref=True):
+class Flow(msgspec.Struct, weakref=True):
     """One conversation: who, where, since when. The flow table fills the counts when it ends."""
 
     protocol: str
@@ -75,7 +75,7 @@ class Flow(msgspec.Struct, kw_only=True, weakref=True):
         return "server" if self.packets_server else "none"
 
 
-class StreamChunk(msgspec.Struct):
+class StreamChunk(msgspec.Struct, gc=False):
     """Bytes of one side, in order, that follow the bytes delivered before."""
 
     side: int
@@ -135,7 +135,7 @@ class StreamChunk(msgspec.Struct):
         )
 
 
-class StreamGap(msgspec.Struct):
+class StreamGap(msgspec.Struct, gc=False):
     """Bytes one side sent that the capture does not hold."""
 
     side: int
@@ -149,7 +149,7 @@ class StreamGap(msgspec.Struct):
     """lost, snaplen, limit."""
 
 
-class StreamConflict(msgspec.Struct):
+class StreamConflict(msgspec.Struct, gc=False):
     """A later copy of delivered or held bytes that differs: the first copy was delivered."""
 
     side: int
@@ -161,7 +161,7 @@ class StreamConflict(msgspec.Struct):
     reason: str = "overlap"
 
 
-class StreamEnd(msgspec.Struct):
+class StreamEnd(msgspec.Struct, gc=False):
     """The conversation is over: no more bytes will come of either side."""
 
     time_ns: int
@@ -193,7 +193,7 @@ class FlowAccount(msgspec.Struct):
     """Limits that were hit, and how often."""
 
 
-class FlowUpdate(msgspec.Struct):
+class FlowUpdate(msgspec.Struct, gc=False):
     """What a batch brought for one selected flow, in order."""
 
     flow: Flow
