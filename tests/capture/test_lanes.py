@@ -83,6 +83,67 @@ def test_lanes_agree_with_a_serial_walk(
         assert chain.offsets.tolist() == walk_serially(data, 4, 262_144)
 
 
+def walk_one_by_one(walker: framing.Framing, start: int) -> list[int]:
+    """The oracle for every format: what `sound` says of one record after the other."""
+    found, at = [], start
+    while at + walker.header_bytes <= walker.stop:
+        after = walker.advance(np.array([at]))
+        if not walker.sound(np.array([at]), after)[0]:
+            break
+        found.append(at)
+        at = int(after[0])
+    return found
+
+
+def snoop_record(data: bytes) -> bytes:
+    size = 24 + len(data)
+    return struct.pack(">IIIIII", len(data) + 1, len(data), size + -size % 4, 0, START_S, 5) + data + bytes(-size % 4)
+
+
+def old_record(data: bytes) -> bytes:
+    """The lengths in the one order or the other: writers of version 2.3 disagree."""
+    lengths = (len(data), len(data) + 1) if len(data) % 2 else (len(data) + 1, len(data))
+    return struct.pack("<IIII", START_S, 5, *lengths) + data
+
+
+FORMATS = {
+    "pcap, big-endian": (lambda data: struct.pack(">IIII", START_S, 5, len(data), len(data) + 1) + data,
+                         lambda: framing.RecordFraming(RecordLayout(">", 16, 0, 4, 8, 12, 1000), 2_000, 1 << 20)),
+    "pcap 2.3, lengths swapped or not": (
+        old_record, lambda: framing.RecordFraming(RecordLayout("<", 16, 0, 4, 8, 12, 1000, swapped="maybe"), 2_000, 1 << 20)),
+    "snoop": (snoop_record, lambda: framing.RecordFraming(
+        RecordLayout(">", 24, 16, 20, 4, 0, 1000, record_bytes=8), 2_000, 1 << 20)),
+    "pcapng": (lambda data: enhanced(Packet(data, START_S * 10**9)), lambda: framing.BlockFraming("<", 1 << 20)),
+    "pcapng, big-endian": (lambda data: enhanced(Packet(data, START_S * 10**9), ">"),
+                           lambda: framing.BlockFraming(">", 1 << 20)),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.integers(0, 900), min_size=1, max_size=300), lead=st.integers(0, 5), cut=st.integers(0, 40),
+       junk=st.none() | st.tuples(st.integers(0, 299), st.binary(min_size=1, max_size=40)),
+       steps=st.sampled_from([1, 8]))
+def test_lanes_of_every_format_agree_with_a_walk_one_by_one(
+    name: str, sizes: list[int], lead: int, cut: int, junk: tuple[int, bytes] | None, steps: int
+) -> None:
+    write, make = FORMATS[name]
+    records = [write(bytes([size & 0x0F | 1]) * size) for size in sizes]
+    if junk is not None:
+        records.insert(junk[0], junk[1])
+    data = b"j" * lead + b"".join(records)
+    data = data[: max(len(data) - cut, lead)]
+    walker = make()
+    walker.bind(np.frombuffer(data + bytes(65_536), np.uint8).copy(), len(data))
+    patch = pytest.MonkeyPatch()
+    with patch.context() as small:
+        for limit, value in (("PREFIX_RECORDS", 2), ("SERIAL_RECORDS", 4), ("SPAN_MIN_BYTES", 64), ("LANES_MIN", 1)):
+            small.setattr(lanes, limit, value)
+        small.setattr(lanes, "STEPS", steps)
+        chain = lanes.RecordFinder(1 << 20).find(walker, lead)
+    assert chain.offsets.tolist() == walk_one_by_one(walker, lead)
+
+
 @pytest.mark.parametrize(("step_s", "count"), [
     pytest.param(60, 40_000, id="a month of one packet a minute"),
     pytest.param(86_400 * 30, 400, id="decades of one packet a month"),
