@@ -110,7 +110,8 @@ FORMATS = {
     "pcap, big-endian": (lambda data: struct.pack(">IIII", START_S, 5, len(data), len(data) + 1) + data,
                          lambda: framing.RecordFraming(RecordLayout(">", 16, 0, 4, 8, 12, 1000), 2_000, 1 << 20)),
     "pcap 2.3, lengths swapped or not": (
-        old_record, lambda: framing.RecordFraming(RecordLayout("<", 16, 0, 4, 8, 12, 1000, swapped="maybe"), 2_000, 1 << 20)),
+        old_record,
+        lambda: framing.RecordFraming(RecordLayout("<", 16, 0, 4, 8, 12, 1000, swapped="maybe"), 2_000, 1 << 20)),
     "snoop": (snoop_record, lambda: framing.RecordFraming(
         RecordLayout(">", 24, 16, 20, 4, 0, 1000, record_bytes=8), 2_000, 1 << 20)),
     "pcapng": (lambda data: enhanced(Packet(data, START_S * 10**9)), lambda: framing.BlockFraming("<", 1 << 20)),
