@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from imapids.detect.compiled import Correlation, Rule, RuleSet
 from imapids.errors import InputError
 from imapids.records.alerts import Alert
@@ -66,6 +68,10 @@ def try_rules(rules: RuleSet, options: RunOptions, locate: Callable[[str, str], 
 
 
 def _fired(path: Path, options: RunOptions) -> set[str]:
+    """Rules that a capture fires; `NAME.indicators.txt` beside `NAME.pcap` holds the indicators of the trial."""
     sink = _FiredRules()
+    beside = path.with_name(f"{path.stem}.indicators.txt")
+    if beside.is_file():
+        options = msgspec.structs.replace(options, indicator_paths=(*options.indicator_paths, str(beside)))
     analyze([str(path)], options, sink)
     return sink.ids

@@ -121,6 +121,7 @@ class Detector:
             "detect-open-alerts": self._alerts.closed_early,
             "detect-groups": sum(windows.dropped_groups for windows in self._windows),
             "detect-group-entries": sum(windows.dropped_entries for windows in self._windows),
+            "detect-memo-full": sum(program.forgotten for program in self._programs.values() if program is not None),
         }
         return {name: count for name, count in found.items() if count}
 

@@ -48,6 +48,7 @@ rule yamux_session : tunnel
         level = "medium"
         family = "yamux"
         reference = "https://attack.mitre.org/techniques/T1572/"
+        sample = "yamux-tunnel"
         fires = "0001 0001 00000001 00000000 0000 0000 00000001 00000004 61626364"
         silent = "0001 0001 00000001 00000000 4142 4344"
     condition:

@@ -298,6 +298,29 @@ def socks_proxy(trace: Trace) -> None:
 
 
 @sample(
+    "yamux-tunnel",
+    "A yamux session on port 143: a tunnel client opens streams through it and pings.",
+    verdicts={"not-imap": 1},
+    alerts=("verdict", "c2"),
+)
+def yamux_tunnel(trace: Trace) -> None:
+    data, window, ping = 0, 1, 2
+    syn, ack = 1, 2
+
+    def frame(kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> bytes:
+        return struct.pack(">BBHII", 0, kind, flags, stream, length) + body  # version 0 (hashicorp/yamux, spec.md)
+
+    tcp = Tcp(trace, workstation(64, "linux"), outside("203.0.113.103"))
+    for stream in (1, 3, 5):
+        asked = b"GET /%d HTTP/1.1\r\nHost: intranet.corp.example\r\n\r\n" % stream
+        tcp.client(frame(window, syn, stream, 0) + frame(data, 0, stream, len(asked), asked), 2.0)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (20 * stream) + b"intranet page number" * stream
+        tcp.server(frame(window, ack, stream, 0) + frame(data, 0, stream, len(answer), answer), 0.08)
+        tcp.client(frame(ping, syn, 0, stream), 30.0).server(frame(ping, ack, 0, stream))
+    tcp.reset(CLIENT)
+
+
+@sample(
     "pop3-on-143",
     "An administrator's mistake: the POP3 service listens on port 143.",
     verdicts={"not-imap": 1},

@@ -76,6 +76,14 @@ def test_too_many_subjects_end_the_quietest_early() -> None:
     assert len(detector.finish(START)) == 3
 
 
+def test_memos_that_started_anew_are_told() -> None:
+    asked = {"command.name": "w1", "command.result": "ok", "command.state": "s1"}
+    detector = Detector(compiled(rule("command", asked)), limits=DetectLimits(memo_entries=4))
+    detector.feed([event("command", name=f"w{place % 7}", result=f"r{place % 5}", state=f"s{place % 4}")
+                   for place in range(140)])
+    assert detector.limits_hit == {"detect-memo-full": 1}
+
+
 def test_a_quiet_day_ends_an_alert() -> None:
     day = 86_400
     events = [event("session", seconds, verdict="not-imap") for seconds in (0, day + 1, day + 2)]

@@ -42,7 +42,8 @@ class _Alerts:
 def names_fired_by(path: str) -> dict[str, str]:
     """Rule name: level, of the alerts that a capture raises."""
     sink = _Alerts()
-    analyze([path], RunOptions(), sink)
+    beside = Path(path).with_suffix(".indicators.txt")
+    analyze([path], RunOptions(indicator_paths=(str(beside),) if beside.is_file() else ()), sink)
     return {alert.rule.name: alert.rule.level for alert in sink.found}
 
 
