@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from imapids.errors import UsageError
+from imapids.output.table_text import shown
 
 if TYPE_CHECKING:
     import altair as alt
@@ -110,14 +111,14 @@ def login_outcomes(logins: pd.DataFrame) -> alt.Chart:
     failed = bars["logins"].where(bars["outcome"] == "failure", 0).groupby(bars["client"]).sum()
     order = pd.DataFrame({"failed": failed, "all": bars.groupby("client")["logins"].sum()})
     clients = list(order.sort_values(["failed", "all"], ascending=False, kind="stable").index)
-    shown = bars[bars["client"].isin(clients[:PAIRS])]
+    drawn = bars[bars["client"].isin(clients[:PAIRS])]
     left = len(clients) - PAIRS
     subtitle = f"and {left:,} more sources" if left > 0 else ""
-    base = _chart(made, shown, "Logins by source", subtitle, height=made.Step(20))
+    base = _chart(made, drawn, "Logins by source", subtitle, height=made.Step(20))
     chart: alt.Chart = base.mark_bar().encode(
         x=made.X("logins:Q", title="attempts", axis=made.Axis(tickMinStep=1, tickCount=8)),
         y=made.Y("client:N", title=None, sort=clients[:PAIRS], axis=made.Axis(labelLimit=320)),
-        color=_color(made, "outcome", OUTCOME_COLORS, shown),
+        color=_color(made, "outcome", OUTCOME_COLORS, drawn),
         tooltip=["client:N", "outcome:N", "logins:Q"],
     )
     return chart
@@ -164,13 +165,13 @@ def session_turns(turns: pd.DataFrame) -> alt.Chart:
         turns: columns `side` and `bytes`, in order (`analysis.session(flow_id).turns`).
     """
     made = _altair()
-    shown = turns.head(TICKS // 2)
-    sign = shown["side"].astype(object).map({"client": 1, "server": -1}).astype("int64")
-    data = pd.DataFrame({"turn": range(1, len(shown) + 1), "side": shown["side"], "bytes": shown["bytes"],
-                         "signed": shown["bytes"] * sign})
+    drawn = turns.head(TICKS // 2)
+    sign = drawn["side"].astype(object).map({"client": 1, "server": -1}).astype("int64")
+    data = pd.DataFrame({"turn": range(1, len(drawn) + 1), "side": drawn["side"], "bytes": drawn["bytes"],
+                         "signed": drawn["bytes"] * sign})
     subtitle = "the client's upwards, the server's downwards"
-    if len(turns) > len(shown):
-        subtitle += f"; the first {len(shown):,} of {len(turns):,} turns"
+    if len(turns) > len(drawn):
+        subtitle += f"; the first {len(drawn):,} of {len(turns):,} turns"
     base = _chart(made, data, "Bytes by turn", subtitle, height=180)
     chart: alt.Chart = base.mark_bar().encode(
         x=made.X("turn:Q", title="turn", axis=made.Axis(tickMinStep=1)),
@@ -200,11 +201,11 @@ def _counted(frame: pd.DataFrame, weight: str, columns: list[str]) -> pd.DataFra
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns as altair's JSON knows them: words as text, no time zone (charts are told to show UTC)."""
+    """Columns as altair's JSON knows them: words as text, and as text that is safe to show."""
     plain = {}
     for name, column in frame.items():
-        if isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype):
-            plain[name] = column.astype(object).where(column.notna(), None)
+        if isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype) or column.dtype == object:
+            plain[name] = column.astype(object).map(lambda word: shown(word) if isinstance(word, str) else None)
         else:
             plain[name] = column
     return pd.DataFrame(plain)
@@ -256,7 +257,7 @@ def _exposure_word(state: Any, open_to: list[str]) -> str:
 def _color(made: Any, field: str, colors: dict[str, str], data: pd.DataFrame) -> Any:
     """A colour for each word, the same in every chart; only words that occur stand in the legend."""
     present = [word for word in colors if (data[field] == word).any()]
-    strange = sorted(set(data[field].dropna()) - set(colors))
+    strange = sorted({shown(str(word)) for word in set(data[field].dropna()) - set(colors)})
     shades = [*(colors[word] for word in present), *["#555"] * len(strange)]
     scale = made.Scale(domain=[*present, *strange], range=shades)
     return made.Color(f"{field}:N", title=None, scale=scale, legend=made.Legend(orient="top"))

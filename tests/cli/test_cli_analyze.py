@@ -97,7 +97,6 @@ def test_less_memory_means_smaller_limits(imapids, engine):
     [
         pytest.param([], "Missing argument 'CAPTURE...'", id="no capture"),
         pytest.param(["a.pcap", "--formt", "csv"], "--format", id="a typing error in an option names the right one"),
-        pytest.param(["a.pcap", "--format", "html"], "not in this version", id="a format of a later version"),
         pytest.param(
             ["a.pcap", "--scheduler", "tcp://x"],
             "--scheduler is not in this version",

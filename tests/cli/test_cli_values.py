@@ -64,7 +64,6 @@ def test_a_value_is_understood(kind, text, expected):
         pytest.param(EVENTS, ",", "at least one", id="no event type at all"),
         pytest.param(Workers(), "0", "1 to 256", id="no workers"),
         pytest.param(Workers(), "many", "auto", id="workers in words"),
-        pytest.param(Format("table", "jsonl"), "html", "not in this version", id="a format of a later version"),
         pytest.param(Format("table", "jsonl"), "json", "Did you mean 'jsonl'?", id="a near format"),
     ],
 )

@@ -45,7 +45,7 @@ def render(digest: Digest, explain: Explain | None = None) -> str:
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True)
+        trim_blocks=True, lstrip_blocks=True, finalize=lambda value: _printable(value, Markup))
     environment.filters |= {"n": _number, "safe_words": words, "moment": _moment}
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("report.css", "report.js"))
     policy = (f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
@@ -61,10 +61,16 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def words(text: object) -> str:
-    """Text from outside without anything that does not print: control characters, changes of writing direction."""
-    plain = " ".join(str(text).split()) if isinstance(text, str) else str(text)
-    return plain if plain.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in plain)
+def words(text: str) -> str:
+    """Words of a rule in one line."""
+    return " ".join(text.split())
+
+
+def _printable(value: object, markup: type) -> object:
+    """Whatever the template shows, without what does not print: control characters, changes of writing direction."""
+    if not isinstance(value, str) or isinstance(value, markup) or value.isprintable():
+        return value
+    return "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in value)
 
 
 def _number(value: int) -> str:
