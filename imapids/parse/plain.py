@@ -26,7 +26,7 @@ from imapids.records.dialogue import ImapFacts
 from imapids.records.streams import Flow, Piece, StreamChunk
 
 
-class PlainDialogue(msgspec.Struct):
+class PlainDialogue(msgspec.Struct, gc=False):
     """One IMAP connection as long as it is plain; `PlainReader.read` moves it on.
 
     A record, because one is made for every session: it costs a tenth of what an `__init__` of as many lines does.

@@ -15,7 +15,7 @@ class Look(enum.Enum):
     NEED_MORE = "need-more"
 
 
-class Evidence(msgspec.Struct, frozen=True, omit_defaults=False):
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=False, gc=False):
     """One reason for a verdict. Codes are a closed list (docs/reference/evidence.md)."""
 
     code: str

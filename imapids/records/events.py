@@ -13,8 +13,8 @@ from imapids.records.streams import Flow
 from imapids.records.verdicts import Revision
 
 
-class Body(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Base of all event bodies."""
+class Body(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """Base of all event bodies. Records never form cycles: the garbage collector need not look at so many of them."""
 
 
 class Session(Body):
@@ -694,7 +694,7 @@ TURNS = "turns"
 """The kind of events with `Turns`: no event type, for nobody outside of the program sees them."""
 
 
-class Event(msgspec.Struct):
+class Event(msgspec.Struct, gc=False):
     """One fact, with the conversation and the packet it is about."""
 
     kind: str

@@ -11,7 +11,7 @@ CONFIDENCES = ("low", "medium", "high")
 UNDECIDED_REASONS = ("greeting-only", "server-silent", "one-sided", "mid-stream", "gap", "too-short", "snaplen")
 
 
-class Verdict(msgspec.Struct, kw_only=True):
+class Verdict(msgspec.Struct, kw_only=True, gc=False):
     """What a flow is, how sure that is, and why (DESIGN section 7)."""
 
     verdict: str
