@@ -120,9 +120,21 @@ class Assembler:
         chosen = np.flatnonzero(plain)
         if chosen.size:
             self._by_slices(batch, part, chosen, offset.take(chosen), updates)
+        self._forget_closed(part, slow)
         # not before: a reassembler sees each at its place
         columns.acked[part.rows] = np.maximum(columns.acked[part.rows], acked.reshape(-1, 2))
         return updates
+
+    def _forget_closed(self, part: _Part, slow: Bool) -> None:
+        """Drops the newest bytes of flows that both sides closed: nobody takes a later copy (reassembly does the same).
+
+        Closed flows wait for their end in great numbers.
+        """
+        closed = ((self.columns.flags[part.rows] & FIN) != 0).all(axis=1) & ~slow
+        for row in part.rows[closed].tolist():
+            stream = self.streams.get(row)
+            if stream is not None:
+                stream.recent = []
 
     def _part(self, batch: SegmentBatch, groups: Groups, positions: I64) -> _Part:
         """The segments at some positions, sorted by flow."""

@@ -53,6 +53,16 @@ class Half:
         """Segments with payload, for the order of arrival."""
         self.fin: int | None = None
 
+    @property
+    def closed(self) -> bool:
+        """All bytes up to the FIN are there, or declared missing."""
+        return self.fin is not None and self.offset >= self.fin
+
+    def forget(self) -> None:
+        """Drops what later copies are compared with."""
+        self.recent.clear()
+        self.recent_bytes = 0
+
     def start(self, seq: int) -> None:
         """Sets the sequence number of the next byte."""
         self.known = True
@@ -133,6 +143,9 @@ class Reassembly:
         for which, half in ((side, own), (1 - side, peer)):
             if half.pending:
                 self._close_holes(half, which, packet, time_ns, out)
+        if own.closed and peer.closed:  # a later copy of what both have is nothing that anybody takes
+            own.forget()
+            peer.forget()
         return out
 
     @staticmethod
