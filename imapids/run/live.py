@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
@@ -19,6 +20,7 @@ from imapids.run.control import Control
 from imapids.run.engine import Engine, matcher_for, rules_for, signatures_for
 from imapids.run.feed import FeedReport, LiveFeed
 from imapids.run.live_account import WORRYING_LOSS, LiveAccount, source_account, summed
+from imapids.run.privileges import pwd_name
 from imapids.signatures import Signatures
 
 LIVE_EVENTS = frozenset({"alert", "capture", "stats"})
@@ -126,6 +128,7 @@ class LiveRun:
         """Lists of events and alerts as they become known; a list may be empty: then the caller's turn has come."""
         control, crew, engine = self._control, self._crew, self.engine
         crew.start()
+        self._say(f"{self._interface} is watched (user {pwd_name(os.geteuid())}, process {os.getpid()})")
         due = time.monotonic() + self._stats_seconds
         ended_by = ""
         while not control.stop and not ended_by:

@@ -85,6 +85,7 @@ class FileTarget:
         self._rotation = rotation
         self._clock = clock
         self._descriptor = -1
+        self._sent = 0
         self._looked = self._not_before = 0.0
         try:
             self._open()
@@ -94,24 +95,26 @@ class FileTarget:
             raise OutputError(f"cannot write {safe_str(path)}: {reason(error)}") from error
 
     def write(self, data: bytes) -> None:
+        self._sent = 0
         self.look()
         if self._due(len(data)):
             self._put_aside()
         if self._descriptor < 0:
             self._open()
-        before = self._size
         rest = memoryview(data)
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest):]
         except OSError:
+            self._sent = data.rfind(b"\n", 0, len(data) - len(rest)) + 1
+            self._size += self._sent
             with contextlib.suppress(OSError):  # no half line stays; a file that cannot be cut keeps it
-                os.ftruncate(self._descriptor, before)
+                os.ftruncate(self._descriptor, self._size)
             raise
         self._size += len(data)
 
     def sent(self) -> int:
-        return 0
+        return self._sent
 
     def look(self) -> None:
         """Opens the file anew where the one at the path is another one, or none."""
