@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
 from imapids.records.events import EVENT_TYPES, TURNS, Command, Event, Login, Message
 from imapids.records.flows import EndedFlows
-from imapids.records.packets import PacketBatch
+from imapids.records.packets import I64, PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
 from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
 from imapids.records.verdicts import Revision, Verdict
@@ -37,6 +38,8 @@ from imapids.signatures import Signatures
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
                (False, False): "external"}
 _HOME_MEMO = 65_536
+_known = itemgetter(0)
+"""The packet that made known what an observer told."""
 _EVENTS_AT_ONCE = 100_000
 """Events that wait for their batch to be over. A batch of real traffic tells a third of it."""
 _CHUNK_BYTES = 512 << 10
@@ -70,7 +73,7 @@ class Pipeline:
         """
         self.limits = limits
         self.observers = observers(frozenset(kinds), limits.observe, home=Networks(home_nets), inventory=inventory)
-        seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
+        self._observed_kinds = seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
         self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
         peeked = PEEKED_PORTS if "service" in self.kinds else ()
         self.encapsulations = EncapsulationTable()
@@ -91,7 +94,7 @@ class Pipeline:
         self._matcher = matcher
         self._on_update = on_update
         self._plain = PlainReader(limits.dialogue, hash_secret=self._hasher, kinds=self.kinds,
-                                  keep=0 if signatures is None else limits.dialogue.sniff_bytes)
+                                  keep=limits.dialogue.sniff_bytes if "signature" in self.kinds else 0)
         self._conversations: dict[int, Conversation | PlainDialogue | PeekedConversation] = {}
         self._events: list[Event] = []
         self._order: list[int] = []
@@ -319,37 +322,48 @@ class Pipeline:
         if not events and ended is None:
             return []
         self._events, self._order = [], []
-        by_known = np.argsort(np.array(order, np.int64), kind="stable").tolist()
-        ordered = [events[i] for i in by_known]
+        known = np.array(order, np.int64)
+        if (known[1:] < known[:-1]).any():
+            by_known = np.argsort(known, kind="stable")
+            known = known[by_known]
+            events = [events[i] for i in by_known.tolist()]
         if self.observers:
-            ordered = self._observed(ordered, [order[i] for i in by_known], ended)
-        return ordered if self._matcher is None else [each for event in ordered for each in self._matched(event)]
+            events = self._observed(events, known, ended)
+        return events if self._matcher is None else [each for event in events for each in self._matched(event)]
 
-    def _observed(self, events: list[Event], known: list[int], ended: EndedFlows | None) -> list[Event]:
+    def _observed(self, events: list[Event], known: I64, ended: EndedFlows | None) -> list[Event]:
         """The events, and what the observers made of them and of the flows that are over, in order."""
+        seen: list[tuple[list[Event], list[int]]] = [([], []) for _ in self.observers]
+        seers = {kind: [mine for mine, observer in zip(seen, self.observers, strict=True) if kind in observer.kinds]
+                 for kind in self._observed_kinds}
+        for event, packet in zip(events, known.tolist(), strict=True):
+            for its_events, its_packets in seers.get(event.kind, ()):
+                its_events.append(event)
+                its_packets.append(packet)
         told: list[Told] = []
-        for observer in self.observers:
-            kinds = observer.kinds
-            mine = [i for i, event in enumerate(events) if event.kind in kinds] if kinds else []
-            if mine:
-                told += observer.see([events[i] for i in mine], [known[i] for i in mine])
+        for observer, (its_events, its_packets) in zip(self.observers, seen, strict=True):
+            if its_events:
+                told += observer.see(its_events, its_packets)
             if ended is not None and observer.wants_flows:
                 told += observer.see_flows(ended)
         if not told:
             return events
-        merged = [*zip(known, events, strict=True), *told]
-        merged.sort(key=_known)  # stable: an event stands before what was made of it
-        return [event for _, event in merged]
+        told.sort(key=_known)  # stable: what one observer told stands in its order
+        merged: list[Event] = []
+        start = 0
+        behind = np.searchsorted(known, [packet for packet, _ in told], side="right")  # an event, then what it made
+        for stop, (_, event) in zip(behind.tolist(), told, strict=True):
+            if stop > start:
+                merged += events[start:stop]
+                start = stop
+            merged.append(event)
+        return merged + events[start:]
 
     def _matched(self, event: Event) -> list[Event]:
         assert self._matcher is not None
         hits = self._matcher.match(event)
         return [event, *(Event("indicator", event.time_ns, hit, event.flow, event.packet, event.known_ns)
                          for hit in hits)]
-
-
-def _known(told: Told) -> int:
-    return told[0]
 
 
 def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
