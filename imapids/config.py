@@ -160,10 +160,12 @@ class ObserveLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Different users, addresses, secrets that one observer remembers in all, to count them (about 100 bytes each)."""
     group_values: int = 16_384
     """Of these in one group: one source must not use up what all have."""
+    secrets: int = 262_144
+    """Different secrets of a day's logins whose first user is remembered, as keyed hash (about 150 bytes each)."""
     pairs: int = 65_536
     """Pairs of client and server whose connections are counted; the one that began first is told of and dropped."""
-    connections: int = 262_144
-    """Connections of all pairs that are remembered for their rhythm (40 bytes each)."""
+    connections: int = 131_072
+    """Connections of all pairs that are remembered for their rhythm (about 250 bytes each)."""
     pair_connections: int = 256
     """Connections of one pair: its newest ones decide the score."""
     mailbox_values: int = 65_536

@@ -6,7 +6,6 @@ the connections that were genuine IMAP, and `rhythm` holds what it was before.
 
 from __future__ import annotations
 
-from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -20,44 +19,53 @@ from imapids.records.streams import CLIENT, SERVER, SIDES, Flow
 from imapids.records.verdicts import VERDICTS
 
 TOLD_UNITS = 3
-"""Pairs with fewer connections, and connections with fewer turns, are not told of."""
+"""Pairs with fewer connections, and connections with fewer turns, are not told of; pairs that spoke nothing but genuine
+IMAP not below LEAST_UNITS."""
 GENUINE_DAMPING = 0.6
 """What genuine IMAP takes off the score. A perfect beat of a mail program (score 1.0) ends below 0.5."""
 
 _Key = tuple[str, str, int, str]
-_Once = tuple[int, int, int, int, str, bool]
+_Unit = tuple[int, int, int, int, str, bool]
+"""One connection: start in ns, bytes of the client and the server, length in ms, verdict, whether it went into TLS."""
 
 
 class _Pair:
-    """The connections of one client, server and port. Columns hold the newest ones."""
+    """The connections of one client, server and port; the newest ones as units."""
 
-    __slots__ = ("bytes_client", "bytes_server", "count", "durations", "encrypted", "last", "starts", "told_ns",
-                 "told_units", "verdicts")
+    __slots__ = ("count", "encrypted", "last", "told_ns", "told_units", "units", "verdicts")
 
-    def __init__(self, first: _Once, last: Event) -> None:
-        self.starts = array("q")
-        self.bytes_client, self.bytes_server, self.durations = array("q"), array("q"), array("q")
-        self.count = self.encrypted = self.told_units = 0
-        self.verdicts = dict.fromkeys(VERDICTS, 0)
+    def __init__(self, first: _Unit, last: Event) -> None:
+        self.units = [first]
+        self.count = 1
+        self.encrypted = 0
+        """Of the connections that were forgotten; so the verdicts."""
+        self.verdicts: dict[str, int] = {}
         self.last = last
         self.told_ns = first[0]
-        self.add(*first)
-
-    def add(self, start_ns: int, bytes_client: int, bytes_server: int, duration_ms: int, verdict: str,
-            encrypted: bool) -> None:
-        """One more connection."""
-        self.count += 1
-        self.starts.append(start_ns)
-        self.bytes_client.append(bytes_client)
-        self.bytes_server.append(bytes_server)
-        self.durations.append(duration_ms)
-        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
-        self.encrypted += encrypted
+        self.told_units = 0
 
     def forget(self, count: int) -> None:
         """Drops the oldest connections; their numbers stay."""
-        for column in (self.starts, self.bytes_client, self.bytes_server, self.durations):
-            del column[:count]
+        self.verdicts = self.all_verdicts(count)
+        self.encrypted = self.all_encrypted(count)
+        del self.units[:count]
+
+    def all_verdicts(self, first: int | None = None) -> dict[str, int]:
+        """Connections by verdict: the forgotten ones and the first units."""
+        found = dict.fromkeys(VERDICTS, 0) | self.verdicts
+        for unit in self.units[:first]:
+            found[unit[4]] = found.get(unit[4], 0) + 1
+        return found
+
+    def all_encrypted(self, first: int | None = None) -> int:
+        """Connections that went into TLS: the forgotten ones and the first units."""
+        return self.encrypted + sum([unit[5] for unit in self.units[:first]])
+
+    def worth_telling(self) -> bool:
+        """Whether there are enough connections, and new ones."""
+        if self.count <= self.told_units or self.count < TOLD_UNITS:
+            return False
+        return self.count >= LEAST_UNITS or any(unit[4] != "genuine" for unit in self.units)
 
 
 class Beacons:
@@ -69,11 +77,11 @@ class Beacons:
 
     def __init__(self, limits: ObserveLimits) -> None:
         self._limits = limits
-        self._pairs: OrderedDict[_Key, _Pair | _Once] = OrderedDict()  # the pair that began first comes first
+        self._pairs: OrderedDict[_Key, _Pair | _Unit] = OrderedDict()  # the pair that began first comes first
         self._turns: tuple[Turns, Flow | None] | None = None
         """Turns whose session comes next."""
         self._held = 0
-        """Connections of all pairs in the columns."""
+        """Units of all pairs."""
         self._dropped_pairs = self._dropped_turns = 0
 
     @property
@@ -84,39 +92,41 @@ class Beacons:
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Counts connections; tells of a pair at 10, 100 ... of them, and hourly while they go on."""
         told: list[Told] = []
-        pairs, hour_ns = self._pairs, self._limits.hour_ns
-        for event, packet in zip(events, known, strict=True):
+        pairs, limits = self._pairs, self._limits
+        most_pairs, most, hour_ns = limits.pairs, 2 * limits.pair_connections, limits.hour_ns
+        for place, event in enumerate(events):
             body, flow = event.body, event.flow
-            if type(body) is Turns:
-                self._turns = body, flow
-                continue
             if type(body) is not Session or flow is None:
+                self._turns = (body, flow) if type(body) is Turns else None
                 continue
             if self._turns is not None:
                 turns, of = self._turns
                 self._turns = None
                 if of is not None and of.flow_id == flow.flow_id:
-                    self._score_turns(event, turns, body, packet, told)
+                    self._score_turns(event, turns, body, known[place], told)
             key = flow.client, flow.server, flow.server_port, flow.protocol
             unit = (event.time_ns, body.bytes_client, body.bytes_server, body.duration_ms, body.verdict,
                     body.starttls == "tls" or body.protocol == "tls")
             pair = pairs.get(key)
             if pair is None:
-                if len(pairs) >= self._limits.pairs:
-                    self._drop_oldest(packet, told)
+                if len(pairs) >= most_pairs:
+                    self._drop_oldest(known[place], told)
                 pairs[key] = unit  # most pairs of a scan stay at one connection
                 continue
             if type(pair) is tuple:
                 pair = pairs[key] = _Pair(pair, event)
                 self._held += 1
             assert type(pair) is _Pair
-            pair.add(*unit)
+            pair.units.append(unit)
+            pair.count = count = pair.count + 1
             pair.last = event
-            self._bound(pair, packet, told)
-            if pair.count in STEPS:
-                self._tell(pair, "step", packet, told)
-            elif event.time_ns - pair.told_ns >= hour_ns and pair.count >= TOLD_UNITS:
-                self._tell(pair, "window", packet, told)
+            self._held += 1
+            if self._held > limits.connections or len(pair.units) >= most:
+                self._bound(pair, known[place], told)
+            if count in STEPS:
+                self._tell(pair, "step", known[place], told)
+            elif event.time_ns - pair.told_ns >= hour_ns and pair.worth_telling():
+                self._tell(pair, "window", known[place], told)
         return told
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
@@ -137,23 +147,22 @@ class Beacons:
 
     def _bound(self, pair: _Pair, packet: int, told: list[Told]) -> None:
         """Keeps one pair, and all together, within their limits."""
-        limits = self._limits
-        self._held += 1
-        if len(pair.starts) >= 2 * limits.pair_connections:  # many at once: moving the rest costs as much
-            pair.forget(limits.pair_connections)
-            self._held -= limits.pair_connections
-        while self._held > limits.connections and len(self._pairs) > 1:
+        keep = self._limits.pair_connections
+        if len(pair.units) >= 2 * keep:  # many at once: moving the rest costs as much
+            pair.forget(keep)
+            self._held -= keep
+        while self._held > self._limits.connections and len(self._pairs) > 1:
             self._drop_oldest(packet, told)
 
     def _drop_oldest(self, packet: int, told: list[Told]) -> None:
         _, pair = self._pairs.popitem(last=False)
         self._dropped_pairs += 1
         if type(pair) is _Pair:
-            self._held -= len(pair.starts)
+            self._held -= len(pair.units)
             self._tell_last(pair, "window", packet, told)
 
     def _tell_last(self, pair: _Pair, reason: str, packet: int, told: list[Told]) -> None:
-        if pair.count >= TOLD_UNITS and pair.count > pair.told_units:
+        if pair.worth_telling():
             self._tell(pair, reason, packet, told)
 
     def _tell(self, pair: _Pair, reason: str, packet: int, told: list[Told]) -> None:
@@ -179,17 +188,16 @@ def _rhythm(body: Beacon) -> tuple[float, int]:
 
 def _of_connections(pair: _Pair, reason: str, limits: ObserveLimits) -> Beacon:
     """The event of a pair's newest connections."""
-    newest = sorted(zip(pair.starts, pair.bytes_client, pair.bytes_server, pair.durations,
-                        strict=True))[-limits.pair_connections:]
-    starts, client, server, durations = (list(column) for column in zip(*newest, strict=True))
+    newest = sorted(pair.units)[-limits.pair_connections:]
+    starts, client, server, durations, _, _ = zip(*newest, strict=True)
     session = pair.last.body
     assert isinstance(session, Session)
-    verdicts = pair.verdicts
+    verdicts = pair.all_verdicts()
     body = Beacon(
         over="connections", told=reason, units=pair.count, duration_ms=round(_median(durations)),
         genuine=verdicts["genuine"], foreign=verdicts["not-imap"] + verdicts["mimic"], silent=verdicts["silent"],
-        encrypted=pair.encrypted, verdict=max(verdicts, key=verdicts.__getitem__), protocol=session.protocol or "",
-        shape=session.shape or "", direction=session.direction)
+        encrypted=pair.all_encrypted(), verdict=max(verdicts, key=verdicts.__getitem__),
+        protocol=session.protocol or "", shape=session.shape or "", direction=session.direction)
     return _scored(body, starts, client, server, (client, server), verdicts["genuine"] / pair.count)
 
 

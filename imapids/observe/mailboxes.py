@@ -11,13 +11,18 @@ from collections.abc import Sequence
 
 from imapids.config import ObserveLimits
 from imapids.observe.groups import Groups, Values
-from imapids.observe.mailbox_use import ClientUse, MailboxUse
+from imapids.observe.mailbox_use import ClientUse, MailboxUse, Reading
 from imapids.observe.observer import Told
 from imapids.records.events import Event, Login, Message
 from imapids.records.flows import EndedFlows
+from imapids.records.streams import Flow
 
-_UNCOUNTED = frozenset({"select", "rename", "copy", "move"})
+TOLD_BODIES = 50
+"""A client that only reads is not followed before it fetched so many whole messages in an hour: people read mail."""
+
+_COUNTED = frozenset({"append", "store", "expunge", "search", "create", "delete"})
 _Use = ClientUse | MailboxUse
+_Key = tuple[str, str, int]
 
 
 class Mailboxes:
@@ -29,11 +34,13 @@ class Mailboxes:
 
     def __init__(self, limits: ObserveLimits) -> None:
         self._limits = limits
-        self._clients: Groups[tuple[str, str, int], ClientUse] = Groups(limits.hour_ns, limits.groups)
+        self._clients: Groups[_Key, ClientUse] = Groups(limits.hour_ns, limits.groups)
         self._mailboxes: Groups[tuple[str, str, str], MailboxUse] = Groups(limits.hour_ns, limits.groups)
-        self._users: OrderedDict[int, str] = OrderedDict()
-        """Users by flow_id."""
-        self._forgotten_users = 0
+        self._reading: OrderedDict[_Key, Reading] = OrderedDict()
+        self._users: dict[int, str] = {}
+        """Users by flow_id, of the newer conversations."""
+        self._old_users: dict[int, str] = {}
+        self._forgotten = 0
         self._values = Values(limits.mailbox_values, limits.mailbox_group_values)
         self._clock_ns = 0
 
@@ -41,28 +48,36 @@ class Mailboxes:
     def limits_hit(self) -> dict[str, int]:
         """Limits that were hit, and how often."""
         return {"observe-mailbox-groups": self._clients.dropped + self._mailboxes.dropped,
-                "observe-mailbox-users": self._forgotten_users, "observe-mailbox-values": self._values.refused}
+                "observe-mailbox-readers": self._forgotten, "observe-mailbox-values": self._values.refused}
 
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Counts what was done; tells when a count passes 10, 100 ..., and at the end of windows."""
         told: list[Told] = []
-        for event, packet in zip(events, known, strict=True):
+        for place, event in enumerate(events):
             body, flow = event.body, event.flow
-            if type(body) is Login:
-                if body.outcome == "success" and flow is not None:
-                    self._remember_user(flow.flow_id, body.user)
-                continue
-            if type(body) is not Message or flow is None:
-                continue
-            action = body.action
-            if action in _UNCOUNTED or (action == "fetch" and not body.bodies):
-                continue
-            self._clock_ns = max(self._clock_ns, event.time_ns)
-            for group in self._clients.over(self._clock_ns):
-                self._close(group, "window", packet, told)
-            for shared in self._mailboxes.over(self._clock_ns):
-                self._close(shared, "window", packet, told)
-            self._count(event, body, action, packet, told)
+            if type(body) is Message and flow is not None:
+                action = body.action
+                if action == "fetch":
+                    if not body.bodies:
+                        continue
+                    reads = self._only_reads(event, body, flow)
+                    if reads and not self._mailboxes:
+                        continue
+                elif action in _COUNTED:
+                    reads = False
+                else:
+                    continue
+                packet = known[place]
+                self._close_over(event.time_ns, packet, told)
+                if not reads:
+                    self._count(event, body, action, packet, told)
+                if action != "search" and body.result in ("ok", ""):
+                    self._count_shared(event, body, action, packet, told)
+            elif type(body) is Login and flow is not None and body.outcome == "success":
+                users = self._users
+                users[flow.flow_id] = body.user
+                if len(users) >= self._limits.flow_users // 2:
+                    self._users, self._old_users = {}, users
         return told
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
@@ -78,28 +93,66 @@ class Mailboxes:
             self._close(shared, "end", known, told)
         return told
 
-    def _remember_user(self, flow_id: int, user: str) -> None:
-        if len(self._users) >= self._limits.flow_users:
-            self._users.popitem(last=False)
-            self._forgotten_users += 1
-        self._users[flow_id] = user
+    def _close_over(self, now_ns: int, packet: int, told: list[Told]) -> None:
+        """Tells of windows that are over by now."""
+        self._clock_ns = max(self._clock_ns, now_ns)
+        for client in self._clients.over(self._clock_ns):
+            self._close(client, "window", packet, told)
+        for mailbox in self._mailboxes.over(self._clock_ns):
+            self._close(mailbox, "window", packet, told)
 
-    def _count(self, event: Event, body: Message, action: str, packet: int, told: list[Told]) -> None:
-        """Counts one command for its client and, where somebody stored something before, for its mailbox."""
-        flow = event.flow
-        assert flow is not None
+    def _only_reads(self, event: Event, body: Message, flow: Flow) -> bool:
+        """Counts whole messages of a client that did nothing else; false once it is to be followed."""
+        key = flow.client, flow.server, flow.server_port
+        reading = self._reading.get(key)
+        if reading is None:
+            if self._clients.get(key) is not None:
+                return False
+            if len(self._reading) >= self._limits.pairs:
+                self._reading.popitem(last=False)
+                self._forgotten += 1
+            reading = self._reading[key] = Reading(event.time_ns)
+        elif event.time_ns - reading.start_ns >= self._limits.hour_ns:
+            reading = self._reading[key] = Reading(event.time_ns)
+        if reading.bodies + body.bodies >= TOLD_BODIES:
+            return False
+        reading.bodies += body.bodies
+        reading.size += body.bytes
+        reading.opaque += body.opaque_body
+        reading.mailbox = body.mailbox
+        return True
+
+    def _user_of(self, flow: Flow) -> str:
+        user = self._users.get(flow.flow_id)
+        return self._old_users.get(flow.flow_id, "") if user is None else user
+
+    def _client_of(self, event: Event, flow: Flow, packet: int, told: list[Told]) -> ClientUse:
+        """The counts of a client; it is followed from now on, with what it read before."""
         key = flow.client, flow.server, flow.server_port
         client = self._clients.get(key)
         if client is None:
+            reading = self._reading.pop(key, None)
             client = ClientUse(event, self._values)
+            if reading is not None and event.time_ns - reading.start_ns < self._limits.hour_ns:
+                client.has_read(reading)
             oldest = self._clients.add(key, client)
             if oldest is not None:
                 self._close(oldest, "window", packet, told)
+        return client
+
+    def _count(self, event: Event, body: Message, action: str, packet: int, told: list[Told]) -> None:
+        """Counts one command for its client."""
+        flow = event.flow
+        assert flow is not None
+        client = self._client_of(event, flow, packet, told)
         if client.did(event, body, action):
             told.append((packet, self._event(client, "step")))
-        if action == "search" or body.result not in ("ok", ""):
-            return
-        place = flow.server, self._users.get(flow.flow_id, ""), body.mailbox
+
+    def _count_shared(self, event: Event, body: Message, action: str, packet: int, told: list[Told]) -> None:
+        """Counts one command for its mailbox, where somebody stored something before."""
+        flow = event.flow
+        assert flow is not None
+        place = flow.server, self._user_of(flow), body.mailbox
         shared = self._mailboxes.get(place)
         if shared is None:
             if action != "append":
@@ -119,5 +172,5 @@ class Mailboxes:
     def _event(self, use: _Use, reason: str) -> Event:
         last = use.last
         assert last.flow is not None
-        body = use.body(reason, self._limits.hour_ns, self._users.get(last.flow.flow_id, ""))
+        body = use.body(reason, self._limits.hour_ns, self._user_of(last.flow))
         return Event("mailbox", last.time_ns, body, last.flow, last.packet, last.time_ns)

@@ -1,0 +1,100 @@
+"""One secret, several users: who signed in with the same password within a day, by its keyed hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from imapids.config import ObserveLimits
+from imapids.observe.groups import STEPS, Values
+from imapids.observe.observer import Told
+from imapids.records.events import Event, Guessing, Login
+
+TOLD_USERS = 3
+"""Secrets that fewer users have are not told of: two mailboxes of one person are common."""
+
+
+class _Shared:
+    """Users who sign in with the same secret."""
+
+    __slots__ = ("first_ns", "last", "servers", "told", "users")
+
+    def __init__(self, user: str, event: Event) -> None:
+        self.users = {user}
+        self.servers: set[str] = set()
+        self.first_ns = event.time_ns
+        self.last = event
+        self.told = 0
+
+
+class SharedSecrets:
+    """Successful logins in; `guessing` events with `by: secret` out. The days are counted from the first login."""
+
+    def __init__(self, limits: ObserveLimits, values: Values) -> None:
+        self._day_ns = limits.day_ns
+        self._most = limits.secrets
+        self._values = values
+        self._since_ns: int | None = None
+        self._users: dict[str, str] = {}
+        """The first user of each secret: most secrets stay with one, nothing more is needed for them."""
+        self._shared: dict[str, _Shared] = {}
+        self.refused = 0
+        """Logins whose secret could not be remembered."""
+
+    def see(self, events: Sequence[Event], bodies: Sequence[Login], known: Sequence[int], latest_ns: int,
+            told: list[Told]) -> None:
+        """Takes logins in order; `latest_ns` is the newest time among them."""
+        if self._since_ns is None:
+            self._since_ns = events[0].time_ns
+        if latest_ns - self._since_ns < self._day_ns and len(self._users) + len(events) <= self._most:
+            first = self._users.setdefault
+            for place, body in enumerate(bodies):
+                secret = body.secret_hash
+                if secret and body.outcome == "success" and first(secret, body.user) != body.user:
+                    self._share(events[place], body, known[place], told)
+            return
+        for event, body, packet in zip(events, bodies, known, strict=True):
+            if event.time_ns - self._since_ns >= self._day_ns:
+                told += self.tell("window", packet)
+                self._since_ns = event.time_ns
+            secret = body.secret_hash
+            if not secret or body.outcome != "success":
+                continue
+            if secret not in self._users and len(self._users) >= self._most:
+                self.refused += 1
+            elif self._users.setdefault(secret, body.user) != body.user:
+                self._share(event, body, packet, told)
+
+    def _share(self, event: Event, login: Login, packet: int, told: list[Told]) -> None:
+        """A login with a secret that another user had first."""
+        first, user = self._users[login.secret_hash].casefold(), login.user.casefold()
+        if user == first:
+            return
+        shared = self._shared.get(login.secret_hash)
+        if shared is None:
+            shared = self._shared[login.secret_hash] = _Shared(first, event)
+        if user in shared.users or not self._values.room(len(shared.users)):
+            return
+        shared.users.add(user)
+        if event.flow is not None and len(shared.servers) < TOLD_USERS:
+            shared.servers.add(event.flow.server)
+        shared.last = event
+        if len(shared.users) in STEPS:
+            told.append((packet, self._event(shared, "step")))
+
+    def tell(self, reason: str, packet: int) -> Iterator[Told]:
+        """Tells of the secrets that several users had, and forgets all."""
+        shared, self._shared = self._shared, {}
+        self._users.clear()
+        for each in shared.values():
+            self._values.give_back(len(each.users) - 1)
+            if len(each.users) >= TOLD_USERS and len(each.users) > each.told:
+                yield packet, self._event(each, reason)
+
+    def _event(self, shared: _Shared, reason: str) -> Event:
+        shared.told = count = len(shared.users)
+        last = shared.last
+        assert isinstance(last.body, Login)
+        body = Guessing(by="secret", told=reason, window_s=self._day_ns // 10**9, attempts=count, failures=0,
+                        span_s=round(max(0, last.time_ns - shared.first_ns) / 1e9, 3), successes=count, users=count,
+                        servers=len(shared.servers), secrets=1, direction=last.body.direction)
+        return Event("guessing", last.time_ns, body, last.flow, last.packet, last.time_ns)
