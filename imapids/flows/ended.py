@@ -8,7 +8,7 @@ import numpy as np
 
 from imapids.flows.columns import FlowColumns
 from imapids.flows.naming import FlowNamer, KeptRows, states_of
-from imapids.records.flows import EndedFlows
+from imapids.records.flows import EndedFlows, EndedRows
 from imapids.records.packets import I32, I64, U8
 from imapids.records.streams import Flow
 
@@ -44,10 +44,12 @@ class EndedFlowsGatherer:
         reasons = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
         order = np.lexsort((kept["first_number"], over_ns, known))
         names = [part[3] for part in parts]
-        kept = KeptRows({name: column[order] for name, column in kept.columns.items()})
-        return self._ended(kept, over_ns[order], known[order], reasons[order], names)
+        columns = {name: column[order] for name, column in kept.columns.items()}
+        return self.ended(EndedRows(columns, over_ns[order], known[order], reasons[order], names))
 
-    def _ended(self, kept: KeptRows, over_ns: I64, known: I64, reasons: I64, names: list[str]) -> EndedFlows:
+    def ended(self, rows: EndedRows) -> EndedFlows:
+        """The record of rows, of this table or of one in another process (with the paths and sources of this one)."""
+        kept, reasons, names = KeptRows(rows.columns), rows.reasons, rows.names
         keys, client = kept["keys"], kept["client_end"].astype(np.int64)
         swapped = client == 1  # the key's second end is the client
         end = np.stack((client, 1 - client), axis=1)
@@ -70,9 +72,9 @@ class EndedFlowsGatherer:
             server_hi=np.where(swapped, keys[:, 0], keys[:, 2]), server_lo=np.where(swapped, keys[:, 1], keys[:, 3]),
             client_port=np.where(swapped, ports[1], ports[0]), server_port=np.where(swapped, ports[0], ports[1]),
             tunnel=kept["path"], state=states_of(kept["protocol"], packets, sizes, flags, kept["unreachable"]),
-            first_ns=kept["first_ns"], last_ns=kept["last_ns"], over_ns=over_ns,
-            first_number=kept["first_number"], last_number=kept["last_number"], known=known,
+            first_ns=kept["first_ns"], last_ns=kept["last_ns"], over_ns=rows.over_ns,
+            first_number=kept["first_number"], last_number=kept["last_number"], known=rows.known,
             packets=packets, bytes=sizes, flags=flags, unreachable=kept["unreachable"],
             began=kept["began"], roles_by=kept["roles"], selected=kept["selected"], tool=kept["tool"],
-            describe=describe,
+            describe=describe, rows=rows,
         )

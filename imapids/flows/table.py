@@ -24,7 +24,7 @@ from imapids.flows.naming import Direction, FlowNamer
 from imapids.flows.reuse import Cut, ReuseSplitter
 from imapids.protocols.mail_services import MAIL_PORTS
 from imapids.protocols.scan_tools import tool_marks
-from imapids.records.flows import EndedFlows
+from imapids.records.flows import EndedFlows, EndedRows
 from imapids.records.packets import I32, I64, U8, CaptureSource
 from imapids.records.segments import ACK, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
 from imapids.records.streams import FlowAccount, FlowUpdate, StreamEnd
@@ -75,6 +75,18 @@ class FlowTable:
     def take_ended(self) -> EndedFlows | None:
         """The conversations of any port that ended since the last call (where `tell_ends` asked for them)."""
         return self._ended.take() if self._ended is not None else None
+
+    def restore_ended(self, rows: EndedRows, source: CaptureSource) -> EndedFlows:
+        """Ended conversations that the table of another process kept.
+
+        Args:
+            rows: their `path` column already has the numbers of this table's encapsulations.
+            source: where the packets came from, the same for all.
+        """
+        assert self._ended is not None
+        while len(self._sources) <= source.index:
+            self._sources.append(source)
+        return self._ended.ended(rows)
 
     # ---- one batch ----------------------------------------------------------------------------------------------
 

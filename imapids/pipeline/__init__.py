@@ -17,7 +17,7 @@ from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.intel import Matcher
 from imapids.judge import history, judge, judge_plain
-from imapids.observe import Allowed, Told, observers
+from imapids.observe import Allowed, Observer, Told, observers
 from imapids.parse import PlainDialogue, PlainReader
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.peeked import PeekedConversation
@@ -132,6 +132,19 @@ class Pipeline:
         """Other payload signatures and indicators from now on; conversations that are open end under these."""
         self._signatures = signatures
         self._matcher = matcher
+
+    def pass_on_to(self, observer: Observer) -> None:
+        """Puts one observer in the place of all: in another process it stands for those that count over time there."""
+        self.observers = [observer]
+        self._observed_kinds = observer.kinds
+
+    def observed(self, events: list[Event], known: I64, ended: EndedFlows | None) -> list[Event]:
+        """Events of other pipelines and what the observers make of them, in order.
+
+        Args:
+            known: ascending numbers, shape (len(events),): where the events stand, on the same scale as `ended.known`.
+        """
+        return self._observed(events, known, ended) if self.observers else events
 
     def finish(self) -> Iterator[list[Event]]:
         """The packets are over: all conversations end."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
 
 from imapids.records.packets import I64, U8, U16, U32, U64, Bool
 from imapids.records.streams import Flow
@@ -61,5 +64,22 @@ class EndedFlows:
     describe: Callable[[Sequence[int]], list[Flow]]
     """Makes full records of the conversations at some positions: few, they cost 10 us each."""
 
+    rows: EndedRows | None = None
+    """The same as the flow table keeps it, for other processes."""
+
     def __len__(self) -> int:
         return len(self.protocol)
+
+
+@dataclass(slots=True)
+class EndedRows:
+    """Ended conversations as a flow table keeps them: plain columns, which the table of another process understands."""
+
+    columns: dict[str, npt.NDArray[Any]]
+    """Columns of the table by name; `path` and `source` are numbers in the tables of the process that made them."""
+    over_ns: I64
+    known: I64
+    reasons: I64
+    """Index into `names`."""
+    names: list[str]
+    """Why they ended (see streams.Flow.end_reason)."""
