@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from making import attacks, genuine, impostors, office, overtime, recordings  # noqa: E402, F401  # they fill the catalogue
+from making import attacks, exposed, genuine, impostors, office, overtime, recordings  # noqa: E402, F401  # they fill the catalogue
 from making.catalogue import SAMPLES, Sample  # noqa: E402
 from making.network import Trace  # noqa: E402
 
@@ -54,6 +54,8 @@ def generate() -> dict[str, bytes]:
         trace = Trace(name)
         sample.make(trace)
         files[f"{name}.pcap"] = trace.pcap()
+        if sample.inventory:
+            files[f"{name}.inventory.yml"] = sample.inventory.encode()
         manifest.append(entry(sample, files[f"{name}.pcap"], len(trace.frames)))
     files["MANIFEST.toml"] = "".join(manifest).encode()
     return files
@@ -68,7 +70,7 @@ def main() -> int:
     if options.record:
         recordings.record_all()
     files = generate()
-    present = {path.name for path in options.to.glob("*.pcap")} if options.to.is_dir() else set()
+    present = {path.name for end in ("*.pcap", "*.inventory.yml") for path in options.to.glob(end)}
     stale = sorted(present - files.keys())
     if options.check:
         differing = [
@@ -84,7 +86,7 @@ def main() -> int:
         (options.to / name).write_bytes(data)
     for name in stale:
         print(f"{name}: no sample of this name any more; remove it")
-    print(f"{len(files) - 1} captures, {sum(map(len, files.values())):,} bytes, in {options.to}")
+    print(f"{len(SAMPLES)} captures, {sum(map(len, files.values())):,} bytes, in {options.to}")
     return 0
 
 

@@ -68,10 +68,13 @@ def try_rules(rules: RuleSet, options: RunOptions, locate: Callable[[str, str], 
 
 
 def _fired(path: Path, options: RunOptions) -> set[str]:
-    """Rules that a capture fires; `NAME.indicators.txt` beside `NAME.pcap` holds the indicators of the trial."""
+    """Rules that a capture fires; `NAME.indicators.txt` and `NAME.inventory.yml` beside `NAME.pcap` belong to it."""
     sink = _FiredRules()
     beside = path.with_name(f"{path.stem}.indicators.txt")
     if beside.is_file():
         options = msgspec.structs.replace(options, indicator_paths=(*options.indicator_paths, str(beside)))
+    beside = path.with_name(f"{path.stem}.inventory.yml")
+    if beside.is_file():
+        options = msgspec.structs.replace(options, inventory_path=str(beside))
     analyze([str(path)], options, sink)
     return sink.ids

@@ -83,7 +83,7 @@ def _notes(body: Exposure) -> Iterator[tuple[str, str]]:
         yield "!", f"open to the outside: {number(body.connections_wan, 'connection')} from there"
     if body.wan_signed_in_in_clear:
         yield "!", "signed in from or towards the outside before any TLS"
-    if body.proxy and body.home:
+    if body.home and {"banner", "relayed-user", "relays"} & set(body.proxy):
         went = f"; went on to {', '.join(body.upstream)} {number(body.relayed, 'time')}" if body.relayed else ""
         yield "!", f"a mail proxy: {', '.join(body.proxy)}{went}"
     elif body.proxy:

@@ -197,7 +197,7 @@ class ScanObserver:
             odd_probes=counts[_ODD], methods=_named(METHODS, counts[_METHOD:_PORT]),
             mail_ports=sorted({port for port, count in zip(PORT_NAMES, counts[_PORT:_TOOL], strict=True) if count}),
             sources=max(counts[_SOURCES], 1), ports=counts[_PORTS],
-            ports_per_host=round(counts[_VAIN_TARGETS] / counts[_VAIN_HOSTS], 2) if counts[_VAIN_HOSTS] else 0.0,
+            further_ports=counts[_VAIN_TARGETS] - counts[_VAIN_HOSTS],
             tools=_named(TOOLS[1:], counts[_TOOL + 1 : _FIELDS]),
             likelihood=round(counts[_FAILED] * self._failure + answered * self._success, 2),
             per_minute=round(spread / max(span_s / 60, 1 / 60), 2), span_s=round(span_s, 3),

@@ -208,7 +208,7 @@ class InputAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     name: str
     status: str
-    """ok, cut, damaged, unreadable, unsupported."""
+    """ok, cut, damaged, unreadable, unsupported; of an interface: lossy (packets came that nobody has seen)."""
     format: str = ""
     packets: int = 0
     bytes: int = 0
@@ -330,8 +330,9 @@ class Scan(Body):
     """Different clients."""
     ports: int = 0
     """Different TCP ports, mail or not, of any host that were tried in vain."""
-    ports_per_host: float = 0.0
-    """Different (host, port) tried in vain for each host: about 1 of a horizontal scan, many of a vertical one."""
+    further_ports: int = 0
+    """Different (host, port) tried in vain beyond the first of each host: none of a horizontal scan, many of a
+    vertical one."""
     tools: dict[str, int] = {}
     """Knocks whose headers bear the mark of a tool: masscan, zmap, nmap, mirai."""
     likelihood: float = 0.0

@@ -22,6 +22,8 @@ class Sample:
     shape: str = ""
     alerts: tuple[str, ...] = ()
     """Families of rules/sigma that must raise an alert."""
+    inventory: str = ""
+    """What is meant to be where (YAML): it stands beside the capture as NAME.inventory.yml."""
 
 
 SAMPLES: dict[str, Sample] = {}
@@ -35,11 +37,12 @@ def sample(
     protocol: str = "",
     shape: str = "",
     alerts: tuple[str, ...] = (),
+    inventory: str = "",
 ) -> Callable[[Callable[[Trace], None]], Callable[[Trace], None]]:
     """Put a function into the catalogue."""
 
     def register(make: Callable[[Trace], None]) -> Callable[[Trace], None]:
-        SAMPLES[name] = Sample(name, shows, make, verdicts, protocol, shape, alerts)
+        SAMPLES[name] = Sample(name, shows, make, verdicts, protocol, shape, alerts, inventory)
         return make
 
     return register

@@ -29,7 +29,9 @@ def golden_line(line: dict[str, Any]) -> str:
 
 def golden_lines(path: Path) -> list[str]:
     """The alert lines of a capture in canonical order: by time, rule and state."""
-    lines = [line for line in analyze_all(path, events={"alert"}).lines if line["event_type"] == "alert"]
+    inventory = path.with_suffix(".inventory.yml")
+    run = analyze_all(path, events={"alert"}, inventory_path=str(inventory) if inventory.is_file() else None)
+    lines = [line for line in run.lines if line["event_type"] == "alert"]
     lines.sort(key=lambda line: (line["timestamp"], line["alert"]["signature_id"], line.get("flow_id", 0),
                                  line["alert"]["context"]["imapids"]["count"],
                                  line["alert"]["context"]["imapids"]["state"]))

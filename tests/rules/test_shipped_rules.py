@@ -23,7 +23,7 @@ RULES = load_rules()
 SHOWN: list[Rule | Correlation] = [item for item in (*RULES.rules, *RULES.correlations) if item.output]
 SAMPLES = SHIPPED.parent / "_samples"
 FAMILIES = {"verdict", "transport-security", "credentials", "service-abuse", "mailbox-abuse", "scanning", "c2", "udp",
-            "intel"}
+            "intel", "exposure"}
 SEVERE = ("high", "critical")
 
 
@@ -43,7 +43,9 @@ def names_fired_by(path: str) -> dict[str, str]:
     """Rule name: level, of the alerts that a capture raises."""
     sink = _Alerts()
     beside = Path(path).with_suffix(".indicators.txt")
-    analyze([path], RunOptions(indicator_paths=(str(beside),) if beside.is_file() else ()), sink)
+    inventory = Path(path).with_suffix(".inventory.yml")
+    analyze([path], RunOptions(indicator_paths=(str(beside),) if beside.is_file() else (),
+                               inventory_path=str(inventory) if inventory.is_file() else None), sink)
     return {alert.rule.name: alert.rule.level for alert in sink.found}
 
 
