@@ -141,16 +141,17 @@ def page() -> str:
     plans = {"alerts": frames.alert_plan(), "cases": frames.case_plan()}
     plans |= {name: frames.event_plan(kind) for name, kind in FRAMES.items()}
     plans |= {name: frames.detail_plan(name) for name in frames.DETAILS}
+    names = {column.name for part in frames.CONVERSATION for column in part.columns}
     shared = [column for part in frames.CONVERSATION for column in part.columns]
     parts = [HEAD, f"\n## The first columns of every frame of events and alerts\n{TABLE}"]
     parts += rows(shared, "", told, named)
     order = ["sessions", "alerts", "cases"]
     for name in sorted(plans, key=lambda name: order.index(name) if name in order else len(order)):
         doc = " ".join(str(getattr(Analysis, name).__doc__).split())
-        own = [column for part in plans[name] for column in part.columns if part not in frames.CONVERSATION]
+        own = [column for part in plans[name] for column in part.columns
+               if name == "cases" or column.name not in names]
         if name in frames.DETAILS:
             doc += " The first columns are `time`, `flow_id` and `case`."
-            own = [column for column in own if column.name not in ("time", "flow_id", "case")]
         elif name != "cases":
             doc += " The columns about the conversation come first."
         parts += [f"\n## {name}\n\n{doc}\n{TABLE}", *rows(own, kinds[name], told, named)]

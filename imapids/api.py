@@ -30,8 +30,8 @@ def read_pcap(paths: Paths, **options: Any) -> Analysis:
 
     Args:
         paths: a file, folder or glob, or several of them; "-" is standard input.
-        options: as of `imapids analyze`: events, rules, default_rules, allow, indicators, signatures, home_net, watch,
-            since, until, host, max_memory, hash_key. Without `events` every type is kept.
+        options: as of `imapids analyze`: events, rules, default_rules, allow, indicators, inventory, signatures,
+            home_net, watch, since, until, host, max_memory, hash_key. Without `events` every type is kept.
 
     Raises:
         UsageError: an option is wrong or there is none of that name.

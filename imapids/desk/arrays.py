@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from imapids.desk.columns import TEXT, TIME, WORD
-from imapids.protocols.text import safe_str
 from imapids.protocols.timestamps import parse_eve_time
 
+TEXT_DTYPE = pd.StringDtype("python")
+"""Strings as the records hold them: three times as fast to make as Arrow's, and the same without pyarrow."""
 _INT64 = (-(2**63), 2**63 - 1)
 _NAT = np.iinfo(np.int64).min
 
@@ -21,7 +22,7 @@ def array(values: Sequence[Any], dtype: str, words: tuple[str, ...] = (), *, ord
     if dtype == WORD:
         return _words(values, words, ordered)
     if dtype == TEXT:
-        return _texts(values)
+        return pd.array(values, dtype=TEXT_DTYPE)
     if dtype == TIME:
         return _times(values)
     if dtype in ("int64", "bool", "float64"):
@@ -29,15 +30,6 @@ def array(values: Sequence[Any], dtype: str, words: tuple[str, ...] = (), *, ord
     if dtype in ("Int64", "UInt16", "boolean", "Float64"):
         return _nullable(values, dtype)
     return _objects(values)
-
-
-def _texts(values: Sequence[Any]) -> Any:
-    """Strings; where a lone surrogate (out of a rule file) cannot be stored, what it stands for is escaped."""
-    try:
-        return pd.array(values, dtype=pd.StringDtype())
-    except UnicodeEncodeError:
-        clean = [None if text is None else text if text.isascii() else safe_str(text, 4 * len(text)) for text in values]
-        return pd.array(clean, dtype=pd.StringDtype())
 
 
 def _words(values: Sequence[Any], words: tuple[str, ...], ordered: bool) -> Any:
@@ -75,9 +67,13 @@ def _plain(values: Sequence[Any], dtype: str) -> Any:
 
 
 def _nullable(values: Sequence[Any], dtype: str) -> Any:
-    missing = np.fromiter((value is None for value in values), bool, len(values))
     plain = {"Int64": "int64", "UInt16": "int64", "boolean": "bool", "Float64": "float64"}[dtype]
-    filled = _plain([0 if value is None else value for value in values], plain)
+    if None in values:
+        missing = np.fromiter((value is None for value in values), bool, len(values))
+        values = [0 if value is None else value for value in values]
+    else:
+        missing = np.zeros(len(values), bool)
+    filled = _plain(values, plain)
     if dtype == "UInt16":
         filled = filled.clip(0, 65_535).astype("uint16")
     if dtype == "boolean":

@@ -56,8 +56,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     dtype: str
     """As pandas writes it; `list of str` and the like are Python objects in a column of dtype object."""
-    read: Callable[[Sequence[Any]], Sequence[Any]]
-    """The values of rows; None where there is none."""
+    read: Callable[[Any], Any]
+    """The values of rows (a sequence, or an array), in a sequence or array; None where there is none."""
     words: tuple[str, ...] = ()
     """The closed list of a category."""
     ordered: bool = False
@@ -159,4 +159,4 @@ def _dtype(field: str, hint: Any, words: tuple[str, ...]) -> str:
 def _first_fields(read: Callable[[Sequence[Any]], Sequence[Any]],
                   record: type[msgspec.Struct]) -> Callable[[Sequence[Any]], Sequence[Any]]:
     take = attrgetter(record.__struct_fields__[0])
-    return lambda rows: [None if each is None else [take(one) for one in each] for each in read(rows)]
+    return lambda rows: [[take(one) for one in each] if each else [] for each in read(rows)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -53,6 +56,24 @@ DETAILS = {
 """Frames with one row for each of the records inside others, joined by flow_id."""
 
 
+class FlowRows(list[Flow]):
+    """The conversations of the rows of a frame; addresses come back, so what is made of one is made once."""
+
+    def side(self, name: str) -> tuple[list[str], Any]:
+        """The different addresses of a side, and for each row the index of its own."""
+        known = self.__dict__.setdefault("_sides", {})
+        if name not in known:
+            texts = list(map(attrgetter(name), self))
+            number = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+            known[name] = list(number), np.fromiter(map(number.__getitem__, texts), np.int64, len(texts))
+        found: tuple[list[str], Any] = known[name]
+        return found
+
+    def spread(self, name: str, values: Sequence[Any], dtype: Any) -> Any:
+        """A column of what each different address of a side stands for."""
+        return np.array(values, dtype)[self.side(name)[1]]
+
+
 class Part(NamedTuple):
     """Columns that read the same rows: the events, their flows, or their bodies."""
 
@@ -67,62 +88,68 @@ def _of_flow(name: str, dtype: str, field: str) -> Column:
                   source=f"Flow.{field}")
 
 
+def _address(side: str) -> Column:
+    def read(flows: FlowRows) -> Any:
+        return flows.spread(side, flows.side(side)[0], object)
+
+    return Column(name=side, dtype=TEXT, read=read, source=f"Flow.{side}")
+
+
 def _port(field: str) -> Column:
-    def read(flows: Sequence[Flow]) -> Sequence[int | None]:
-        return [None if flow is _NO_FLOW else getattr(flow, field) for flow in flows]
+    def read(flows: FlowRows) -> Sequence[int | None]:
+        ports = list(map(attrgetter(field), flows))
+        return [None if flow is _NO_FLOW else port for flow, port in zip(flows, ports, strict=True)] if (
+            0 in ports) else ports
 
     return Column(name=field, dtype="UInt16", read=read, source=f"Flow.{field}")
 
 
-def _flow_ids(flows: Sequence[Flow]) -> Sequence[int | None]:
-    return [None if flow.flow_id < 0 else flow.flow_id for flow in flows]
+def _flow_ids(flows: FlowRows) -> Sequence[int | None]:
+    numbers = list(map(attrgetter("flow_id"), flows))
+    return [None if number < 0 else number for number in numbers] if min(numbers, default=0) < 0 else numbers
 
 
-def _cases(flows: Sequence[Flow]) -> Sequence[str]:
-    known: dict[tuple[str, str, int], str] = {}
-    found = []
-    for flow in flows:
-        key = flow.client, flow.server, flow.server_port
-        case = known.get(key)
-        if case is None:
-            case = known[key] = case_of(None if flow is _NO_FLOW else flow)
-        found.append(case)
-    return found
+def _cases(flows: FlowRows) -> Any:
+    """Hashes are made once for each client, server and port."""
+    (_, client), (servers, server) = flows.side("client"), flows.side("server")
+    ports = np.fromiter(map(attrgetter("server_port"), flows), np.int64, len(flows))
+    _, first, row = np.unique((client * len(servers) + server) * 2**17 + ports, return_index=True, return_inverse=True)
+    cases = [case_of(None if flows[index] is _NO_FLOW else flows[index]) for index in first.tolist()]
+    return np.array(cases, object)[row]
 
 
 def _file_names(flows: Sequence[Flow]) -> Sequence[str]:
     """Names of captures as safe text: file names may hold anything."""
-    shown = {name: safe_str(name, FILE_NAME_BYTES) for name in {flow.source for flow in flows}}
-    return [shown[flow.source] for flow in flows]
+    names = list(map(attrgetter("source"), flows))
+    shown = {name: safe_str(name, FILE_NAME_BYTES) for name in set(names)}
+    return list(map(shown.__getitem__, names))
 
 
 def _packets(events: Sequence[Event | Alert]) -> Sequence[int | None]:
-    return [event.packet or None for event in events]
+    numbers = list(map(attrgetter("packet"), events))
+    return [number or None for number in numbers] if 0 in numbers else numbers
 
 
-def _directions(events: Sequence[Event | Alert]) -> Sequence[str]:
-    """By the event's own word, which saved lines hold; by its flow's where it has none."""
-    found = []
-    for event in events:
-        told = event.direction if isinstance(event, Alert) else getattr(event.body, "direction", "")
-        found.append(told or (event.flow.direction if event.flow is not None else "unknown"))
-    return found
+def conversation(rows_of_direction: str) -> tuple[Part, ...]:
+    """The columns about the conversation; the direction stands in the body, or else in the flow."""
+    direction = Column(name="direction", dtype=WORD, read=reader(("direction",)), words=WORDS["direction"],
+                       source="Flow.direction")
+    return (
+        Part("event", [Column(name="time", dtype=TIME, read=reader(("time_ns",)), source="Event.time_ns")]),
+        Part("flow", [
+            Column(name="flow_id", dtype="Int64", read=_flow_ids, source="Flow.flow_id"),
+            Column(name="case", dtype=TEXT, read=_cases, source="Alert.case"),
+            _address("client"), _port("client_port"), _address("server"), _port("server_port"),
+            _of_flow("proto", WORD, "protocol"),
+        ]),
+        Part(rows_of_direction, [direction]),
+        Part("flow", [_of_flow("community_id", TEXT, "community_id"),
+                      Column(name="pcap_filename", dtype=TEXT, read=_file_names, source="Flow.source")]),
+        Part("event", [Column(name="pcap_cnt", dtype="Int64", read=_packets, source="Event.packet")]),
+    )
 
 
-CONVERSATION: tuple[Part, ...] = (
-    Part("event", [Column(name="time", dtype=TIME, read=reader(("time_ns",)), source="Event.time_ns")]),
-    Part("flow", [
-        Column(name="flow_id", dtype="Int64", read=_flow_ids, source="Flow.flow_id"),
-        Column(name="case", dtype=TEXT, read=_cases, source="Alert.case"),
-        _of_flow("client", TEXT, "client"), _port("client_port"),
-        _of_flow("server", TEXT, "server"), _port("server_port"), _of_flow("proto", WORD, "protocol"),
-    ]),
-    Part("event", [Column(name="direction", dtype=WORD, read=_directions, words=WORDS["direction"],
-                          source="Flow.direction")]),
-    Part("flow", [_of_flow("community_id", TEXT, "community_id"),
-                  Column(name="pcap_filename", dtype=TEXT, read=_file_names, source="Flow.source")]),
-    Part("event", [Column(name="pcap_cnt", dtype="Int64", read=_packets, source="Event.packet")]),
-)
+CONVERSATION = conversation("flow")
 """Who, when and where: the first columns of every frame of events and alerts."""
 _CONVERSATION_NAMES = frozenset(column.name for part in CONVERSATION for column in part.columns)
 _KEY_NAMES = ("time", "flow_id", "case")
@@ -130,11 +157,9 @@ _KEY_NAMES = ("time", "flow_id", "case")
 
 def packed(side: str) -> list[Column]:
     """`client_hi` and `client_lo` (or of the server): an address as two uint64, as protocols/addresses.py has them."""
-    def half(index: int) -> Callable[[Sequence[Flow]], Any]:
-        def read(flows: Sequence[Flow]) -> Any:
-            texts = [getattr(flow, side) for flow in flows]
-            known = {text: _packed_address(text)[index] for text in set(texts)}
-            return np.fromiter(map(known.__getitem__, texts), np.uint64, len(texts))
+    def half(index: int) -> Callable[[FlowRows], Any]:
+        def read(flows: FlowRows) -> Any:
+            return flows.spread(side, [_packed_address(text)[index] for text in flows.side(side)[0]], np.uint64)
 
         return read
 
@@ -159,10 +184,11 @@ def event_plan(kind: str) -> tuple[Part, ...]:
     """The columns of an event type; of one that this version does not know only those about the conversation."""
     if kind not in BODIES:
         return CONVERSATION
-    told = columns_of(kind, BODIES[kind], leave_out=frozenset({"direction"}))
-    own = [_without_clash(column, kind) for column in told]
+    body = BODIES[kind]
+    own = [_without_clash(column, kind) for column in columns_of(kind, body, leave_out=frozenset({"direction"}))]
     addresses = [Part("flow", [*packed("client"), *packed("server")])] if kind in PACKED else []
-    return (*CONVERSATION, Part("body", own), *addresses)
+    first = conversation("body" if "direction" in body.__struct_fields__ else "flow")
+    return (*first, Part("body", own), *addresses)
 
 
 def _without_clash(column: Column, kind: str) -> Column:
@@ -181,7 +207,7 @@ def alert_plan() -> tuple[Part, ...]:
     own = [msgspec.structs.replace(column, name=renamed.get(column.source, column.name)) for column in own]
     why = Column(name="why", dtype=TEXT, read=lambda alerts: [why_line(alert.why) for alert in alerts],
                  source="Alert.why")
-    return (*CONVERSATION, Part("body", [*own, why]))
+    return (*conversation("body"), Part("body", [*own, why]))
 
 
 @lru_cache(maxsize=1)
@@ -208,8 +234,21 @@ def names_and_dtypes(plan: Iterable[Part]) -> dict[str, str]:
 
 def frame(plan: Iterable[Part], rows: dict[str, Sequence[Any]]) -> pd.DataFrame:
     """A frame with the columns of a plan, from rows by the names that its parts ask for."""
-    arrays = {column.name: _filled(column, rows[part.rows]) for part in plan for column in part.columns}
+    with _no_collection():
+        arrays = {column.name: _filled(column, rows[part.rows]) for part in plan for column in part.columns}
     return pd.DataFrame(arrays, copy=False)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Lists by the hundred thousand are no garbage: looking through all records for it takes longer than the frame."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _filled(column: Column, rows: Sequence[Any]) -> Any:
@@ -241,5 +280,5 @@ def detail_frame(name: str, events: Sequence[Event]) -> pd.DataFrame:
     return frame(detail_plan(name), {"event": outer, "flow": _flows(outer), "body": [record for _, record in pairs]})
 
 
-def _flows(events: Sequence[Event | Alert]) -> list[Flow]:
-    return [event.flow if event.flow is not None else _NO_FLOW for event in events]
+def _flows(events: Sequence[Event | Alert]) -> FlowRows:
+    return FlowRows(event.flow if event.flow is not None else _NO_FLOW for event in events)

@@ -12,6 +12,7 @@ import pandas as pd
 from imapids.desk import frames
 from imapids.errors import OutputError, UsageError
 from imapids.output.files import make_folder, whole_binary_file
+from imapids.protocols.text import safe_str
 
 if TYPE_CHECKING:
     from imapids.desk.analysis import Analysis
@@ -61,12 +62,19 @@ def arrow_table(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> Any:
             columns[name] = pa.array(pairs, pa.map_(pa.string(), inner[dtype.rpartition(" ")[2]]))
         elif dtype == "category":
             columns[name] = pa.array(series.astype(object).where(series.notna(), None).tolist(), pa.string())
+        elif dtype == "string":
+            columns[name] = pa.array([None if text is pd.NA else _storable(text) for text in series], pa.string())
         else:
             columns[name] = pa.Array.from_pandas(series)
     try:
         return pa.table(columns)
     except pa.ArrowException as error:
         raise OutputError(f"a frame cannot be written as Parquet: {error}") from error
+
+
+def _storable(text: str) -> str:
+    """Text without lone surrogates (out of a rule file), which no UTF-8 holds: what they stand for is escaped."""
+    return text if text.isascii() else safe_str(text, 4 * len(text))
 
 
 def _module(name: str) -> Any:

@@ -12,7 +12,8 @@ from imapids.config import HOME_NETS, Limits
 from imapids.errors import InputError, RuleError, UsageError
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
-from imapids.run.asked import asked_options
+from imapids.run.asked import OPTIONS, asked_options
+from imapids.run.options import RunOptions
 
 SAMPLES = Path(imapids.__file__).parent / "_samples"
 SHELL = SAMPLES / "reverse-shell.pcap"
@@ -120,6 +121,14 @@ def test_lines_of_others_are_left_out_with_a_warning(tmp_path):
 def test_options_take_what_people_write(given, field, expected):
     found = getattr(asked_options(given), field)
     assert found >= expected if given == {"events": "all"} else found == expected
+
+
+def test_every_option_of_a_run_can_be_given():
+    example = {"events": "all", "default_rules": True, "signatures": True, "follow": False, "since": 1, "until": 2,
+               "max_memory": "300M", "watch": 143, "home_net": "10.0.0.0/8", "host": "192.0.2.1", "hash_key": KEY}
+    fields = {field for name, option in OPTIONS.items() if name in example or name in ("rules", "allow", "indicators",
+              "inventory") for field in option(example.get(name, "x"))}
+    assert fields >= set(RunOptions.__struct_fields__) - {"workers"}  # one process for now, as the command line
 
 
 @pytest.mark.parametrize(("given", "says"), [
