@@ -16,6 +16,9 @@ COUNTED, WATCHED, FOUND, PEEKED = 0, 1, 2, 3
 UNKNOWN, NEVER = -(1 << 62), 1 << 62
 """Values of `FlowColumns.due`: to be found out; nothing to wait for."""
 
+_ALIGNED = 64
+"""Columns begin at whole cache lines."""
+
 ROLES = ("syn", "port", "content", "lower-port", "first-packet")
 """How client and server were told apart, by `FlowColumns.roles`."""
 
@@ -51,6 +54,7 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("finished", np.bool_, 2),     # a FIN came before this batch, by end
     ("began", np.bool_, 0),        # the first packet was of the handshake (always so for UDP)
     ("slow", np.bool_, 0),         # the per-segment reassembler owns the flow
+    ("tagged", np.bool_, 0),       # its encapsulation holds VLAN tags (once the joiner looked at it)
     ("unreachable", np.bool_, 0),  # an ICMP error was about this flow
     ("tool", np.uint8, 0),         # the scanning tool whose mark the SYN bears (protocols/scan_tools.py), 0 none
 )
@@ -90,6 +94,7 @@ class FlowColumns:
     finished: Bool
     began: Bool
     slow: Bool
+    tagged: Bool
     unreachable: Bool
     tool: U8
 
@@ -97,8 +102,8 @@ class FlowColumns:
         self.capacity = capacity
         self.used = 0
         self.free: list[npt.NDArray[np.int32]] = []
-        for name, dtype, width in _LAYOUT:
-            setattr(self, name, np.zeros((capacity, width) if width else capacity, dtype))
+        for name, column in _columns(capacity).items():
+            setattr(self, name, column)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         column: npt.NDArray[Any] = getattr(self, name)
@@ -110,11 +115,9 @@ class FlowColumns:
 
     def grow(self, capacity: int) -> None:
         """Makes every column longer."""
-        for name, dtype, width in _LAYOUT:
-            old = getattr(self, name)
-            new: npt.NDArray[Any] = np.zeros((capacity, width) if width else capacity, dtype)
-            new[: self.capacity] = old
-            setattr(self, name, new)
+        for name, column in _columns(capacity).items():
+            column[: self.used] = getattr(self, name)[: self.used]
+            setattr(self, name, column)
         self.capacity = capacity
 
     def take(self, count: int) -> I32:
@@ -145,3 +148,18 @@ class FlowColumns:
         spare = np.flatnonzero(~live).astype(np.int32)
         self.due[spare] = NEVER
         self.free = [spare] if spare.size else []
+
+
+def _columns(capacity: int) -> dict[str, npt.NDArray[Any]]:
+    """Cleared columns, in one block of memory: NumPy asks for huge pages where there is much of it.
+
+    Rows of many columns that are touched for the first time cost a page fault for each of them otherwise.
+    """
+    sizes = [np.dtype(dtype).itemsize * (width or 1) * capacity for _, dtype, width in _LAYOUT]
+    places = np.cumsum([0, *(-(-size // _ALIGNED) * _ALIGNED for size in sizes)]).tolist()
+    block = np.zeros(places[-1], np.uint8)
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for (name, dtype, width), place, size in zip(_LAYOUT, places, sizes, strict=False):
+        column: npt.NDArray[Any] = block[place : place + size].view(dtype)
+        columns[name] = column.reshape(capacity, width) if width else column
+    return columns

@@ -52,9 +52,10 @@ class Groups:
 
     def merged(self) -> Groups:
         """The same with groups of one row made one (the two directions of a flow on different VLANs)."""
-        rows, inverse = np.unique(self.rows, return_inverse=True)
-        if len(rows) == len(self.rows):
+        ordered = np.sort(self.rows)
+        if (ordered[1:] != ordered[:-1]).all():
             return self
+        rows, inverse = np.unique(self.rows, return_inverse=True)
         first = np.empty(len(rows), np.int64)
         first[inverse[::-1]] = self.first[::-1]
         return Groups.of(rows, first, inverse.take(self.local), self.end)

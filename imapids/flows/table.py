@@ -201,23 +201,24 @@ class FlowTable:
             local: the group of each segment; `end`: which end of the key sent it.
         """
         columns, index = self.columns, self._index
-        entry, slot = index.find(keys, columns.keys)
+        hashes = index.hashed(keys)
+        entry, slot = index.find(keys, columns.keys, hashes)
         missing = np.flatnonzero(entry < 0)
         if not missing.size:
             return columns.target[entry] if self._joiner.active() else entry
         if self._make_room(int(missing.size)):  # the index was made anew
-            entry, slot = index.find(keys, columns.keys)
+            entry, slot = index.find(keys, columns.keys, hashes)
             missing = np.flatnonzero(entry < 0)
             if columns.room() < missing.size:  # rows of this batch had to go
                 columns.grow(columns.capacity + int(missing.size))
         made = columns.take(len(missing))
         entry[missing] = made
         columns.keys[made] = keys[missing]
-        index.insert(slot[missing], made)
+        index.insert(made, hashes[missing], slot[missing], columns.capacity)
         self._begin(batch, first[missing], made, end, alive)
         self.account.flows += len(made)
         if self._joiner.active():
-            self.account.flows -= self._joiner.join(entry.take(local), end, made, first[missing])
+            self.account.flows -= self._joiner.join(entry, local, end, made, first[missing], hashes[missing])
             return columns.target[entry]
         return entry
 
@@ -322,7 +323,7 @@ class FlowTable:
             wanted -= excess
         capacity = columns.capacity
         while capacity < min(2 * wanted, self.limits.flows):
-            capacity *= 2
+            capacity *= 4
         self._rebuild(min(capacity, max(columns.capacity, self.limits.flows)))
         if columns.room() < count:
             columns.grow(columns.capacity + count)
@@ -339,7 +340,7 @@ class FlowTable:
         if capacity > columns.capacity:
             columns.grow(capacity)
         slots = 1 << (4 * columns.capacity - 1).bit_length()
-        self._index.rebuild(np.flatnonzero(live).astype(np.int32), columns.keys, slots)
+        self._index.rebuild(np.flatnonzero(live).astype(np.int32), slots)
 
     def _note_icmp(self, errors: Sequence[IcmpError]) -> None:
         """Marks the flows that ICMP errors are about (RFC 792: the packet's first bytes come back with the error)."""

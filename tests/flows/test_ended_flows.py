@@ -19,7 +19,7 @@ from imapids.records.flows import STATES, EndedFlows
 from imapids.records.segments import UDP, EncapsulationTable
 from imapids.records.streams import Flow
 
-COLUMNS = [field.name for field in fields(EndedFlows) if field.name != "describe"]
+COLUMNS = [field.name for field in fields(EndedFlows) if field.name not in ("describe", "rows")]
 
 
 def told(segments: list[Segment], cuts: list[int], limits: FlowLimits | None = None) -> Iterator[EndedFlows]:
