@@ -100,6 +100,9 @@ watch_options = together(
                  help="Server ports whose every flow is judged. Default: 143,143/udp."),
     click.option("--host", "hosts", multiple=True, metavar="ADDR", type=Network(),
                  help="Only packets from or to this address or network."),
+    click.option("--workers", metavar="N", type=click.IntRange(1, 64), default=1,
+                 help="Processes that share the packets; what counts by source or server is still counted in one. "
+                      "Default: 1."),
     click.option("--max-memory", metavar="SIZE", type=Size(),
                  help="Hold at most about this much, such as 200M. Default: 400M."),
     click.option("--hash-key", metavar="FILE", type=click.Path(),
@@ -120,7 +123,7 @@ def command(
     form: str | None, output: str | None, rotate: tuple[int, int] | None, stats_interval: float, fail_on: str | None,
     rules: tuple[str, ...], no_default_rules: bool, allow: tuple[str, ...], indicators: tuple[str, ...],
     home_nets: tuple[str, ...], watch: tuple[tuple[tuple[int, str], ...], ...], hosts: tuple[str, ...],
-    max_memory: int | None, hash_key: str | None, quiet: bool, verbose: int, no_color: bool,
+    workers: int, max_memory: int | None, hash_key: str | None, quiet: bool, verbose: int, no_color: bool,
 ) -> int:
     """Watch an interface (a span port, a tap) until stopped: the same events and alerts as from a capture.
 
@@ -142,7 +145,7 @@ def command(
     options = RunOptions(
         home_nets=home_nets or HOME_NETS, watch_tcp=watch_tcp, watch_udp=watch_udp, hosts=hosts,
         events=events or LIVE_EVENTS, rule_paths=rules, default_rules=not no_default_rules, allow_paths=allow,
-        indicator_paths=indicators, limits=chosen_limits(max_memory), hash_key=read_key(hash_key),
+        indicator_paths=indicators, workers=workers, limits=chosen_limits(max_memory), hash_key=read_key(hash_key),
     )
     live = LiveOptions(
         interface=interface, filter=expression or "", user=user, allow_root=allow_root,

@@ -41,15 +41,22 @@ class Engine:
         self.rules = rules
         self.detector = Detector(rules, limits=options.limits.detect)
         self.signatures = signatures_for(options, self.detector)
-        self.pipeline = Pipeline(
-            options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
-            watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
-            since_ns=options.since_ns, until_ns=options.until_ns, hasher=_hasher(options.hash_key),
-            signatures=self.signatures, matcher=matcher_for(options.indicator_paths),
-            inventory=None if options.inventory_path is None else read_inventory(Path(options.inventory_path)))
+        self.matcher = matcher_for(options.indicator_paths)
+        self._hasher = _hasher(options.hash_key)
+        self._inventory = None if options.inventory_path is None else read_inventory(Path(options.inventory_path))
+        self.pipeline = self.new_pipeline()
         self.counts: dict[str, int] = {}
         """Lines by event type (alerts: all lines of theirs)."""
         self.alerts_by_level: dict[str, int] = {}
+
+    def new_pipeline(self) -> Pipeline:
+        """A pipeline of this run: the one that there is, or one more for a worker (with the same key of hashes)."""
+        options = self.options
+        return Pipeline(
+            options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
+            watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
+            since_ns=options.since_ns, until_ns=options.until_ns, hasher=self._hasher,
+            signatures=self.signatures, matcher=self.matcher, inventory=self._inventory)
 
     def handle(self, events: Sequence[Event]) -> Iterator[Sequence[Event | Alert]]:
         """What is to be shown of events, then the alerts that they made."""

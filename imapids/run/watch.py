@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from imapids.capture import bpf
-from imapids.capture.ring import open_rings
+from imapids.capture.ring import PacketRing, open_rings
 from imapids.errors import OutputError
 from imapids.output.jsonl import JsonLines
 from imapids.protocols.text import safe_str
@@ -19,6 +20,7 @@ from imapids.records.alerts import Alert
 from imapids.records.events import Event
 from imapids.run import privileges
 from imapids.run.control import Control, signals_to
+from imapids.run.crew import Workers
 from imapids.run.engine import Engine, many_small_objects, rules_for
 from imapids.run.feed import LiveFeed
 from imapids.run.live import Alone, Crew, LiveResult, LiveRun
@@ -61,30 +63,50 @@ def watch(options: RunOptions, live: LiveOptions, control: Control, *, say: Call
     """
     engine = Engine(options, rules_for(options))
     identity = None if live.allow_root else privileges.look_up_user(Rights(user=live.user))
-    program = _program(options, live)
-    rings = open_rings(live.interface, 1, limits=options.limits.live, batch=options.limits.capture, program=program)
+    program = packet_program(options, live)
+    rings = open_rings(live.interface, options.workers, limits=options.limits.live, batch=options.limits.capture,
+                       program=program)
     outlet = _open_outlet(options, live, identity)
-    crew: Crew = Alone(LiveFeed(rings[0], engine.pipeline, options.limits.live))
-    run = LiveRun(engine, crew, live.interface, control, stats_seconds=live.stats_seconds,
-                  output=outlet.counts if outlet is not None else None,
-                  reopen=outlet.reopen if outlet is not None else lambda: None, say=say)
-    sink = JsonLines(outlet.put, options.events) if outlet is not None else None
+    with contextlib.ExitStack() as opened:
+        for ring in rings:
+            opened.callback(ring.close)
+        return _watch(engine, rings, outlet, live, control, say, viewer)
+
+
+def _watch(engine: Engine, rings: Sequence[PacketRing], outlet: Outlet | None, live: LiveOptions, control: Control,
+           say: Callable[[str], None], viewer: Viewer | None) -> LiveResult:
+    """The part in which rights are given up."""
+    options = engine.options
+    crew: Crew | None = None
     try:
         with signals_to(control):
             import_everything()
             warm_up(engine)
             _give_up_rights(live, say)
+            crew = _crew(engine, rings)
             if outlet is not None:
                 outlet.start()
             privileges.forbid_new_processes()
+            run = LiveRun(engine, crew, live.interface, control, stats_seconds=live.stats_seconds,
+                          output=outlet.counts if outlet is not None else None,
+                          reopen=outlet.reopen if outlet is not None else lambda: None, say=say)
+            sink = JsonLines(outlet.put, options.events) if outlet is not None else None
             with many_small_objects():
                 result = _drive(run, sink, outlet, viewer, control)
     finally:
         left = outlet.close(options.limits.live.stop_ns // 3) if outlet is not None else None
-        crew.close()
+        if crew is not None:
+            crew.close()
     if left is not None:
         result.lines_dropped = left.lines_dropped
     return result
+
+
+def _crew(engine: Engine, rings: Sequence[PacketRing]) -> Crew:
+    limits = engine.options.limits.live
+    if len(rings) == 1:
+        return Alone(LiveFeed(rings[0], engine.pipeline, limits))
+    return Workers(rings, engine.pipeline, engine.new_pipeline, limits, rings[0].source)
 
 
 def _drive(run: LiveRun, sink: JsonLines | None, outlet: Outlet | None, viewer: Viewer | None,
@@ -110,7 +132,8 @@ def warm_up(engine: Engine) -> None:
         engine.signatures.scan(0, b"\0", verdict="not-imap")
 
 
-def _program(options: RunOptions, live: LiveOptions) -> bpf.Program | None:
+def packet_program(options: RunOptions, live: LiveOptions) -> bpf.Program | None:
+    """What the kernel is to keep away; None: nothing. Raises ImapidsError where the expression is wrong."""
     if not live.filter:
         return None
     if live.filter != bpf.WATCHED:

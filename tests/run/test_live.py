@@ -68,8 +68,9 @@ def told(lines: list[dict[str, Any]]) -> dict[str, collections.Counter[tuple[Any
             body = line["session"]
             found["session"][line["flow_id"], body["verdict"], body["protocol"], body["shape"], body["packets"]] += 1
         elif line["event_type"] == "alert":
-            ours = line["alert"]["context"]["imapids"]
-            found["alert"][line["alert"]["signature_id"], ours["id"], ours["state"], ours["count"]] += 1
+            alert = line["alert"]
+            ours = alert["context"]["imapids"]
+            found["alert"][alert["signature_id"], ours["subject"], ours["id"], ours["state"], ours["count"]] += 1
     return found
 
 
@@ -90,13 +91,20 @@ def test_every_packet_is_received_or_counted_as_dropped(wire: Wire, folder: Path
 
 @pytest.mark.oracle
 @pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump, to record what live sees")
-def test_live_tells_what_analyze_tells_of_the_same_packets(wire: Wire, folder: Path, capture: tuple[Path, int]) -> None:
+@pytest.mark.parametrize("workers", [
+    pytest.param("1", id="one process"),
+    pytest.param("2", id="two workers"),
+    pytest.param("4", id="four workers", marks=pytest.mark.slow),
+])
+def test_live_tells_what_analyze_tells_of_the_same_packets(
+    wire: Wire, folder: Path, capture: tuple[Path, int], workers: str,
+) -> None:
     recorded = folder / "recorded.pcap"
     command = wire.inside("tcpdump", "-i", wire.device, "-w", str(recorded), "-U", "--time-stamp-precision=nano",
                           "-s", "0", "-B", "32000", "-Z", "root")
     with (
         subprocess.Popen(command, stderr=subprocess.PIPE) as recorder,
-        wire.live(folder, "--format", "jsonl", *ALL) as live,
+        wire.live(folder, "--format", "jsonl", *ALL, "--workers", workers) as live,
     ):
         assert recorder.stderr is not None
         assert any(b"listening" in line for line in iter(recorder.stderr.readline, b""))
