@@ -19,6 +19,8 @@ from imapids.desk.turns import Turn
 
 WIDTH = 1000
 """Pixels of a chart with all its words; a narrower screen scrolls it."""
+_NARROW = 700
+"""A wider chart fills the page, a narrower one keeps its size."""
 _SLACK = 30
 """Room beside it: the reader's font may be wider than the one that the words were measured with."""
 _SVG = "http://www.w3.org/2000/svg"
@@ -71,9 +73,12 @@ def beacon_rhythm(digest: Digest) -> str:
 
 
 def exposure_map(digest: Digest) -> str:
-    """Mail ports and to whom they answer."""
+    """Mail ports of servers that answer on one of them, and to whom they do."""
     events = digest.exposure.events
-    return svg(plots.exposure_map(event_frame("exposure", events))) if events else ""
+    answering = {event.flow.server for event in events
+                 if event.flow is not None and getattr(event.body, "state", "") == "open"}
+    shown = [event for event in events if event.flow is not None and event.flow.server in answering]
+    return svg(plots.exposure_map(event_frame("exposure", shown))) if shown else ""
 
 
 def session_turns(turns: list[Turn]) -> str:
@@ -112,7 +117,8 @@ def harmless(text: str) -> str:
                 stack.append(child)
             else:
                 element.remove(child)
-    root.attrib.pop("width", None)
-    root.attrib.pop("height", None)
+    root.attrib.pop("height", None)  # it follows from the width
     root.set("role", "img")
+    if float(root.get("width", "0")) > _NARROW:
+        root.set("class", "wide")
     return ET.tostring(root, encoding="unicode")

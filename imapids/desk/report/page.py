@@ -214,7 +214,8 @@ def _exposure(event: Event) -> dict[str, Any]:
               ("signed in in clear", body.signed_in_in_clear)]
     return {
         "server": _end(flow.server, flow.server_port) if flow else "", "proto": shown(flow.protocol) if flow else "",
-        "state": shown(body.state), "open_to": [shown(each) for each in body.open_to], "service": shown(body.service),
+        "state": shown(body.state), "open": body.state == "open", "service": shown(body.service),
+        "open_to": [shown(each) for each in body.open_to],
         "software": shown(body.software or body.banner), "traits": [name for name, holds in traits if holds],
         "clients_lan": body.clients_lan, "clients_wan": body.clients_wan, "connections": body.connections,
         "unexpected": [shown(each) for each in body.unexpected], "proxy": [shown(each) for each in body.proxy],
