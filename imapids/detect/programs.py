@@ -21,8 +21,6 @@ from imapids.records.events import Event
 
 _FIRST_LOOK = 32
 """Keys after which fields of many values are looked for, and again at every doubling twice."""
-
-
 _WEIGHT = 32
 """Open rules and answers in all memos together, for each entry that one memo may hold: 40 MB at the default."""
 Open = tuple[int, All, int]
@@ -31,6 +29,8 @@ Match = tuple[int, tuple[int, ...]]
 """Place of an event, and the places of the rules that hold for it."""
 _FEW = 24
 """Values that a field of few values may take at the first look: IMAP has about that many commands."""
+_FEW_STEPS = 4
+"""Different steps of a batch up to which a pass over it for each is cheaper than one pass that sorts them."""
 
 
 class Step:
@@ -203,9 +203,6 @@ class Program:
             self._start()
         else:
             self._look_at = min(self._look_at * 4, self._limits.memo_entries)
-
-
-_FEW_STEPS = 4
 
 
 def _picked(steps: list[Step]) -> Iterator[tuple[Step, list[int] | None]]:
