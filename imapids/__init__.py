@@ -2,13 +2,13 @@
 
 from typing import Any
 
-__all__ = ["Analysis", "Scan", "__version__", "load", "plots", "read_pcap", "scan_pcap"]
+__all__ = ["Analysis", "Scan", "Watch", "__version__", "load", "plots", "read_pcap", "scan_pcap", "watch_interface"]
 
 __version__ = "0.1.0"
 
 # What they are to a type checker stands in __init__.pyi: an import here, even of types, would tie all parts together.
-_HOMES = {"Analysis": "imapids.desk.analysis", "Scan": "imapids.api", "load": "imapids.api",
-          "read_pcap": "imapids.api", "scan_pcap": "imapids.api"}
+_HOMES = {"Analysis": "imapids.desk.analysis", "Scan": "imapids.api", "Watch": "imapids.api", "load": "imapids.api",
+          "read_pcap": "imapids.api", "scan_pcap": "imapids.api", "watch_interface": "imapids.api"}
 
 
 def __getattr__(name: str) -> Any:

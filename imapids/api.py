@@ -22,6 +22,8 @@ from imapids.run.options import ALL_EVENTS, DEFAULT_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from imapids.run.live import LiveResult
+
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
@@ -64,6 +66,71 @@ def load(paths: Paths, *, captures: Paths = ()) -> Analysis:
     Lines of other programs are left out, and counted in a warning. Raises InputError where a file cannot be read.
     """
     return Analysis(read_saved(path_list(paths)), captures=path_list(captures))
+
+
+def watch_interface(interface: str, *, filter: str = "", allow_root: bool = False,  # noqa: A002  # the option's name
+                    stats_seconds: float = 60.0, **options: Any) -> Watch:
+    """Watches an interface until `stop` is called: an iterator of events and alerts, each as soon as it is known.
+
+    Args:
+        filter: an expression of tcpdump, or `watched` for the watched ports, fragments and tunnels.
+        allow_root: parse packets as root. This function gives up no rights of the program; `imapids live` does.
+        stats_seconds: how often a `stats` event tells rates, drops and memory.
+        options: as of `read_pcap`; without `events` it gives alerts, stats and, at the end, the account.
+
+    Raises UsageError where an option is wrong. The first result raises InputError where the interface cannot be read
+    (that needs CAP_NET_RAW), RuleError where a rule or indicator file is wrong.
+    """
+    return Watch(interface, filter, allow_root, stats_seconds, options)
+
+
+class Watch(Iterator["Event | Alert"]):
+    """Results of an interface as they become known. Use it in a `with` statement; `stop` may come from any thread."""
+
+    def __init__(self, interface: str, expression: str, allow_root: bool, stats_seconds: float,
+                 options: Mapping[str, Any]) -> None:
+        from imapids.run.control import Control
+        from imapids.run.listen import listen
+        from imapids.run.live import LIVE_EVENTS
+        from imapids.run.watch import LiveOptions
+
+        self.options = asked_options({"events": LIVE_EVENTS, **options})
+        self.result: LiveResult | None = None
+        """The account; None until the end is reached."""
+        self._control = Control()
+        live = LiveOptions(interface=interface, filter=expression, allow_root=allow_root, output=None,
+                           stats_seconds=stats_seconds)
+        self._found = listen(self.options, live, self._control)
+        self._waiting: Iterator[Event | Alert] = iter(())
+
+    def __next__(self) -> Event | Alert:
+        while True:
+            for record in self._waiting:
+                return record
+            try:
+                self._waiting = iter(next(self._found))
+            except StopIteration as end:
+                self.result = end.value if end.value is not None else self.result
+                raise
+
+    def stop(self) -> None:
+        """Asks for the end: what the ring holds is read, open conversations are told, then the iterator is over."""
+        self._control.stop = True
+
+    def reload(self) -> None:
+        """Asks to read rules and indicators again; conversations go on."""
+        self._control.reload = True
+
+    def close(self) -> None:
+        """Ends at once: what was not told stays unknown."""
+        self._waiting = iter(())
+        self._found.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Scan(Iterator["Event | Alert"]):
