@@ -28,7 +28,8 @@ def test_the_wheel_brings_rules_and_samples_and_no_generator(tmp_path):
     rules = {path.relative_to(ROOT / "rules").as_posix() for path in (ROOT / "rules").rglob("*.y*r") if path.is_file()}
     rules |= {path.relative_to(ROOT / "rules").as_posix() for path in (ROOT / "rules").rglob("*.yml")}
     assert {f"imapids/_rules/{name}" for name in rules} <= names
-    assert "imapids/py.typed" in names
+    assert {"imapids/py.typed", "imapids/__init__.pyi"} <= names
+    assert {f"imapids/desk/report/templates/report.{end}" for end in ("html", "css", "js")} <= names
     assert [
         name
         for name in names

@@ -11,7 +11,7 @@ from imapids.desk.cases import GRAVITY, CaseBook
 from imapids.records.alerts import Alert
 from imapids.records.events import Beacon, Capture, Event, Exposure, Login, Scan, Session
 
-CASES_HELD = 10_000
+CASES_HELD = 5_000
 """Alerts, and cases, that are remembered; beyond them the least severe ones are only counted."""
 SESSIONS_SHOWN = 2_000
 """Rows of the table of sessions: more make browsers slow, and whoever needs them all has the JSON lines."""
