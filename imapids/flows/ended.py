@@ -42,7 +42,7 @@ class EndedFlowsGatherer:
         over_ns = np.concatenate([part[1] for part in parts])
         known = np.concatenate([part[2] for part in parts])
         reasons = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
-        order = np.lexsort((kept["first_number"], over_ns, known))
+        order = np.lexsort((kept["first_number"], kept["first_ns"], over_ns, known))
         names = [part[3] for part in parts]
         columns = {name: column[order] for name, column in kept.columns.items()}
         return self.ended(EndedRows(columns, over_ns[order], known[order], reasons[order], names))
@@ -63,7 +63,7 @@ class EndedFlowsGatherer:
             chosen = np.asarray(positions, np.int64)
             flows = self._namer.open(chosen, kept)
             for number, (flow, position) in enumerate(zip(flows, positions, strict=True)):
-                self._namer.complete(chosen[number : number + 1], [flow], names[int(reasons[position])], kept)
+                self._namer.complete(chosen[number : number + 1], [flow], [names[int(reasons[position])]], kept)
             return flows
 
         return EndedFlows(
