@@ -59,6 +59,22 @@ class RotationRule(Value):
         return largest, oldest
 
 
+class Listener(Value):
+    """Where to listen: (address, port); the loopback address where only a port is given."""
+
+    name = "address"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None,
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[^:\[\]]+):)?(\d{1,5})", str(value).strip())
+        if match is None or not 0 < int(match[2]) < 65_536:
+            self.refuse(f"{value!r} is no port. Write 9143 or 192.0.2.1:9143.", param, ctx)
+        return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
+
+
 def seconds(text: str) -> float:
     """Seconds of a time with a unit. Raises ValueError with a sentence that says what was wanted."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd]?)", text)
@@ -89,6 +105,9 @@ line_options = together(
                  help="Begin a new file at this size or age: 100M, 1h, or 100M,1d. SIGHUP does so, too."),
     click.option("--stats-interval", metavar="TIME", type=Period(), default="60s",
                  help="How often a stats event tells rates, drops and memory. Default: 60s."),
+    click.option("--metrics", metavar="[HOST:]PORT", type=Listener(),
+                 help="Let Prometheus ask at this port, of this host only unless a HOST is named (needs the extra "
+                      "metrics)."),
     click.option("--fail-on", metavar="LEVEL", type=click.Choice(LEVELS, case_sensitive=False),
                  help="Exit with 1 when an alert had this level or a higher one."),
 )
@@ -120,7 +139,8 @@ watch_options = together(
 @display_options
 def command(
     interface: str, *, expression: str | None, user: str, allow_root: bool, events: frozenset[str] | None,
-    form: str | None, output: str | None, rotate: tuple[int, int] | None, stats_interval: float, fail_on: str | None,
+    form: str | None, output: str | None, rotate: tuple[int, int] | None, stats_interval: float,
+    metrics: tuple[str, int] | None, fail_on: str | None,
     rules: tuple[str, ...], no_default_rules: bool, allow: tuple[str, ...], indicators: tuple[str, ...],
     home_nets: tuple[str, ...], watch: tuple[tuple[tuple[int, str], ...], ...], hosts: tuple[str, ...],
     workers: int, max_memory: int | None, hash_key: str | None, quiet: bool, verbose: int, no_color: bool,
@@ -150,9 +170,16 @@ def command(
     live = LiveOptions(
         interface=interface, filter=expression or "", user=user, allow_root=allow_root,
         output=output or (None if form == "table" else STANDARD_OUTPUT),
-        rotation=Rotation(max_bytes=largest, seconds=oldest), stats_seconds=stats_interval,
+        rotation=Rotation(max_bytes=largest, seconds=oldest), stats_seconds=stats_interval, metrics=metrics,
     )
-    result = watch_interface(options, live, Control(), say=(lambda _: None) if quiet else say)
+    quietly = (lambda _: None) if quiet else say
+    if form == "table":
+        from imapids.cli.live_view import LiveView
+
+        with LiveView(interface, color=False if no_color else None) as view:
+            result = watch_interface(options, live, Control(), say=quietly, viewer=view)
+    else:
+        result = watch_interface(options, live, Control(), say=quietly)
     if not quiet:
         _tell(result, verbose)
     return int(result.exit_code(fail_on))

@@ -13,13 +13,13 @@ from imapids.detect import Detector
 from imapids.errors import ExitCode, ImapidsError
 from imapids.intel import Matcher
 from imapids.records.alerts import LEVELS, Alert
-from imapids.records.events import Event, OutputCounts
+from imapids.records.events import Event, OutputCounts, Stats
 from imapids.records.packets import SourceAccount
 from imapids.run.account import capture_event
 from imapids.run.control import Control
 from imapids.run.engine import Engine, matcher_for, rules_for, signatures_for
 from imapids.run.feed import FeedReport, LiveFeed
-from imapids.run.live_account import WORRYING_LOSS, LiveAccount, source_account, summed
+from imapids.run.live_account import WORRYING_LOSS, LiveAccount, Sums, source_account, summed
 from imapids.run.privileges import pwd_name
 from imapids.signatures import Signatures
 
@@ -106,11 +106,13 @@ class LiveRun:
 
     def __init__(self, engine: Engine, crew: Crew, interface: str, control: Control, *, stats_seconds: float = 60,
                  output: Callable[[], OutputCounts] | None = None, reopen: Callable[[], None] = lambda: None,
-                 say: Callable[[str], None] = lambda _: None) -> None:
+                 say: Callable[[str], None] = lambda _: None,
+                 glances: Sequence[Callable[[Stats], None]] = ()) -> None:
         """
         Args:
             output: what became of the lines so far; `reopen`: asks the output to open its file anew.
             say: takes messages for people.
+            glances: take the counts of now, each second, besides the `stats` events.
         """
         self.engine = engine
         self._crew = crew
@@ -123,6 +125,9 @@ class LiveRun:
         self._limits = engine.options.limits.live
         self._link = "up"
         self.account = LiveAccount(interface, crew.workers, time.monotonic())
+        self._glances = list(glances)
+        self._seconds = LiveAccount(interface, crew.workers, time.monotonic())
+        self._next_glance = 0.0
 
     def results(self) -> Generator[Results, None, LiveResult]:
         """Lists of events and alerts as they become known; a list may be empty: then the caller's turn has come."""
@@ -140,6 +145,9 @@ class LiveRun:
             if time.monotonic() >= due:
                 due += self._stats_seconds
                 yield from self._stats()
+            if self._glances and time.monotonic() >= self._next_glance:
+                self._next_glance = time.monotonic() + self._limits.tick_ns / 1e9
+                self._glance()
             ended_by = crew.lost()
             yield ()
         return (yield from self._end(ended_by))
@@ -171,12 +179,23 @@ class LiveRun:
                           sessions=sums.tally.sessions, ended_by=ended_by, untold=untold,
                           lines_dropped=self._output().lines_dropped if self._output is not None else 0)
 
+    def _counted(self, account: LiveAccount, sums: Sums) -> Stats:
+        """What is counted now, and since `account` was last asked."""
+        engine = self.engine
+        return account.stats(
+            sums, time.monotonic(), counts=engine.counts, alerts=engine.alerts_by_level,
+            limits=engine.detector.limits_hit, output=self._output() if self._output is not None else None)
+
+    def _glance(self) -> None:
+        self._seconds.reloads, self._seconds.reloads_failed = self.account.reloads, self.account.reloads_failed
+        counted = self._counted(self._seconds, summed(self._crew.reports()))
+        for glance in self._glances:
+            glance(counted)
+
     def _stats(self) -> Iterator[Results]:
         engine, sums = self.engine, summed(self._crew.reports())
-        event = self.account.stats(
-            sums, time.monotonic(), time.time_ns(), counts=engine.counts, alerts=engine.alerts_by_level,
-            limits=engine.detector.limits_hit, output=self._output() if self._output is not None else None)
-        interval = event.body.interval  # type: ignore[attr-defined]  # it is a Stats
+        counted = self._counted(self.account, sums)
+        interval = counted.interval
         if interval.drops > WORRYING_LOSS * (interval.drops + interval.packets):
             self._say(f"{self._interface}: the kernel dropped {interval.drops:,} of "
                       f"{interval.drops + interval.packets:,} packets in {interval.seconds:.0f} s; "
@@ -186,7 +205,8 @@ class LiveRun:
             self._link = sums.link
         if "stats" in engine.options.events:
             engine.counts["stats"] = engine.counts.get("stats", 0) + 1
-            yield [event]
+            now_ns = time.time_ns()
+            yield [Event("stats", now_ns, counted, known_ns=now_ns)]
 
     def _reload(self) -> Iterator[Results]:
         """Reads rules and indicators again. What is wrong changes nothing; conversations go on in any case."""

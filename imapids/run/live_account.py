@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from imapids.protocols.text import safe_str
-from imapids.records.events import Event, KernelCounts, OutputCounts, Stats, StatsInterval
+from imapids.records.events import KernelCounts, OutputCounts, Stats, StatsInterval
 from imapids.records.packets import SourceAccount
 from imapids.records.streams import FlowAccount
 from imapids.run.account import Tally, added
@@ -63,7 +63,7 @@ def _one_tally(tallies: Sequence[Tally]) -> Tally:
 
 
 class LiveAccount:
-    """Makes the `stats` events of a run: what was counted since the start, and since the one before."""
+    """Makes the bodies of the `stats` events of a run: what was counted since the start, and since the one before."""
 
     def __init__(self, interface: str, workers: int, began_s: float) -> None:
         self._interface = interface
@@ -72,19 +72,19 @@ class LiveAccount:
         self._packets = self._bytes = self._drops = 0
         self.reloads = self.reloads_failed = 0
 
-    def stats(self, sums: Sums, now_s: float, wall_ns: int, *, counts: Mapping[str, int], alerts: Mapping[str, int],
-              limits: Mapping[str, int], output: OutputCounts | None) -> Event:
-        """The event of now.
+    def stats(self, sums: Sums, now_s: float, *, counts: Mapping[str, int], alerts: Mapping[str, int],
+              limits: Mapping[str, int], output: OutputCounts | None) -> Stats:
+        """What is told now.
 
         Args:
-            now_s: on the clock of `began_s`; `wall_ns`: the time that the event bears.
+            now_s: on the clock of `began_s`.
             counts: lines by event type; `alerts`: by level; `limits`: of the rules.
         """
         interval = StatsInterval(seconds=round(now_s - self._last_s, 3), packets=sums.packets - self._packets,
                                  bytes=sums.bytes - self._bytes, drops=sums.kernel_drops - self._drops)
         self._last_s, self._packets, self._bytes, self._drops = now_s, sums.packets, sums.bytes, sums.kernel_drops
         tally = sums.tally
-        body = Stats(
+        return Stats(
             interface=safe_str(self._interface), link=sums.link, uptime=int(now_s - self._began_s),
             capture=KernelCounts(kernel_packets=sums.kernel_packets, kernel_drops=sums.kernel_drops,
                                  frozen=sums.frozen),
@@ -95,7 +95,6 @@ class LiveAccount:
             reloads_failed=self.reloads_failed, lag_ms=sums.lag_ns // 10**6, memory_kib=resident_kib(),
             cpu_ms=processor_ms(),
         )
-        return Event("stats", wall_ns, body, known_ns=wall_ns)
 
 
 def source_account(reports: Sequence[FeedReport]) -> SourceAccount:

@@ -12,7 +12,8 @@ _PACKAGES = ("capture", "decode", "flows", "sniff", "parse", "judge", "signature
 """Of imapids: all that stands between an interface and the lines."""
 _OTHERS = ("yara_x", "dpkt", "re2", "yaml", "sigma.collection", "sigma.correlations", "sigma.exceptions",
            "sigma.modifiers", "sigma.processing.pipeline", "importlib.metadata", "rich.live", "rich.table", "rich.text",
-           "traceback", "logging", "json", "decimal", "ipaddress", "zoneinfo", "unicodedata", "stringprep")
+           "prometheus_client.core", "prometheus_client.openmetrics.exposition", "traceback", "logging", "json",
+           "decimal", "ipaddress", "zoneinfo", "unicodedata", "stringprep")
 """Imported inside of functions, ours or theirs. Some need not be installed."""
 _CODECS = ("ascii", "latin-1", "utf-8", "utf-8-sig", "utf-7", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "idna",
            "punycode", "cp1252", "raw_unicode_escape", "unicode_escape")

@@ -17,13 +17,14 @@ from imapids.errors import OutputError
 from imapids.output.jsonl import JsonLines
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import Alert
-from imapids.records.events import Event
+from imapids.records.events import Event, Stats
 from imapids.run import privileges
 from imapids.run.control import Control, signals_to
 from imapids.run.crew import Workers
 from imapids.run.engine import Engine, many_small_objects, rules_for
 from imapids.run.feed import LiveFeed
 from imapids.run.live import Alone, Crew, LiveResult, LiveRun
+from imapids.run.metrics import Metrics
 from imapids.run.options import RunOptions
 from imapids.run.outlet import Outlet
 from imapids.run.preload import import_everything
@@ -45,6 +46,8 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     """File, socket (see targets.socket_address), `-` for standard output; None writes no lines."""
     rotation: Rotation = Rotation()
     stats_seconds: float = 60.0
+    metrics: tuple[str, int] | None = None
+    """Address and port at which Prometheus may ask."""
 
 
 class Viewer(Protocol):
@@ -52,6 +55,9 @@ class Viewer(Protocol):
 
     def show(self, items: Sequence[Event | Alert]) -> None:
         """Takes results; called again and again even when there are none."""
+
+    def glance(self, stats: Stats) -> None:
+        """Takes the counts of now, each second."""
 
 
 def watch(options: RunOptions, live: LiveOptions, control: Control, *, say: Callable[[str], None],
@@ -78,6 +84,7 @@ def _watch(engine: Engine, rings: Sequence[PacketRing], outlet: Outlet | None, l
     """The part in which rights are given up."""
     options = engine.options
     crew: Crew | None = None
+    metrics = Metrics(*live.metrics) if live.metrics is not None else None
     try:
         with signals_to(control):
             import_everything()
@@ -86,20 +93,29 @@ def _watch(engine: Engine, rings: Sequence[PacketRing], outlet: Outlet | None, l
             crew = _crew(engine, rings)
             if outlet is not None:
                 outlet.start()
+            if metrics is not None:
+                metrics.start()
             privileges.forbid_new_processes()
             run = LiveRun(engine, crew, live.interface, control, stats_seconds=live.stats_seconds,
                           output=outlet.counts if outlet is not None else None,
-                          reopen=outlet.reopen if outlet is not None else lambda: None, say=say)
+                          reopen=outlet.reopen if outlet is not None else lambda: None, say=say,
+                          glances=_glances(viewer, metrics))
             sink = JsonLines(outlet.put, options.events) if outlet is not None else None
             with many_small_objects():
                 result = _drive(run, sink, outlet, viewer, control)
     finally:
         left = outlet.close(options.limits.live.stop_ns // 3) if outlet is not None else None
+        if metrics is not None:
+            metrics.close()
         if crew is not None:
             crew.close()
     if left is not None:
         result.lines_dropped = left.lines_dropped
     return result
+
+
+def _glances(viewer: Viewer | None, metrics: Metrics | None) -> list[Callable[[Stats], None]]:
+    return [each.glance for each in (viewer, metrics) if each is not None]
 
 
 def _crew(engine: Engine, rings: Sequence[PacketRing]) -> Crew:
