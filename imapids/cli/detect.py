@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import rich_click as click
 
@@ -14,12 +12,10 @@ from imapids.cli.console import on_terminal, say
 from imapids.cli.interrupt import Stop, stop_on_signals
 from imapids.cli.options import display_options, output_options, rule_options
 from imapids.cli.results import Sink, open_results, refuse_inputs
-from imapids.errors import ExitCode, InputError
+from imapids.errors import ExitCode
 from imapids.records.alerts import LEVELS, Alert
 from imapids.records.events import Event
 
-LINE_BYTES = 1 << 20
-"""A longer line is no event: our own are at most 16 KiB. It is skipped to its end and counted."""
 BATCH_EVENTS = 4_096
 
 
@@ -70,17 +66,29 @@ class SavedEvents:
     """Events of JSON lines files, in batches; alerts among them are left out, for the rules make them anew."""
 
     def __init__(self, paths: Iterable[str], stop: Stop) -> None:
+        from imapids.desk.saved import ForeignLines
+
         self.paths = paths
         self.stop = stop
         self.read = 0
-        self.foreign = 0
+        self._foreign = ForeignLines()
+
+    @property
+    def foreign(self) -> int:
+        """Lines that are no events of ours."""
+        return self._foreign.count
 
     def batches(self) -> Iterator[list[Event]]:
         """Lists of at most BATCH_EVENTS events, in the order of the files."""
+        from imapids.desk.saved import saved_records
+
         batch: list[Event] = []
         for path in self.paths:
-            for event in self._events(path):
-                batch.append(event)
+            for record in saved_records(path, self._foreign):
+                if isinstance(record, Alert):
+                    continue
+                self.read += 1
+                batch.append(record)
                 if len(batch) == BATCH_EVENTS:
                     yield batch
                     batch = []
@@ -88,29 +96,3 @@ class SavedEvents:
                     break
         if batch:
             yield batch
-
-    def _events(self, path: str) -> Iterator[Event]:
-        from imapids.output.eve_reader import decode
-
-        try:
-            file = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115  # closed below
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        with file:
-            for line in self._lines(file):
-                item = decode(line)
-                if isinstance(item, Event):
-                    self.read += 1
-                    yield item
-                elif item is None and line.strip():
-                    self.foreign += 1
-
-    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
-        """Lines of bounded length: the rest of an overlong one is dropped, and it counts as foreign."""
-        while line := file.readline(LINE_BYTES):
-            if line.endswith(b"\n") or len(line) < LINE_BYTES:
-                yield line
-                continue
-            self.foreign += 1
-            while (rest := file.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass

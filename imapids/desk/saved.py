@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,9 +37,9 @@ def read_saved(paths: Sequence[str]) -> list[Event | Alert]:
 
 
 def saved_records(path: str, foreign: ForeignLines) -> Iterator[Event | Alert]:
-    """The records of one file; `foreign` counts the lines that are none."""
+    """The records of one file, or of standard input for `-`; `foreign` counts the lines that are none."""
     try:
-        with Path(path).open("rb") as file:
+        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
             for line in bounded_lines(file, foreign):
                 record = decode(line)
                 if record is not None:
