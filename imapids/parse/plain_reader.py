@@ -51,6 +51,8 @@ from imapids.records.streams import CLIENT, Flow, Piece, StreamChunk
 _TAG_BYTES = 63
 _DONE_TAGS = 64  # as many as the machine remembers (imap_server)
 _LOGOUT_STATE = int(State.LOGOUT)
+_USUAL_HEADERS = (b"Return-Path:", b"Received:", b"Delivered-To:", b"From:", b"Date:", b"Message-ID:", b"MIME-Version:")
+"""What most messages begin with: one comparison instead of a pattern."""
 
 
 class PlainReader:
@@ -290,9 +292,11 @@ def _hear(plain: PlainDialogue, told: Data, text: bytes, literals: Literals, dat
     if told.special:
         if told.exists is not None:
             plain.exists = int(text[told.exists[0]:told.exists[1]])
-        plain.byes += told.byes
-        plain.refusals += told.byes if asked else 0
-        plain.software = told.software or plain.software
+        if told.byes:
+            plain.byes += told.byes
+            plain.refusals += told.byes if asked else 0
+        if told.software:
+            plain.software = told.software
         for capabilities in told.capabilities:
             plain.learn(capabilities)
     if told.touched:
@@ -308,7 +312,8 @@ def _hear(plain: PlainDialogue, told: Data, text: bytes, literals: Literals, dat
             plain.literals += 1
             if whole:
                 plain.bodies += 1
-                if size and not MAIL_HEADER.match(data, start, start + min(size, BODY_BYTES)):
+                end = start + min(size, BODY_BYTES)
+                if size and not data.startswith(_USUAL_HEADERS, start, end) and not MAIL_HEADER.match(data, start, end):
                     plain.opaque = True
 
 

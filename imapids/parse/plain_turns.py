@@ -247,8 +247,8 @@ def without_literals(data: bytes) -> tuple[bytes, Literals] | None:
     literals: list[tuple[int, int]] = []
     position, end = 0, len(data)
     while brace >= 0:
-        _, opening, digits = data[max(position, brace - _SIZE_DIGITS - 1):brace].rpartition(b"{")
-        if not opening or not digits.isdigit():
+        _, opening, digits = data[position:brace].rpartition(b"{")
+        if not opening or len(digits) > _SIZE_DIGITS or not digits.isdigit():
             return None
         start = brace + 3
         size = int(digits)
@@ -298,8 +298,9 @@ def read_responses(text: bytes, limits: DialogueLimits) -> Data | None:
     known.special = bool(known.exists or known.byes or known.software or known.capabilities)
     if len(text) <= _MEMO_BYTES:
         key = text.translate(ZEROS)
+        known.exact = known.exact or b"RFC000" in key.upper()  # RFC822 is a word of FETCH, RFC823 is none
         memo = ALIKE
-        if known.exact or b"RFC000" in key.upper():  # RFC822 is a word of FETCH, RFC823 is none
+        if known.exact:
             memo, key = EXACT, text
         if len(memo) >= _MEMO_ENTRIES:
             memo.clear()

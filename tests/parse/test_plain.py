@@ -372,3 +372,31 @@ def test_tags_of_a_long_dialogue_are_those_that_the_machine_remembers() -> None:
     turns = [asked(b"NOOP", b"OK done", tag=b"t%d" % (number % 70)) for number in range(150)]
     talk = (GREETING, *(part for turn in turns for part in turn))
     assert compare(chunks_of(talk)) == len(talk)
+
+
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        pytest.param(b"* 5 FETCH (BODY[] {20}\r\nFrom: a@b\r\n\r\nhello!!)\r\nk1 OK x\r\n",
+                     b"* 5 FETCH (BODY[] {20}\r\n)\r\nk1 OK x\r\n", id="a literal that is not there"),
+        pytest.param(b"* 5 FETCH (BODY[] {20}\r\nFrom: a@b\r\n\r\nhello!!)\r\nk1 OK x\r\n",
+                     b"* 6 FETCH (BODY[] {14}\r\nFrom: a@b\r\n\r\n!)\r\nk1 OK x\r\n", id="another message"),
+        pytest.param(b"k1 OK x\r\n", b"OK x\r\n", id="no tag"),
+        pytest.param(b"k1 OK x\r\n", b"k1OK x\r\n", id="no space"),
+        pytest.param(b"k1 OK x\r\n", b"k2 OK x\r\n", id="another tag"),
+        pytest.param(b"k1 OK x\r\n", b"* OK k1 OK x\r\n", id="a tag inside of a line"),
+        pytest.param(b"* 1 FETCH (RFC822.SIZE 4)\r\nk1 OK x\r\n", b"* 1 FETCH (RFC823.SIZE 4)\r\nk1 OK x\r\n",
+                     id="a digit of a word"),
+        pytest.param(b"* ENABLED CONDSTORE\r\nk1 OK x\r\n", b"* ENABLED CONDSTORE\r\nk1 OK y\r\n", id="another text"),
+    ],
+)
+def test_a_remembered_turn_is_no_other(known: bytes, other: bytes) -> None:
+    for first, second in ((known, other), (other, known)):
+        turns = [(C, b"k1 FETCH 5 BODY[]\r\n"), (S, first), (C, b"k1 FETCH 5 BODY[]\r\n"), (S, second)]
+        compare_everywhere((GREETING, *LOGIN, *SELECT, *turns, *LOGOUT))
+
+
+def test_a_turn_that_is_plain_in_one_state_is_not_in_another() -> None:
+    turn = asked(b"NOOP", b"* 4 EXISTS", b"OK done")
+    compare_everywhere((GREETING, *LOGIN, *SELECT, *turn))
+    assert compare_everywhere((GREETING, *turn)) == 2
