@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from imapids.config import DetectLimits
+from imapids.protocols.firewall_lines import closing_line
 from imapids.protocols.identifiers import short_hash
 from imapids.records.alerts import Alert, Reason, RuleInfo
-from imapids.records.events import EVENT_TYPES, Event, Session
+from imapids.records.events import EVENT_TYPES, Event, Exposure, Session
 from imapids.records.streams import Flow
 
 Subject = tuple[Any, ...]
@@ -165,4 +166,9 @@ _CONTEXT_OF = {body: tuple(name for name in _CONTEXT if name in body.__struct_fi
 
 def _context(event: Event) -> dict[str, str]:
     body = event.body
-    return {name: value for name in _CONTEXT_OF[type(body)] if isinstance(value := getattr(body, name), str) and value}
+    facts = {name: value for name in _CONTEXT_OF[type(body)] if isinstance(value := getattr(body, name), str) and value}
+    if isinstance(body, Exposure) and body.state == "open" and event.flow is not None:
+        inside = [network for network in body.networks if network not in body.networks_asking]
+        line = closing_line(event.flow.server, event.flow.server_port, event.flow.protocol.lower(), inside)
+        facts |= {"firewall": line} if line else {}
+    return facts
