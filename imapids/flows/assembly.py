@@ -27,10 +27,12 @@ _COPY_RATIO = 1_024
 class Stream:
     """What is kept of a selected flow that has payload."""
 
-    __slots__ = ("by_segment", "flow", "reassembly", "recent")
+    __slots__ = ("by_segment", "flow", "key", "reassembly", "recent")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, key: int) -> None:
         self.flow = flow
+        self.key = key
+        """The flow's number in the run, for who reads its updates: rows are used again, numbers are not."""
         self.recent: list[Piece] = []
         """What the fast path delivered last, to compare later copies with."""
         self.reassembly: Reassembly | None = None
@@ -231,11 +233,18 @@ class Assembler:
 
     @staticmethod
     def _check_handshakes(part: _Part, slow: Bool) -> None:
-        """A SYN that does not fit the known start of its side, before any byte came: one of several is forged."""
+        """SYNs that do not fit the known start of their side, or accept another one, before any byte came.
+
+        One of several is forged: the reassembler takes the one that the peer accepts.
+        """
         syn = np.flatnonzero(part.tcp & ((part.flags & SYN) != 0))
         cells = part.cell.take(syn)
         other = (part.seq.take(syn) + np.uint32(1)) != part.next_seq.take(cells)
         slow[cells[other & (part.delivered.take(cells) == 0)] >> 1] = True
+        accepts = np.flatnonzero((part.flags.take(syn) & ACK) != 0)
+        peers = cells[accepts] ^ 1
+        other = part.known.take(peers) & (part.ack.take(syn[accepts]) != part.next_seq.take(peers))
+        slow[peers[other & (part.delivered.take(peers) == 0)] >> 1] = True
 
     def _past(self, part: _Part, peeked: Bool) -> Bool:
         """Marks what sides of peeked flows sent behind the bytes that are wanted of them (where they are in order)."""
@@ -256,8 +265,9 @@ class Assembler:
         found = [streams.get(row) for row in numbers]
         if None in found:
             new = [row for row, stream in zip(numbers, found, strict=True) if stream is None]
-            for row, flow in zip(new, self.open_flows(np.array(new, np.int32)), strict=True):
-                streams[row] = Stream(flow)
+            rows = np.array(new, np.int32)
+            for row, flow, key in zip(new, self.open_flows(rows), self.columns.serial[rows].tolist(), strict=True):
+                streams[row] = Stream(flow, key)
         return [streams[row] for row in numbers]
 
     def _by_slices(self, batch: SegmentBatch, part: _Part, chosen: I64, offsets: I64,
@@ -291,10 +301,9 @@ class Assembler:
         owners = part.rows.take(flows.take(flow_first))
         keep_whole = 4 * self.limits.history_bytes
         start = 0
-        for row, stream, stop, size in zip(owners.tolist(), self._streams_of(owners), flow_at[1:], flow_bytes,
-                                           strict=True):
+        for stream, stop, size in zip(self._streams_of(owners), flow_at[1:], flow_bytes, strict=True):
             pieces = chunks[start:stop]
-            updates.append(FlowUpdate(stream.flow, pieces, row))
+            updates.append(FlowUpdate(stream.flow, pieces, stream.key))
             if not stream.recent and stop - start <= 16 and size <= keep_whole:
                 stream.recent = pieces
             else:
@@ -331,7 +340,7 @@ class Assembler:
                 self._leave(row, stream, reassembly)
             if pieces:
                 _add_missing(stream.flow, pieces)
-                updates.append(FlowUpdate(stream.flow, pieces, row))
+                updates.append(FlowUpdate(stream.flow, pieces, stream.key))
 
     def _datagrams(self, row: int, sides: list[int], fields: list[list[int]], view: memoryview,
                    pieces: list[Piece]) -> None:

@@ -27,6 +27,7 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("target", np.int32, 0),       # the row that counts: itself, or the flow that another VLAN's row joined
     ("live", np.bool_, 0),
     ("due", np.int64, 0),          # when it is over if nothing more comes; UNKNOWN, or NEVER where it is over already
+    ("serial", np.int64, 0),       # counts the conversations of a run
     ("protocol", np.uint8, 0),
     ("path", np.uint32, 0),        # encapsulation of the first packet
     ("source", np.int32, 0),       # capture of the first packet
@@ -67,6 +68,7 @@ class FlowColumns:
     target: I32
     live: Bool
     due: I64
+    serial: I64
     protocol: U8
     path: U32
     source: I32

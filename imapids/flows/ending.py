@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from imapids.config import FlowLimits
-from imapids.flows.assembly import Assembler
+from imapids.flows.assembly import Assembler, Stream
 from imapids.flows.columns import COUNTED, NEVER, PEEKED, UNKNOWN, FlowColumns
 from imapids.flows.ended import EndedFlowsGatherer
-from imapids.flows.naming import FlowNamer
+from imapids.flows.naming import FlowNamer, KeptRows
 from imapids.flows.reuse import TICK_NS, deadlines, shortest_timeout
 from imapids.records.packets import I32, I64
 from imapids.records.segments import TCP
 from imapids.records.streams import Flow, FlowAccount, FlowUpdate, StreamEnd
 
 _ENDS_AT_ONCE = 4_096
-"""Flows ended in one go at the end of a capture: their records live until the caller has used them."""
+"""Ends told in one go: their records live until the caller has used them."""
+_EVICTED_SHARE = 32
+"""A full table drops this part of itself: looking at all rows and making the index anew costs as much as dropping."""
+_TOLD = ("keys", "serial", "protocol", "path", "source", "interface", "client_end", "roles", "selected", "first_ns",
+         "last_ns", "first_number", "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable")
+"""Columns that the records of ended flows are made of."""
+
+
+@dataclass(slots=True)
+class _Ends:
+    """Flows that are over and not told of yet: a copy of what their records are made of, a tenth of their size."""
+
+    kept: KeptRows
+    streams: list[Stream | None]
+    reasons: list[str]
+    over_ns: I64
+    known: I64
 
 
 class FlowEnder:
@@ -34,6 +51,7 @@ class FlowEnder:
         self._namer = namer
         self._ended = ended
         self._shortest_ns = shortest_timeout(limits)
+        self._waiting: list[_Ends] = []
         self._swept = -(1 << 62)
         """The tick of the clock at which idle flows were looked for last."""
 
@@ -42,7 +60,7 @@ class FlowEnder:
         columns = self.columns
         return np.flatnonzero(columns.due[: columns.used] != NEVER).astype(np.int32)
 
-    def idle(self, clock_ns: int, shown_by: Callable[[I64], I64]) -> list[FlowUpdate]:
+    def idle(self, clock_ns: int, shown_by: Callable[[I64], I64]) -> None:
         """Ends flows whose time is over; looks for them once a tick of packet time.
 
         Args:
@@ -50,7 +68,7 @@ class FlowEnder:
         """
         tick = clock_ns // TICK_NS
         if tick <= self._swept:
-            return []
+            return
         self._swept = tick
         columns = self.columns
         rows = np.flatnonzero(columns.due[: columns.used] <= clock_ns).astype(np.int32)  # with those that got packets
@@ -58,9 +76,8 @@ class FlowEnder:
         due = deadlines(self.limits, columns, rows)
         columns.due[rows] = due
         over = due <= clock_ns
-        if not over.any():
-            return []
-        return self.over(rows[over], "idle", due[over], shown_by(due[over]))
+        if over.any():
+            self.over(rows[over], "idle", due[over], shown_by(due[over]))
 
     def clock_stepped(self, by_ns: int, clock_ns: int) -> None:
         """The clock that stamps packets was set by so much, and shows `clock_ns` now."""
@@ -69,32 +86,38 @@ class FlowEnder:
         columns.due[self.live_rows()] = UNKNOWN
         self._swept = min(self._swept + by_ns // TICK_NS, clock_ns // TICK_NS)
 
-    def evict(self, count: int, now: tuple[int, int]) -> list[FlowUpdate]:
+    def evict(self, count: int, now: tuple[int, int]) -> int:
         """The table is full: conversations that nobody answered go first, then the ones that were quiet longest.
 
         Args:
+            count: how many have to go at least.
             now: the clock, and the number of the newest packet.
+
+        Returns:
+            How many went.
         """
         columns = self.columns
         rows = self.live_rows()
-        unanswered = (columns.packets[rows] == 0).any(axis=1)
-        order = np.lexsort((columns.last_clock[rows], ~unanswered))
-        return self._evict(np.sort(rows[order[:count]]), "flow-table", now)
+        count = min(len(rows), max(count, self.limits.flows // _EVICTED_SHARE))
+        quiet = columns.last_clock[rows]
+        quiet[(columns.packets[rows] > 0).all(axis=1)] += NEVER
+        self._evict(np.sort(rows[np.argpartition(quiet, count - 1)[:count]]), "flow-table", now)
+        return count
 
-    def limit_streams(self, now: tuple[int, int]) -> list[FlowUpdate]:
+    def limit_streams(self, now: tuple[int, int]) -> None:
         """Too many flows hold bytes: the ones that were quiet longest end, those that are only peeked at first."""
         streams = self._assembler.streams
         excess = len(streams) - self.limits.streams
         if excess <= 0:
-            return []
+            return
         rows = np.fromiter(streams, np.int32, len(streams))
         whole = self.columns.selected[rows] != PEEKED
         order = np.lexsort((rows, self.columns.last_clock[rows], whole))
-        return self._evict(rows[order[: excess + self.limits.streams // 8]], "streams", now)
+        self._evict(rows[order[: excess + self.limits.streams // 8]], "streams", now)
 
-    def _evict(self, rows: I32, limit: str, now: tuple[int, int]) -> list[FlowUpdate]:
+    def _evict(self, rows: I32, limit: str, now: tuple[int, int]) -> None:
         self._count_limit(limit, len(rows))
-        return self.over(rows, "evicted", *_at(now, len(rows)))
+        self.over(rows, "evicted", *_at(now, len(rows)))
 
     def _count_limit(self, name: str, times: int) -> None:
         self.account.limits[name] = self.account.limits.get(name, 0) + times
@@ -106,10 +129,11 @@ class FlowEnder:
         rows = rows[np.lexsort((columns.first_number[rows], columns.first_ns[rows]))]
         for start in range(0, len(rows), _ENDS_AT_ONCE):
             part = rows[start : start + _ENDS_AT_ONCE]
-            yield self.over(part, "end-of-capture", *_at(now, len(part)))
+            self.over(part, "end-of-capture", *_at(now, len(part)))
+            yield from self.tell()
 
-    def over(self, rows: I32, reason: str, over_ns: I64, known: I64) -> list[FlowUpdate]:
-        """Ends flows: takes the rows out of service and hands on the ends of the selected ones, the oldest first.
+    def over(self, rows: I32, reason: str, over_ns: I64, known: I64) -> None:
+        """Ends flows: takes the rows out of service. `tell` has the ends of the selected ones.
 
         Args:
             over_ns: when they were over; `known`: the number of the packet that showed it.
@@ -125,42 +149,60 @@ class FlowEnder:
         if self._assembler.peek_bytes:  # of a peeked flow in which nobody spoke, its columns say everything
             peeked = np.flatnonzero(selected == PEEKED)
             chosen[peeked] = [row in streams for row in rows[peeked].tolist()]
-        if not chosen.any():
-            return []
-        rows, over_ns, known = rows[chosen], over_ns[chosen], known[chosen]
-        order = np.lexsort((columns.first_number[rows], columns.first_ns[rows], over_ns))
-        return self._tell(rows[order], reason, over_ns[order], known[order])
+        if chosen.any():
+            rows = rows[chosen]
+            held = [streams.pop(row, None) for row in rows.tolist()]
+            self._waiting.append(_Ends(KeptRows({name: columns[name][rows] for name in _TOLD}), held,
+                                       [reason] * len(rows), over_ns[chosen], known[chosen]))
 
-    def _tell(self, rows: I32, reason: str, over_ns: I64, known: I64) -> list[FlowUpdate]:
-        """The last updates of selected flows."""
-        assembler = self._assembler
-        numbers = rows.tolist()
-        held = [assembler.streams.pop(row, None) for row in numbers]
-        unopened = iter(self._namer.open(rows[[stream is None for stream in held]]) if None in held else ())
-        flows = [next(unopened) if stream is None else stream.flow for stream in held]
-        when, shown = over_ns.tolist(), known.tolist()
-        packets = self.columns.last_number[rows].tolist()
+    def tell(self) -> Iterator[list[FlowUpdate]]:
+        """The last updates of selected flows that are over, some thousands at a time.
+
+        They stand in the order of the packets that showed the ends, then of the times, then of the flows' beginnings.
+        """
+        if not self._waiting:
+            return
+        parts, self._waiting = self._waiting, []
+        kept = KeptRows({name: np.concatenate([part.kept[name] for part in parts]) for name in _TOLD})
+        streams = [stream for part in parts for stream in part.streams]
+        reasons = [reason for part in parts for reason in part.reasons]
+        over_ns = np.concatenate([part.over_ns for part in parts])
+        known = np.concatenate([part.known for part in parts])
+        parts.clear()
+        order = np.lexsort((kept["first_number"], over_ns, known))
+        for start in range(0, len(order), _ENDS_AT_ONCE):
+            at = order[start : start + _ENDS_AT_ONCE]
+            some = at.tolist()
+            yield self._tell(_Ends(
+                KeptRows({name: column[at] for name, column in kept.columns.items()}), [streams[i] for i in some],
+                [reasons[i] for i in some], over_ns[at], known[at]))
+
+    def _tell(self, ends: _Ends) -> list[FlowUpdate]:
+        assembler, kept = self._assembler, ends.kept
+        unopened = np.array([i for i, stream in enumerate(ends.streams) if stream is None], np.int64)
+        opened = iter(self._namer.open(unopened, kept) if unopened.size else ())
+        flows = [next(opened) if stream is None else stream.flow for stream in ends.streams]
+        when, packets = ends.over_ns.tolist(), kept["last_number"].tolist()
         pieces_of = [[] if stream is None or stream.reassembly is None else assembler.finish(stream, packet, time_ns)
-                     for stream, packet, time_ns in zip(held, packets, when, strict=True)]
-        self._namer.complete(rows, flows, reason)
-        self._add_to_account(rows)
-        for stream in held:
+                     for stream, packet, time_ns in zip(ends.streams, packets, when, strict=True)]
+        self._namer.complete(np.arange(len(flows)), flows, ends.reasons, kept)
+        self._add_to_account(kept)
+        for stream in ends.streams:
             if stream is not None and stream.reassembly is not None and not stream.flow.peeked:
                 self._add_oddities(stream.flow)
         updates = []
-        for row, flow, pieces, time_ns, packet, number in zip(numbers, flows, pieces_of, when, packets, shown,
-                                                              strict=True):
+        for key, flow, pieces, time_ns, packet, number in zip(
+                kept["serial"].tolist(), flows, pieces_of, when, packets, ends.known.tolist(), strict=True):
             pieces.append(StreamEnd(time_ns, packet, flow.end_reason, number))
-            updates.append(FlowUpdate(flow, pieces, row))
+            updates.append(FlowUpdate(flow, pieces, key))
         return updates
 
-    def _add_to_account(self, rows: I32) -> None:
-        columns, account = self.columns, self.account
-        rows = rows[columns.selected[rows] != PEEKED]
-        packets, sizes = columns.packets[rows], columns.bytes[rows].sum(axis=1)
-        account.midstream += int(np.count_nonzero(~columns.began[rows]))
+    def _add_to_account(self, kept: KeptRows) -> None:
+        account, whole = self.account, kept["selected"] != PEEKED
+        packets, sizes = kept["packets"][whole], kept["bytes"][whole].sum(axis=1)
+        account.midstream += int(np.count_nonzero(~kept["began"][whole]))
         account.one_sided += int(np.count_nonzero((packets == 0).any(axis=1) & (sizes > 0)))
-        account.payload_bytes += int(sizes[columns.protocol[rows] == TCP].sum())
+        account.payload_bytes += int(sizes[kept["protocol"][whole] == TCP].sum())
 
     def _add_oddities(self, flow: Flow) -> None:
         """What only flows that were read segment by segment can have: missing bytes, limits that were hit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,25 +109,25 @@ class FlowNamer:
             texts.append(text)
         return texts
 
-    def complete(self, rows: I32 | I64, flows: list[Flow], reason: str, kept: KeptRows | None = None) -> None:
-        """Fills in what is known of flows when they are over."""
+    def complete(self, rows: I32 | I64, flows: list[Flow], reasons: Sequence[str],
+                 kept: KeptRows | None = None) -> None:
+        """Fills in what is known of flows when they are over, each for its reason."""
         source = self.columns if kept is None else kept
         client = source["client_end"][rows].astype(np.int64)
         end = np.stack((client, 1 - client), axis=1)
         line = np.arange(len(end))[:, None]
         packets, sizes, flags = (source[name][rows][line, end] for name in ("packets", "bytes", "flags"))
         states = states_of(source["protocol"][rows], packets, sizes, flags, source["unreachable"][rows])
-        own_close = reason in _FOUND_OVER
-        either = (flags[:, 0] | flags[:, 1]) & (FIN | RST) if own_close else np.zeros(len(flows), np.uint8)
+        either = (flags[:, 0] | flags[:, 1]) & (FIN | RST)
         fields = (source["last_ns"][rows], source["last_number"][rows], packets, sizes, flags, states, either)
-        for flow, last_ns, packet, of_packets, of_bytes, of_flags, state, closed in zip(
-                flows, *(field.tolist() for field in fields), strict=True):
+        for flow, reason, last_ns, packet, of_packets, of_bytes, of_flags, state, closed in zip(
+                flows, reasons, *(field.tolist() for field in fields), strict=True):
             flow.end_ns, flow.last_packet = last_ns, packet
             flow.packets_client, flow.packets_server = of_packets
             flow.bytes_client, flow.bytes_server = of_bytes
             flow.flags_client, flow.flags_server = of_flags
             flow.state = STATES[state]
-            flow.end_reason = reason if not closed else "rst" if closed & RST else "fin"
+            flow.end_reason = reason if not closed or reason not in _FOUND_OVER else "rst" if closed & RST else "fin"
 
 
 def states_of(protocol: U8, packets: I64, sizes: I64, flags: U8, unreachable: Bool) -> U8:

@@ -27,7 +27,7 @@ from imapids.protocols.scan_tools import tool_marks
 from imapids.records.flows import EndedFlows, EndedRows
 from imapids.records.packets import I32, I64, U8, CaptureSource
 from imapids.records.segments import ACK, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
-from imapids.records.streams import FlowAccount, FlowUpdate, StreamEnd
+from imapids.records.streams import FlowAccount, FlowUpdate
 
 _TO_MAIL = np.zeros(65_536, bool)
 _TO_MAIL[list(MAIL_PORTS)] = True
@@ -68,7 +68,9 @@ class FlowTable:
         self._doubted_ns: int | None = None
         """A stamp far in the future that no other packet has confirmed yet."""
         self.last_number = 0
-        self._evicted: list[FlowUpdate] = []
+        self._begun = 0
+        """Conversations so far."""
+        self._rest: Iterator[list[FlowUpdate]] = iter(())
         self._ended = EndedFlowsGatherer(self.columns, self._namer) if tell_ends else None
         self._ender = FlowEnder(limits, self.columns, self._assembler, self._namer, self.account, self._ended)
 
@@ -95,6 +97,7 @@ class FlowTable:
         if not len(batch):
             self._note_icmp(icmp_errors)
             return []
+        earlier = [update for part in self._rest for update in part]
         self._note_source(batch.source)
         self.last_number = int(batch.number[-1])
         clock, alive = self._advance_clock(batch.time_ns)
@@ -106,28 +109,24 @@ class FlowTable:
         wanted = self._select(batch, groups)
         count_batch(self.columns, batch, groups, alive)
         updates = self._assembler.feed(batch, groups, wanted) if wanted.size else []
-        updates += self._ends(batch, clock, cuts)
-        updates += self._ender.limit_streams((self.clock_ns, self.last_number))
-        if self._evicted:
-            updates += self._evicted
-            self._evicted = []
-        return updates
-
-    def _ends(self, batch: SegmentBatch, clock: I64, cuts: list[Cut]) -> list[FlowUpdate]:
-        """The ends of flows that a batch showed to be over, in order."""
-        ends: list[FlowUpdate] = []
         for row, positions, reason, over_ns in cuts:
             if reason != "over":
                 # any packet may have shown that the time was over: not the next one of this 5-tuple only
                 shown = int(np.searchsorted(clock, over_ns)) if reason == "idle" else int(positions[0])
-                ends += self._ender.over(np.array([row], np.int32), reason, np.array([over_ns], np.int64),
-                                         batch.number[shown : shown + 1])
-        before = len(ends)
-        ends += self._ender.idle(
-            self.clock_ns, lambda due: batch.number[np.searchsorted(clock, due).clip(max=len(clock) - 1)])
-        if before:  # one packet may have shown the end of flows of both kinds
-            ends.sort(key=_shown)
-        return ends
+                self._ender.over(np.array([row], np.int32), reason, np.array([over_ns], np.int64),
+                                 batch.number[shown : shown + 1])
+        self._ender.idle(self.clock_ns,
+                         lambda due: batch.number[np.searchsorted(clock, due).clip(max=len(clock) - 1)])
+        self._ender.limit_streams((self.clock_ns, self.last_number))
+        return earlier + updates + self._first_ends()
+
+    def rest(self) -> Iterator[list[FlowUpdate]]:
+        """More ends, where `feed` or `tick` brought more than some thousands. What is not asked for, `feed` tells."""
+        return self._rest
+
+    def _first_ends(self) -> list[FlowUpdate]:
+        self._rest = self._ender.tell()
+        return next(self._rest, [])
 
     def _note_source(self, source: CaptureSource) -> None:
         while len(self._sources) <= source.index:
@@ -227,6 +226,8 @@ class FlowTable:
         columns = self.columns
         columns.protocol[rows] = batch.protocol[first]
         columns.path[rows] = batch.tunnel[first]
+        columns.serial[rows] = np.arange(self._begun, self._begun + len(rows))
+        self._begun += len(rows)
         columns.source[rows] = batch.source.index
         if batch.interface is not None:
             columns.interface[rows] = batch.interface[first]
@@ -295,7 +296,8 @@ class FlowTable:
         if self.clock_ns < -(1 << 61) or now_ns <= self.clock_ns:
             return []
         self.clock_ns = min(now_ns, self.clock_ns + self.limits.forward_jump_ns)
-        return self._ender.idle(self.clock_ns, lambda due: np.full(len(due), self.last_number, np.int64))
+        self._ender.idle(self.clock_ns, lambda due: np.full(len(due), self.last_number, np.int64))
+        return self._first_ends()
 
     def clock_stepped(self, by_ns: int) -> None:
         """The clock that stamps packets was set by so much: no conversation is older or younger for it."""
@@ -305,7 +307,8 @@ class FlowTable:
 
     def finish(self) -> Iterator[list[FlowUpdate]]:
         """The capture is over: all flows end, some thousands at a time, the oldest first."""
-        return self._ender.all((self.clock_ns, self.last_number))
+        yield from self._rest
+        yield from self._ender.all((self.clock_ns, self.last_number))
 
     # ---- room ---------------------------------------------------------------------------------------------------
 
@@ -318,9 +321,7 @@ class FlowTable:
                 wanted <= self.limits.flows):
             return False
         if wanted > self.limits.flows:
-            excess = max(wanted - self.limits.flows, self.limits.flows // 8)
-            self._evicted += ender.evict(excess, (self.clock_ns, self.last_number))
-            wanted -= excess
+            wanted -= ender.evict(wanted - self.limits.flows, (self.clock_ns, self.last_number))
         capacity = columns.capacity
         while capacity < min(2 * wanted, self.limits.flows):
             capacity *= 4
@@ -354,9 +355,3 @@ class FlowTable:
                 row = columns.target[entry[0]]
                 columns.unreachable[row] |= error.time_ns >= columns.first_ns[row]
 
-
-def _shown(update: FlowUpdate) -> tuple[int, int, int]:
-    """The order of ends: by the packet that showed them, by time, by the first packet."""
-    end = update.pieces[-1]
-    assert type(end) is StreamEnd
-    return end.known, end.time_ns, update.flow.first_packet

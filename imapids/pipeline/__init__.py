@@ -116,6 +116,8 @@ class Pipeline:
         A batch gives one list; a flood of events gives several, each in order, so that memory stays bounded.
         """
         yield from self._use(self.table.feed(decoded.segments, decoded.icmp_errors))
+        for updates in self.table.rest():
+            yield from self._use(updates)
 
     def tick(self, now_ns: int) -> Iterator[list[Event]]:
         """Time goes on although no packet comes: the events of conversations that are over by `now_ns`.
@@ -123,6 +125,8 @@ class Pipeline:
         For live links. `now_ns` is on the clock of packets, and should lie a little behind what is on its way.
         """
         yield from self._use(self.table.tick(now_ns))
+        for updates in self.table.rest():
+            yield from self._use(updates)
 
     def clock_stepped(self, by_ns: int) -> None:
         """The clock that stamps packets was set by so much: no conversation is older or younger for it."""
@@ -218,7 +222,7 @@ class Pipeline:
             flow, pieces, key = update.flow, update.pieces, update.key
             conversation = conversations.get(key)
             last = pieces[-1]
-            if conversation is None:
+            if conversation is None or (type(conversation) is PeekedConversation and not flow.peeked):  # it greets
                 if type(pieces[0]) is StreamEnd:  # nobody sent payload
                     if not flow.peeked:
                         self._close(flow, SessionFacts(flow=flow), pieces[0], None)

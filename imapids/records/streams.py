@@ -199,4 +199,4 @@ class FlowUpdate(msgspec.Struct, gc=False):
     flow: Flow
     pieces: list[Piece]
     key: int = 0
-    """The flow table's handle: the same for all updates of one flow, not reused while it lives."""
+    """The flow's number in the run: the same for all updates of one flow."""
