@@ -105,6 +105,11 @@ line_options = together(
                  help="Begin a new file at this size or age: 100M, 1h, or 100M,1d. SIGHUP does so, too."),
     click.option("--stats-interval", metavar="TIME", type=Period(), default="60s",
                  help="How often a stats event tells rates, drops and memory. Default: 60s."),
+    click.option("--keep-packets", metavar="SIZE", type=Size(),
+                 help="Keep the newest packets from and to watched ports on disk, this much of them: imapids extract "
+                      "finds those of an alert."),
+    click.option("--packets-folder", metavar="PATH", type=click.Path(),
+                 help="Where to keep them. Default: the output's name and .packets, or imapids-packets."),
     click.option("--metrics", metavar="[HOST:]PORT", type=Listener(),
                  help="Let Prometheus ask at this port, of this host only unless a HOST is named (needs the extra "
                       "metrics)."),
@@ -140,7 +145,7 @@ watch_options = together(
 def command(
     interface: str, *, expression: str | None, user: str, allow_root: bool, events: frozenset[str] | None,
     form: str | None, output: str | None, rotate: tuple[int, int] | None, stats_interval: float,
-    metrics: tuple[str, int] | None, fail_on: str | None,
+    keep_packets: int | None, packets_folder: str | None, metrics: tuple[str, int] | None, fail_on: str | None,
     rules: tuple[str, ...], no_default_rules: bool, allow: tuple[str, ...], indicators: tuple[str, ...],
     home_nets: tuple[str, ...], watch: tuple[tuple[tuple[int, str], ...], ...], hosts: tuple[str, ...],
     workers: int, max_memory: int | None, hash_key: str | None, quiet: bool, verbose: int, no_color: bool,
@@ -170,7 +175,8 @@ def command(
     live = LiveOptions(
         interface=interface, filter=expression or "", user=user, allow_root=allow_root,
         output=output or (None if form == "table" else STANDARD_OUTPUT),
-        rotation=Rotation(max_bytes=largest, seconds=oldest), stats_seconds=stats_interval, metrics=metrics,
+        rotation=Rotation(max_bytes=largest, seconds=oldest), stats_seconds=stats_interval,
+        keep_bytes=keep_packets or 0, keep_folder=packets_folder or _packets_beside(output), metrics=metrics,
     )
     quietly = (lambda _: None) if quiet else say
     if form == "table":
@@ -183,6 +189,12 @@ def command(
     if not quiet:
         _tell(result, verbose)
     return int(result.exit_code(fail_on))
+
+
+def _packets_beside(output: str | None) -> str:
+    """The folder for packets where none is named."""
+    is_file = output is not None and output != "-" and not re.match(r"(unix|syslog|tcp|syslog\+\w+):", output)
+    return f"{output}.packets" if is_file else "imapids-packets"
 
 
 def _tell(result: LiveResult, verbose: int) -> None:

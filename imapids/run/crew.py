@@ -28,7 +28,6 @@ from imapids.intel import Matcher
 from imapids.pipeline import Pipeline
 from imapids.records.events import Event
 from imapids.records.flows import EndedFlows, EndedRows
-from imapids.records.packets import CaptureSource
 from imapids.records.segments import Encapsulation
 from imapids.records.streams import Flow
 from imapids.run.feed import FeedReport, LiveFeed, LiveSource
@@ -93,9 +92,9 @@ class PassedOn:
 class Worker:
     """The loop of one worker process."""
 
-    def __init__(self, source: LiveSource, pipeline: Pipeline, to_parent: Connection, limits: LiveLimits) -> None:
-        self._feed = LiveFeed(source, pipeline, limits)
-        self._pipeline = pipeline
+    def __init__(self, feed: LiveFeed, to_parent: Connection, limits: LiveLimits) -> None:
+        self._feed = feed
+        pipeline = self._pipeline = feed.pipeline
         self._parent = to_parent
         self._limits = limits
         self._passed_on = PassedOn()
@@ -175,27 +174,26 @@ class _Hand:
 class Workers:
     """A crew of processes. Make it when the rights are given up and before any thread is started."""
 
-    def __init__(self, rings: Sequence[LiveSource], pipeline: Pipeline, make_pipeline: Callable[[], Pipeline],
-                 limits: LiveLimits, source: CaptureSource) -> None:
+    def __init__(self, rings: Sequence[LiveSource], pipeline: Pipeline, make_feed: Callable[[int], LiveFeed],
+                 limits: LiveLimits) -> None:
         """
         Args:
             pipeline: observes what the workers tell; no packet comes to it.
-            make_pipeline: makes one like it, in each worker.
-            source: the interface.
+            make_feed: called in each worker: what reads the ring at this place, into a pipeline of its own.
         """
         self.workers = len(rings)
         self._pipeline = pipeline
         self._limits = limits
-        self._source = source
+        self._source = rings[0].ledger.source
         self._lost = ""
         self._flows: dict[int, Flow] = {}
         gc.collect()
         gc.freeze()  # what is there now is shared with the workers: nobody need look at it again
-        self._hands = [self._hire(ring, rings, make_pipeline) for ring in rings]
+        self._hands = [self._hire(place, rings, make_feed) for place in range(len(rings))]
         for ring in rings:
             ring.close()
 
-    def _hire(self, ring: LiveSource, rings: Sequence[LiveSource], make_pipeline: Callable[[], Pipeline]) -> _Hand:
+    def _hire(self, place: int, rings: Sequence[LiveSource], make_feed: Callable[[int], LiveFeed]) -> _Hand:
         ours, theirs = Pipe()
         parent = os.getpid()
         pid = os.fork()
@@ -210,11 +208,12 @@ class Workers:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a terminal's reach all: the parent decides
                 signal.signal(number, signal.SIG_IGN)
             ours.close()
-            for other in rings:
-                if other is not ring:
-                    other.close()
+            for other in (*rings[:place], *rings[place + 1:]):
+                other.close()
             forbid_new_processes()
-            Worker(ring, make_pipeline(), theirs, self._limits).run()
+            feed = make_feed(place)
+            Worker(feed, theirs, self._limits).run()
+            feed.close()
             code = 0
         except (EOFError, BrokenPipeError, ConnectionError):
             code = 0  # the parent is gone

@@ -14,8 +14,8 @@ from imapids.config import LiveLimits
 from imapids.pipeline import Pipeline
 from imapids.records.events import Event
 from imapids.records.packets import PacketBatch, SourceAccount
-from imapids.records.segments import Decoded
 from imapids.run.account import Tally, tally_of
+from imapids.run.keep import PacketKeeper
 
 _WAIT_NS = 100 * 10**6
 """How long a silent link is listened to before anything else is looked at."""
@@ -55,17 +55,17 @@ class LiveFeed:
     """Reads a source into a pipeline. Twice a batch: columns, then events."""
 
     def __init__(self, source: LiveSource, pipeline: Pipeline, limits: LiveLimits, *,
-                 keep: Callable[[PacketBatch, Decoded], None] | None = None,
+                 keeper: PacketKeeper | None = None,
                  wall_ns: Callable[[], int] = time.time_ns, own_ns: Callable[[], int] = time.monotonic_ns) -> None:
         """
         Args:
-            keep: shown each batch, for those who store packets.
+            keeper: stores packets of watched flows.
             wall_ns: the clock that stamps packets; `own_ns`: one that nobody can set.
         """
         self.source = source
         self.pipeline = pipeline
         self._limits = limits
-        self._keep = keep
+        self._keeper = keeper
         self._wall_ns, self._own_ns = wall_ns, own_ns
         self._next_tick = own_ns() + limits.tick_ns
         self._offset = wall_ns() - own_ns()
@@ -100,8 +100,16 @@ class LiveFeed:
         if left > 0:
             ledger.skip("left-in-ring", left)
 
+    def close(self) -> None:
+        """No more will be read."""
+        if self._keeper is not None:
+            self._keeper.close()
+        self.source.close()
+
     def report(self) -> FeedReport:
         """How it is doing."""
+        if self._keeper is not None and self._keeper.failed:
+            self.source.ledger.account.notes["packets-not-kept"] = self._keeper.failed
         counts = self.source.count()
         return FeedReport(link=self.source.state, kernel_packets=counts.packets, kernel_drops=counts.dropped,
                           frozen=counts.frozen, account=self.source.ledger.account, tally=tally_of(self.pipeline),
@@ -111,8 +119,8 @@ class LiveFeed:
         decoded = self.pipeline.decode(batch)
         self._lag_ns = max(0, self._wall_ns() - int(batch.time_ns[-1]))
         yield from self.pipeline.follow(decoded)
-        if self._keep is not None:
-            self._keep(batch, decoded)
+        if self._keeper is not None:
+            self._keeper.keep(batch, decoded)
 
     def _follow_clock(self) -> None:
         """Notices that the clock was set, and lets the conversations keep their age."""

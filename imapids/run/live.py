@@ -76,7 +76,7 @@ class Alone:
         return ""
 
     def close(self) -> None:
-        self._feed.source.close()
+        self._feed.close()
 
 
 class LiveResult(msgspec.Struct, kw_only=True):

@@ -12,7 +12,6 @@ import os
 import pwd
 import resource
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -186,6 +185,6 @@ def _allow_path(libc: ctypes.CDLL, ruleset: int, path: str, access: int) -> None
             os.close(handle)
 
 
-def writable_folders(paths: Sequence[str]) -> list[str]:
-    """The folders among these in which this process can make files now."""
-    return [path for path in paths if os.access(path or ".", os.W_OK | os.X_OK)]
+def may_write(folder: str) -> bool:
+    """Whether this process can make files in a folder now."""
+    return os.access(folder or ".", os.W_OK | os.X_OK)

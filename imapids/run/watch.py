@@ -15,6 +15,7 @@ from imapids.capture import bpf
 from imapids.capture.ring import PacketRing, open_rings
 from imapids.errors import OutputError
 from imapids.output.jsonl import JsonLines
+from imapids.pipeline import Pipeline
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import Alert
 from imapids.records.events import Event, Stats
@@ -23,6 +24,7 @@ from imapids.run.control import Control, signals_to
 from imapids.run.crew import Workers
 from imapids.run.engine import Engine, many_small_objects, rules_for
 from imapids.run.feed import LiveFeed
+from imapids.run.keep import PacketKeeper, packet_folder
 from imapids.run.live import Alone, Crew, LiveResult, LiveRun
 from imapids.run.metrics import Metrics
 from imapids.run.options import RunOptions
@@ -46,6 +48,9 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     """File, socket (see targets.socket_address), `-` for standard output; None writes no lines."""
     rotation: Rotation = Rotation()
     stats_seconds: float = 60.0
+    keep_bytes: int = 0
+    """Packets of watched flows that are kept on disk; 0: none."""
+    keep_folder: str = ""
     metrics: tuple[str, int] | None = None
     """Address and port at which Prometheus may ask."""
 
@@ -73,6 +78,8 @@ def watch(options: RunOptions, live: LiveOptions, control: Control, *, say: Call
     rings = open_rings(live.interface, options.workers, limits=options.limits.live, batch=options.limits.capture,
                        program=program)
     outlet = _open_outlet(options, live, identity)
+    if live.keep_bytes:
+        packet_folder(live.keep_folder, identity)
     with contextlib.ExitStack() as opened:
         for ring in rings:
             opened.callback(ring.close)
@@ -90,7 +97,7 @@ def _watch(engine: Engine, rings: Sequence[PacketRing], outlet: Outlet | None, l
             import_everything()
             warm_up(engine)
             _give_up_rights(live, say)
-            crew = _crew(engine, rings)
+            crew = _crew(engine, rings, live)
             if outlet is not None:
                 outlet.start()
             if metrics is not None:
@@ -118,11 +125,18 @@ def _glances(viewer: Viewer | None, metrics: Metrics | None) -> list[Callable[[S
     return [each.glance for each in (viewer, metrics) if each is not None]
 
 
-def _crew(engine: Engine, rings: Sequence[PacketRing]) -> Crew:
-    limits = engine.options.limits.live
+def _crew(engine: Engine, rings: Sequence[PacketRing], live: LiveOptions) -> Crew:
+    options = engine.options
+
+    def feed(place: int, pipeline: Pipeline) -> LiveFeed:
+        keeper = PacketKeeper(
+            live.keep_folder, live.keep_bytes // len(rings), live.interface, options.watch_tcp, options.watch_udp,
+            prefix=f"w{place}-" if len(rings) > 1 else "") if live.keep_bytes else None
+        return LiveFeed(rings[place], pipeline, options.limits.live, keeper=keeper)
+
     if len(rings) == 1:
-        return Alone(LiveFeed(rings[0], engine.pipeline, limits))
-    return Workers(rings, engine.pipeline, engine.new_pipeline, limits, rings[0].source)
+        return Alone(feed(0, engine.pipeline))
+    return Workers(rings, engine.pipeline, lambda place: feed(place, engine.new_pipeline()), options.limits.live)
 
 
 def _drive(run: LiveRun, sink: JsonLines | None, outlet: Outlet | None, viewer: Viewer | None,
@@ -182,14 +196,18 @@ def _give_up_rights(live: LiveOptions, say: Callable[[str], None]) -> None:
         else:
             files = [str(live.output)]
             folders = [str(Path(str(live.output)).parent)]
+    if live.keep_bytes:
+        folders.append(live.keep_folder)
     rotates = bool(live.rotation.max_bytes or live.rotation.seconds)
     privileges.drop(Rights(user=live.user, stay_root=live.allow_root, folders=tuple(folders), files=tuple(files),
                            ports=tuple(ports)))
-    if folders and not privileges.writable_folders(folders):
-        who = privileges.pwd_name(os.geteuid())
-        if rotates:
-            raise OutputError(f"--rotate: {who} cannot make files in {safe_str(folders[0])}; give it a folder of its "
-                              f"own (install -d -o {who} FOLDER), or choose another --user.")
-        say(f"{who} cannot make files in {safe_str(folders[0])}: a file that is moved away is not opened anew there")
+    who = privileges.pwd_name(os.geteuid())
+    for folder in folders:
+        if privileges.may_write(folder):
+            continue
+        if rotates or folder == live.keep_folder:
+            raise OutputError(f"{who} cannot make files in {safe_str(folder)}; give it a folder of its own (install -d "
+                              f"-o {who} FOLDER), or choose another --user.")
+        say(f"{who} cannot make files in {safe_str(folder)}: a file that is moved away is not opened anew there")
 
 

@@ -354,6 +354,24 @@ def test_it_goes_on_when_the_interface_was_down_and_when_it_was_removed(
         assert stats_of(live, "eve.json")[-1]["notes"]["interface-returned"] == 1
 
 
+@pytest.mark.parametrize("workers", [pytest.param("1", id="one process"),
+                                     pytest.param("2", id="two workers", marks=pytest.mark.slow)])
+def test_the_packets_of_an_alert_are_kept_for_extract(
+    wire: Wire, folder: Path, capture: tuple[Path, int], workers: str,
+) -> None:
+    with wire.live(folder, *ALL, "-o", str(folder / "eve.json"), "--keep-packets", "32M", "--workers", workers) as live:
+        wire.send(capture[0])
+        live.wait_for(lambda: read_packets(live, "eve.json") == capture[1])
+        assert live.stop()[0] == 0
+        alert = next(line["alert"]["context"]["imapids"] for line in live.lines("eve.json")
+                     if line["event_type"] == "alert" and "shell" in line["alert"]["signature"])
+        out = folder / "shell.pcap"
+        done = run(sys.executable, "-m", "imapids", "extract", str(folder / "eve.json.packets"), "--alert", alert["id"],
+                   "-o", str(out), check=False)
+        assert done.returncode == 0, done.stderr
+        assert b"whoami" in out.read_bytes()
+
+
 # ---- the output -----------------------------------------------------------------------------------------------------
 
 
