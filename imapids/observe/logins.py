@@ -7,6 +7,7 @@ its attempts spread over more than an hour, of a user or server only where sever
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter, itemgetter
 
 from imapids.config import ObserveLimits
 from imapids.observe.attempts import Attempts
@@ -20,6 +21,9 @@ TOLD_ATTEMPTS = 3
 """Fewer are not told of: their `login` events say all."""
 
 _Key = tuple[str, str, str | int]
+_time = attrgetter("time_ns")
+_outcome = attrgetter("body.outcome")
+_packet = itemgetter(0)
 
 
 class Logins:
@@ -33,14 +37,14 @@ class Logins:
         self._hour: Groups[_Key, Attempts] = Groups(limits.hour_ns, limits.groups)
         self._day: Groups[_Key, Attempts] = Groups(limits.day_ns, limits.groups)
         self._values = Values(limits.values, limits.group_values)
-        self._secrets = SharedSecrets(limits, self._values)
+        self._secrets = SharedSecrets(limits)
         self._clock_ns = 0
 
     @property
     def limits_hit(self) -> dict[str, int]:
         """Limits that were hit, and how often."""
         return {"observe-login-groups": self._hour.dropped + self._day.dropped,
-                "observe-login-values": self._values.refused, "observe-login-secrets": self._secrets.refused}
+                "observe-login-values": self._values.refused, "observe-login-secrets": self._secrets.limits_hit}
 
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Counts the attempts.
@@ -48,14 +52,15 @@ class Logins:
         Tells of a group at 10, 100 ... attempts, when failures end in a success, and when its window is over.
         """
         told: list[Told] = []
-        bodies = [event.body for event in events]
-        latest_ns = max([event.time_ns for event in events], default=0)
-        self._secrets.see(events, bodies, known, latest_ns, told)  # type: ignore[arg-type]  # the kind says what they are
-        if not self._hour and not self._day and all([body.outcome == "success" for body in bodies]):  # type: ignore[attr-defined]  # noqa: C419  # a list is faster
+        latest_ns = max(map(_time, events), default=0)
+        only_successes = list(map(_outcome, events)).count("success") == len(events)
+        self._secrets.see(events, known, latest_ns, told, only_successes=only_successes)
+        if only_successes and not self._hour and not self._day:
             self._clock_ns = max(self._clock_ns, latest_ns)
             return told
         for event, packet in zip(events, known, strict=True):
             self._count(event, packet, told)
+        told.sort(key=_packet)  # stable: of one packet, what is told of secrets stands first
         return told
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers

@@ -53,14 +53,17 @@ class Mailboxes:
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Counts what was done; tells when a count passes 10, 100 ..., and at the end of windows."""
         told: list[Told] = []
+        most_users = self._limits.flow_users // 2
         for place, event in enumerate(events):
             body, flow = event.body, event.flow
-            if type(body) is Message and flow is not None:
+            if flow is None:
+                continue
+            if type(body) is Message:
                 action = body.action
                 if action == "fetch":
                     if not body.bodies:
                         continue
-                    reads = self._only_reads(event, body, flow)
+                    reads = self._only_reads(event.time_ns, body, (flow.client, flow.server, flow.server_port))
                     if reads and not self._mailboxes:
                         continue
                 elif action in _COUNTED:
@@ -73,11 +76,10 @@ class Mailboxes:
                     self._count(event, body, action, packet, told)
                 if action != "search" and body.result in ("ok", ""):
                     self._count_shared(event, body, action, packet, told)
-            elif type(body) is Login and flow is not None and body.outcome == "success":
-                users = self._users
-                users[flow.flow_id] = body.user
-                if len(users) >= self._limits.flow_users // 2:
-                    self._users, self._old_users = {}, users
+            elif type(body) is Login and body.outcome == "success":
+                self._users[flow.flow_id] = body.user
+                if len(self._users) >= most_users:
+                    self._users, self._old_users = {}, self._users
         return told
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
@@ -101,25 +103,19 @@ class Mailboxes:
         for mailbox in self._mailboxes.over(self._clock_ns):
             self._close(mailbox, "window", packet, told)
 
-    def _only_reads(self, event: Event, body: Message, flow: Flow) -> bool:
+    def _only_reads(self, now_ns: int, body: Message, key: _Key) -> bool:
         """Counts whole messages of a client that did nothing else; false once it is to be followed."""
-        key = flow.client, flow.server, flow.server_port
         reading = self._reading.get(key)
-        if reading is None:
-            if self._clients.get(key) is not None:
+        if reading is None or now_ns - reading.start_ns >= self._limits.hour_ns:
+            if reading is None and self._clients.get(key) is not None:
                 return False
-            if len(self._reading) >= self._limits.pairs:
+            if reading is None and len(self._reading) >= self._limits.pairs:
                 self._reading.popitem(last=False)
                 self._forgotten += 1
-            reading = self._reading[key] = Reading(event.time_ns)
-        elif event.time_ns - reading.start_ns >= self._limits.hour_ns:
-            reading = self._reading[key] = Reading(event.time_ns)
+            reading = self._reading[key] = Reading(now_ns)
         if reading.bodies + body.bodies >= TOLD_BODIES:
             return False
-        reading.bodies += body.bodies
-        reading.size += body.bytes
-        reading.opaque += body.opaque_body
-        reading.mailbox = body.mailbox
+        reading.add(body)
         return True
 
     def _user_of(self, flow: Flow) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from imapids.config import ObserveLimits
 from imapids.observe.groups import STEPS, Values
 from imapids.observe.observer import Told
 from imapids.records.events import Event, Guessing, Login
+
+_secret_and_user = attrgetter("body.secret_hash", "body.user")
 
 TOLD_USERS = 3
 """Secrets that fewer users have are not told of: two mailboxes of one person are common."""
@@ -29,43 +32,52 @@ class _Shared:
 class SharedSecrets:
     """Successful logins in; `guessing` events with `by: secret` out. The days are counted from the first login."""
 
-    def __init__(self, limits: ObserveLimits, values: Values) -> None:
+    def __init__(self, limits: ObserveLimits) -> None:
         self._day_ns = limits.day_ns
         self._most = limits.secrets
-        self._values = values
+        self._values = Values(limits.pairs, limits.group_values)
+        """Further users of secrets: a budget of their own, so that it matters not which is counted first."""
         self._since_ns: int | None = None
         self._users: dict[str, str] = {}
         """The first user of each secret: most secrets stay with one, nothing more is needed for them."""
         self._shared: dict[str, _Shared] = {}
-        self.refused = 0
-        """Logins whose secret could not be remembered."""
+        self._refused = 0
 
-    def see(self, events: Sequence[Event], bodies: Sequence[Login], known: Sequence[int], latest_ns: int,
-            told: list[Told]) -> None:
+    @property
+    def limits_hit(self) -> int:
+        """Logins whose secret, or whose user beside the first, could not be remembered."""
+        return self._refused + self._values.refused
+
+    def see(self, events: Sequence[Event], known: Sequence[int], latest_ns: int, told: list[Told], *,
+            only_successes: bool) -> None:
         """Takes logins in order; `latest_ns` is the newest time among them."""
-        if self._since_ns is None:
+        if self._since_ns is None and events:
             self._since_ns = events[0].time_ns
-        if latest_ns - self._since_ns < self._day_ns and len(self._users) + len(events) <= self._most:
+        since_ns = self._since_ns or 0
+        if only_successes and latest_ns - since_ns < self._day_ns and len(self._users) + len(events) <= self._most:
             first = self._users.setdefault
-            for place, body in enumerate(bodies):
-                secret = body.secret_hash
-                if secret and body.outcome == "success" and first(secret, body.user) != body.user:
-                    self._share(events[place], body, known[place], told)
+            for place, (secret, user) in enumerate(map(_secret_and_user, events)):
+                if secret and first(secret, user) != user:
+                    self._share(events[place], known[place], told)
             return
-        for event, body, packet in zip(events, bodies, known, strict=True):
-            if event.time_ns - self._since_ns >= self._day_ns:
+        for event, packet in zip(events, known, strict=True):
+            body = event.body
+            assert isinstance(body, Login)
+            if event.time_ns - since_ns >= self._day_ns:
                 told += self.tell("window", packet)
-                self._since_ns = event.time_ns
+                since_ns = self._since_ns = event.time_ns
             secret = body.secret_hash
             if not secret or body.outcome != "success":
                 continue
             if secret not in self._users and len(self._users) >= self._most:
-                self.refused += 1
+                self._refused += 1
             elif self._users.setdefault(secret, body.user) != body.user:
-                self._share(event, body, packet, told)
+                self._share(event, packet, told)
 
-    def _share(self, event: Event, login: Login, packet: int, told: list[Told]) -> None:
+    def _share(self, event: Event, packet: int, told: list[Told]) -> None:
         """A login with a secret that another user had first."""
+        login = event.body
+        assert isinstance(login, Login)
         first, user = self._users[login.secret_hash].casefold(), login.user.casefold()
         if user == first:
             return

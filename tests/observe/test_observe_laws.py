@@ -20,7 +20,7 @@ from imapids.records.events import Event
 MAKERS: list[Callable[..., Observer]] = [Logins, Beacons, Mailboxes]
 _seconds = st.one_of(st.floats(0, 30, width=32), st.floats(0, 200_000, width=32))
 _client = st.sampled_from(["10.0.0.5", "10.0.0.6", "198.51.100.9", "2001:db8::7"])
-_name = st.sampled_from(["", "maria", "MARIA", "ben", "\\x1b[2J", "=1+1"])
+_name = st.sampled_from(["", "maria", "MARIA", "ben", "\\x1b[2J", "=1+1", *(f"u{n}" for n in range(30))])
 
 
 @st.composite
@@ -92,3 +92,15 @@ def test_only_the_observers_that_are_asked_for_run() -> None:
     assert [type(each) for each in observers(frozenset({"guessing"}))] == [Logins]
     assert observers(frozenset({"session", "alert"})) == []
     assert {type(each) for each in observers(frozenset({"beacon", "mailbox"}))} == {Beacons, Mailboxes}
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_steps_of_shared_secrets_and_of_failures_come_in_order(size: int) -> None:
+    events = []
+    for number in range(40):
+        events.append(login(number, "success", f"u{number}", "same", "10.0.0.5"))
+        events.append(login(number + 0.5, "failure", f"u{number}", f"s{number}", "10.0.0.6"))
+    whole = told(Logins(small()), events)
+    assert {event.body.by for _, event in whole} == {"source", "secret"}  # type: ignore[attr-defined]
+    assert told(Logins(small()), events, size) == whole
+    assert [packet for packet, _ in whole] == sorted(packet for packet, _ in whole)
