@@ -144,10 +144,11 @@ class FlowColumns:
         self.due[taken] = UNKNOWN
         return taken
 
-    def keep(self, live: Bool) -> None:
-        """Clears the rows (below `used`) that are not marked, and makes them the free ones."""
-        self.live[: self.used] = live
-        spare = np.flatnonzero(~live).astype(np.int32)
+    def keep(self, kept: Bool) -> None:
+        """Makes the rows (below `used`) that are not marked the free ones."""
+        self.live[: self.used] &= kept
+        spare = np.flatnonzero(~kept).astype(np.int32)
+        self.selected[spare] = COUNTED
         self.due[spare] = NEVER
         self.free = [spare] if spare.size else []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from imapids.config import FlowLimits
-from imapids.flows.columns import FlowColumns
+from imapids.flows.columns import WATCHED, FlowColumns
 from imapids.flows.grouping import Groups
 from imapids.records.packets import I32, I64, Bool
 from imapids.records.segments import FIN, RST, SYN, TCP, SegmentBatch
@@ -18,6 +18,10 @@ TICK_NS = 8 * 10**9
 """Flows end at whole ticks of the clock: the table looks for them once a tick, and the result is the same."""
 _SILENT_REUSE_NS = 30 * 10**9
 """A new SYN on a flow that was never seen to close counts as reuse after this pause; a nearer one may be forged."""
+
+LINGER_NS = 240 * 10**9
+"""What a side sends again after the close is known as such for so long: twice the maximum segment lifetime (RFC 9293
+section 3.4.1), after which the ports may be used again without a word."""
 
 Cut = tuple[int, I64, str, int]
 """(old row, positions of the segments that leave it, reason, time at which the old conversation was over)."""
@@ -35,6 +39,24 @@ def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
     return due
 
 
+def lingering(columns: FlowColumns, clock_ns: int, most: int) -> Bool:
+    """Marks the rows (below `used`) that are over and still wait for strays: the newest ones, `most` at most."""
+    used = columns.used
+    flags = columns.flags[:used]
+    closed = (((flags[:, 0] | flags[:, 1]) & RST) != 0) | ((flags[:, 0] & flags[:, 1] & FIN) != 0)
+    chosen: Bool = closed & ~columns.live[:used] & (columns.selected[:used] == WATCHED)
+    chosen &= (columns.protocol[:used] == TCP) & (columns.last_clock[:used] > clock_ns - LINGER_NS)
+    rows = np.flatnonzero(chosen)
+    if len(rows) > most:
+        chosen[rows[np.argpartition(columns.last_clock[rows], len(rows) - most)[: len(rows) - most]]] = False
+    return chosen
+
+
+def _is_closed(flags: list[int]) -> bool:
+    """A reset of either side, or a FIN of both."""
+    return bool((flags[0] | flags[1]) & RST or flags[0] & flags[1] & FIN)
+
+
 def shortest_timeout(limits: FlowLimits) -> int:
     """A flow with packets nearer than this is not over, whatever it is."""
     return min(limits.tcp_closed_ns, limits.tcp_half_open_ns, limits.tcp_idle_ns, limits.udp_idle_ns)
@@ -48,22 +70,29 @@ class ReuseSplitter:
         self.columns = columns
         self._shortest_ns = shortest_timeout(limits)
 
-    def cuts(self, batch: SegmentBatch, groups: Groups, clock: I64, alive: I64) -> list[Cut]:
-        """Cuts of a batch, those of one row in order.
+    def cuts(self, batch: SegmentBatch, groups: Groups, clock: I64, alive: I64) -> tuple[list[Cut], list[int]]:
+        """Where new conversations begin, those of one row in order; and what came late of old ones.
+
+        A closed conversation of a watched port is over after some seconds, but a side may send its FIN, or an empty
+        segment, again much later. Such strays begin nothing.
 
         Args:
             clock: the table's clock at each segment; `alive`: until when the segment keeps its flow alive, at least.
+
+        Returns:
+            (cuts, positions of strays).
         """
         suspects = self._suspects(batch, groups, clock)
         if not suspects.any():
-            return []
+            return [], []
         found: list[Cut] = []
+        strays: list[int] = []
         at = np.flatnonzero(suspects.take(groups.local))
         at = at[np.argsort(groups.local[at], kind="stable")]
         bounds = np.flatnonzero(np.diff(groups.local[at], prepend=-1, append=1 << 62))
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._replay(batch, groups, clock, alive, at[start:stop], found)
-        return found
+            self._replay(batch, groups, clock, alive, at[start:stop], found, strays)
+        return found, strays
 
     def _suspects(self, batch: SegmentBatch, groups: Groups, clock: I64) -> Bool:
         """Marks the groups that need a closer look; few, on ordinary traffic."""
@@ -90,12 +119,13 @@ class ReuseSplitter:
         return doubtful
 
     def _replay(self, batch: SegmentBatch, groups: Groups, clock: I64, alive_until: I64, mine: I64,
-                found: list[Cut]) -> None:
+                found: list[Cut], strays: list[int]) -> None:
         """Walks the segments of one row as if they came alone, and notes where a new conversation begins."""
         columns = self.columns
         row = int(groups.rows[groups.local[mine[0]]])
         alive = bool(columns.live[row])
         tcp = int(columns.protocol[row]) == TCP
+        lingers = tcp and int(columns.selected[row]) == WATCHED
         flags = [int(columns.flags[row, 0]), int(columns.flags[row, 1])]
         packets = [int(columns.packets[row, 0]), int(columns.packets[row, 1])]
         spoke = bool(columns.spoke[row].any())
@@ -106,6 +136,10 @@ class ReuseSplitter:
                     batch.flags[mine].tolist(), batch.seq[mine].tolist(), batch.length[mine].tolist(), strict=True)
         for number, (side, now, until, bits, seq, length) in enumerate(steps):
             reason = ""
+            if lingers and not length and not bits & SYN and _is_closed(flags) and now - last < LINGER_NS and (
+                    not alive or now >= self._deadline(last, flags, packets, spoke, tcp)):
+                strays.append(int(mine[number]))
+                continue
             if not alive:
                 reason = "over"
             elif packets[0] or packets[1]:
@@ -133,7 +167,7 @@ class ReuseSplitter:
         limits = self.limits
         if not tcp:
             timeout = limits.udp_idle_ns
-        elif (flags[0] | flags[1]) & RST or flags[0] & flags[1] & FIN:
+        elif _is_closed(flags):
             timeout = limits.tcp_closed_ns
         elif not (packets[0] and packets[1]) and (flags[0] | flags[1]) & SYN and not spoke:
             timeout = limits.tcp_half_open_ns

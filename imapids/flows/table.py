@@ -21,7 +21,7 @@ from imapids.flows.grouping import Groups, SegmentGrouper
 from imapids.flows.index import FlowIndex, Keys, key_words
 from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import Direction, FlowNamer
-from imapids.flows.reuse import Cut, ReuseSplitter
+from imapids.flows.reuse import Cut, ReuseSplitter, lingering
 from imapids.protocols.mail_services import MAIL_PORTS
 from imapids.protocols.scan_tools import tool_marks
 from imapids.records.flows import EndedFlows, EndedRows
@@ -29,6 +29,8 @@ from imapids.records.packets import I32, I64, U8, CaptureSource
 from imapids.records.segments import ACK, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
 from imapids.records.streams import FlowAccount, FlowUpdate
 
+_LINGERING_SHARE = 8
+"""Part of the table that conversations may fill which are over and wait for strays."""
 _TO_MAIL = np.zeros(65_536, bool)
 _TO_MAIL[list(MAIL_PORTS)] = True
 
@@ -102,13 +104,11 @@ class FlowTable:
         self.last_number = int(batch.number[-1])
         clock, alive = self._advance_clock(batch.time_ns)
         groups = self._group(batch, alive)
-        cuts = self._splitter.cuts(batch, groups, clock, alive)
+        cuts, strays = self._splitter.cuts(batch, groups, clock, alive)
         if cuts:
             groups = self._split(batch, groups, alive, cuts)
         self._note_icmp(icmp_errors)  # now that the flows of this batch have rows
-        wanted = self._select(batch, groups)
-        count_batch(self.columns, batch, groups, alive)
-        updates = self._assembler.feed(batch, groups, wanted) if wanted.size else []
+        updates = self._follow(batch, groups, alive, strays)
         for row, positions, reason, over_ns in cuts:
             if reason != "over":
                 # any packet may have shown that the time was over: not the next one of this 5-tuple only
@@ -119,6 +119,19 @@ class FlowTable:
                          lambda due: batch.number[np.searchsorted(clock, due).clip(max=len(clock) - 1)])
         self._ender.limit_streams((self.clock_ns, self.last_number))
         return earlier + updates + self._first_ends()
+
+    def _follow(self, batch: SegmentBatch, groups: Groups, alive: I64, strays: list[int]) -> list[FlowUpdate]:
+        """Counts the segments, and joins the bytes of those of selected flows; strays are left out."""
+        if strays:
+            keep = np.ones(len(batch), bool)
+            keep[strays] = False
+            if not keep.any():
+                return []
+            rows = groups.rows.take(groups.local)[keep]
+            batch, groups, alive = batch.select(keep), Groups.of_rows(rows, groups.end[keep]), alive[keep]
+        wanted = self._select(batch, groups)
+        count_batch(self.columns, batch, groups, alive)
+        return self._assembler.feed(batch, groups, wanted) if wanted.size else []
 
     def rest(self) -> Iterator[list[FlowUpdate]]:
         """More ends, where `feed` or `tick` brought more than some thousands. What is not asked for, `feed` tells."""
@@ -336,12 +349,13 @@ class FlowTable:
         used = columns.used
         live = columns.live[:used] & columns.live[columns.target[:used]]
         self._joiner.forget(live)
-        columns.keep(live)
-        self._ender.dead = 0
+        late = lingering(columns, self.clock_ns, self.limits.flows // _LINGERING_SHARE)
+        columns.keep(live | late)
+        self._ender.dead = int(np.count_nonzero(late))
         if capacity > columns.capacity:
             columns.grow(capacity)
         slots = 1 << (4 * columns.capacity - 1).bit_length()
-        self._index.rebuild(np.flatnonzero(live).astype(np.int32), slots)
+        self._index.rebuild(np.flatnonzero(live | late).astype(np.int32), slots)
 
     def _note_icmp(self, errors: Sequence[IcmpError]) -> None:
         """Marks the flows that ICMP errors are about (RFC 792: the packet's first bytes come back with the error)."""

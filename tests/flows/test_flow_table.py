@@ -143,6 +143,9 @@ def odd(name: str) -> list[Segment]:
         segments[login:] = [replace(s, time_ns=s.time_ns - 3600 * S) for s in segments[login:]]
     elif name == "urgent data":
         segments[login] = replace(segments[login], flags=0x38)
+    elif name == "FIN again after the close":
+        fin = segments[-2]
+        segments += [replace(fin, time_ns=fin.time_ns + after * S) for after in (5, 28, 57, 220)]
     elif name == "bytes after FIN":
         last = segments[-1]
         segments.append(replace(last, seq=last.seq, flags=0x18, data=b"a3 NOOP\r\n", time_ns=last.time_ns + MS))
@@ -152,7 +155,8 @@ def odd(name: str) -> list[Segment]:
 TROUBLES = ["none", "lost client line", "every packet twice", "wrapped sequence numbers", "keep-alives", "no handshake",
             "retransmission with other bytes", "cut by the snaplen", "client half only", "server half only",
             "reset at the end", "port used again", "pause longer than the timeout", "forged handshake first",
-            "a stamp far in the future", "clock goes back", "urgent data", "bytes after FIN"]
+            "a stamp far in the future", "clock goes back", "urgent data", "bytes after FIN",
+            "FIN again after the close"]
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -232,6 +236,47 @@ def test_a_reused_port_is_a_conversation_of_its_own(trouble: str) -> None:
     assert first.data == second.data == {0: CLIENT_BYTES, 1: SERVER_BYTES}
     assert first.flow.flow_id != second.flow.flow_id
     assert (first.flow.end_reason, second.flow.end_reason) == ("reused", "fin")
+
+
+def test_a_fin_that_comes_again_long_after_the_close_is_no_conversation() -> None:
+    segments = odd("FIN again after the close")
+    (only,) = run(segments)
+    assert only.flow.packets_client + only.flow.packets_server == len(segments) - 3  # the first one came in time
+    assert only.end is not None
+    assert only.end.reason == "fin"
+
+
+@pytest.mark.parametrize(("late", "after"), [
+    pytest.param({"flags": 0x11, "data": b"late"}, 30, id="payload"),
+    pytest.param({"flags": 0x02, "seq": 5}, 30, id="a handshake"),
+    pytest.param({"flags": 0x11}, 300, id="nobody waits any more"),
+])
+def test_what_is_no_stray_begins_a_conversation(late: dict, after: int) -> None:
+    segments = odd("none")
+    segments.append(replace(segments[-3], time_ns=segments[-1].time_ns + after * S, **late))
+    assert len(run(segments)) == 2
+    assert len(run(segments, list(range(1, len(segments))))) == 2
+
+
+def test_strays_are_known_although_the_index_is_made_anew() -> None:
+    segments = odd("none")
+    fin = segments[-2]
+    others = [Segment((0x0B000000 + i, 1024), (SERVER[0], 80), seq=i, flags=2, time_ns=fin.time_ns + (20 + i // 50) * S)
+              for i in range(2_000)]
+    segments += [*others, replace(fin, time_ns=others[-1].time_ns + S)]
+    assert len(run(segments)) == len(run(segments, list(range(20, len(segments), 97)))) == 1
+
+
+def test_a_flow_that_a_full_table_drops_is_not_taken_for_the_one_in_its_row() -> None:
+    table = FlowTable(FlowLimits(flows=8), EncapsulationTable())
+    told: dict[int, set[int]] = defaultdict(set)
+    for number in range(0, 64, 8):
+        talks = [Talk(client=(CLIENT[0], 1000 + port), start_ns=START_NS + number * S).open().say(1, b"* OK x\r\n")
+                 for port in range(number, number + 8)]
+        for update in table.feed(batch_of([s for talk in talks for s in talk.segments], 1 + 40 * number)):
+            told[update.key].add(update.flow.client_port)
+    assert len(told) == 64
+    assert all(len(ports) == 1 for ports in told.values())
 
 
 @pytest.mark.parametrize(("trouble", "sides"), [("client half only", "client"), ("server half only", "server")])
