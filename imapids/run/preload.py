@@ -10,7 +10,8 @@ import pkgutil
 _PACKAGES = ("capture", "decode", "flows", "sniff", "parse", "judge", "signatures", "observe", "intel", "detect",
              "output", "protocols", "records", "pipeline", "run")
 """Of imapids: all that stands between an interface and the lines."""
-_OTHERS = ("numpy.ma", "numpy.linalg", "yara_x", "dpkt", "re2", "yaml", "sigma.collection", "sigma.correlations", "sigma.exceptions",
+_OTHERS = ("numpy.ma", "numpy.linalg", "yara_x", "dpkt", "re2", "yaml",
+           "sigma.collection", "sigma.correlations", "sigma.exceptions",
            "sigma.modifiers", "sigma.processing.pipeline", "importlib.metadata", "rich.live", "rich.table", "rich.text",
            "prometheus_client.core", "prometheus_client.openmetrics.exposition", "traceback", "logging", "json",
            "decimal", "ipaddress", "zoneinfo", "unicodedata", "stringprep")

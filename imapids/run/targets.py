@@ -239,7 +239,7 @@ def socket_address(text: str) -> SocketAddress | None:
         kind = socket.SOCK_STREAM if local[1] == "unix" else socket.SOCK_DGRAM
         return SocketAddress(socket.AF_UNIX, kind, local[2], local[1] == "syslog")
     remote = re.fullmatch(r"(tcp|syslog\+tcp|syslog\+udp)://(\[[^\]]+\]|[^:/]+):(\d{1,5})/?", text)
-    if remote is None:
+    if remote is None or not 0 < int(remote[3]) < 65_536:
         if re.match(r"(unix|tcp|udp|syslog(\+\w+)?):", text):
             raise UsageError(f"-o {safe_str(text)}: write unix:PATH, tcp://HOST:PORT, syslog:PATH, "
                              "syslog+tcp://HOST:PORT or syslog+udp://HOST:PORT.")
