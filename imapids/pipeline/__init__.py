@@ -23,11 +23,12 @@ from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.session import flow_body, session_body
+from imapids.pipeline.silent import silent_body
 from imapids.protocols.addresses import Networks
 from imapids.protocols.mail_services import PEEKED_PORTS
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
-from imapids.records.events import EVENT_TYPES, TURNS, Command, Event, Login, Message
+from imapids.records.events import EVENT_TYPES, TURNS, Command, Event, Login, Message, Session
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I64, PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
@@ -225,7 +226,7 @@ class Pipeline:
             if conversation is None or (type(conversation) is PeekedConversation and not flow.peeked):  # it greets
                 if type(pieces[0]) is StreamEnd:  # nobody sent payload
                     if not flow.peeked:
-                        self._close(flow, SessionFacts(flow=flow), pieces[0], None)
+                        self._close_silent(flow, pieces[0])
                     continue
                 conversation = conversations[key] = self._begin(flow, pieces[0])
             if type(conversation) is PlainDialogue:
@@ -306,9 +307,18 @@ class Pipeline:
     def _tell_end(self, flow: Flow, end: StreamEnd, verdict: Verdict, before: list[Revision],
                   first_side: int | None, imap: ImapFacts | PlainDialogue | None, tls: TlsFacts | None) -> None:
         """The session event, and the one of the flow's counts."""
-        self.sessions[verdict.verdict] = self.sessions.get(verdict.verdict, 0) + 1
+        self._tell_session(flow, end, session_body(flow, verdict, before, first_side=first_side, imap=imap, tls=tls))
+
+    def _close_silent(self, flow: Flow, end: StreamEnd) -> None:
+        """A flow is over of which no payload came."""
+        if flow.watched:
+            self._tell_session(flow, end, silent_body(flow))
+        elif "flow" in self.kinds:
+            self._tell_flow(flow, end)
+
+    def _tell_session(self, flow: Flow, end: StreamEnd, body: Session) -> None:
+        self.sessions[body.verdict] = self.sessions.get(body.verdict, 0) + 1
         if "session" in self.kinds:
-            body = session_body(flow, verdict, before, first_side=first_side, imap=imap, tls=tls)
             self._events.append(Event("session", flow.start_ns, body, flow, flow.first_packet, end.time_ns))
             self._order.append(end.known)
         if "flow" in self.kinds:
