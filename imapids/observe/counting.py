@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from imapids.records.packets import I64, U64, Bool
+
+Marks = npt.NDArray[np.int8]
+"""What rows add to counts, shape (n, fields): 0 or 1 each."""
 
 _SALT = np.frombuffer(secrets.token_bytes(32), np.uint64)
 """Makes the hashes of this process its own: nobody can choose addresses that collide."""
@@ -49,22 +53,27 @@ class SeenBefore:
         self.forgotten = 0
         """How often a half was forgotten."""
 
-    def add(self, values: U64) -> Bool:
-        """Adds values; the mask of shape (n,) tells which of them stood neither in the set nor earlier in the batch."""
+    def add(self, values: U64, unseen: Bool | None = None) -> Bool:
+        """Adds values; the mask of shape (n,) tells which of them stood neither in the set nor earlier in the batch.
+
+        `unseen`: values that cannot be in the set, whatever stands earlier in the batch.
+        """
         fresh = np.zeros(len(values), np.bool_)
         start = 0
         while start < len(values):
-            start = self._add(values, start, fresh)
+            start, unseen = self._add(values, start, fresh, unseen), None  # a second part has seen the first
         return fresh
 
-    def _add(self, values: U64, start: int, fresh: Bool) -> int:
+    def _add(self, values: U64, start: int, fresh: Bool, unseen: Bool | None) -> int:
         """Adds values from `start` on, up to the one that finds no room; the position where to go on."""
         found, first = np.unique(values[start:], return_index=True)
         new = np.ones(len(found), np.bool_)
-        for known in self._sets:
+        doubtful = slice(None) if unseen is None else np.flatnonzero(~unseen[start + first])
+        asked = found[doubtful]
+        for known in self._sets if len(asked) else ():
             if len(known):
-                at = np.searchsorted(known, found)
-                new &= known[np.minimum(at, len(known) - 1)] != found
+                at = np.searchsorted(known, asked)
+                new[doubtful] &= known[np.minimum(at, len(known) - 1)] != asked
         found, first = found[new], first[new]
         room = self._room - len(self._sets[1]) - len(self._sets[2])
         stop = len(values)
@@ -72,11 +81,11 @@ class SeenBefore:
             last = np.partition(first, room)[room]
             found, first, stop = found[first < last], first[first < last], start + int(last)
         fresh[start + first] = True
-        self._sets[2] = np.sort(np.concatenate((self._sets[2], found)))
+        self._sets[2] = np.sort(np.concatenate((self._sets[2], found)), kind="stable")  # merges what is sorted
         if len(self._sets[2]) > _YOUNG:
-            self._sets[1], self._sets[2] = np.sort(np.concatenate(self._sets[1:])), self._sets[2][:0]
+            self._sets[1], self._sets[2] = np.sort(np.concatenate(self._sets[1:]), kind="stable"), found[:0]
         if stop < len(values):
-            self._sets = [np.sort(np.concatenate(self._sets[1:])), found[:0], found[:0]]
+            self._sets = [np.sort(np.concatenate(self._sets[1:]), kind="stable"), found[:0], found[:0]]
             self.forgotten += 1
         return stop
 
@@ -93,7 +102,7 @@ class Snapshot(NamedTuple):
     last_ns: int
 
 
-Decide = Callable[[I64, I64], Bool]
+Decide = Callable[[Marks, I64], Bool]
 """From the decisive fields of rows, and the running counts of their groups, (n, k) each: where is something told?"""
 
 
@@ -119,6 +128,11 @@ class GroupCounts:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def made(self) -> int:
+        """How many groups there ever were: the greatest `serial`."""
+        return self._made
 
     def fitting(self, keys: U64) -> int:
         """How many of the rows can be taken before a group would find no room."""
@@ -171,7 +185,7 @@ class GroupCounts:
         self.first_ns[made], self.last_ns[made], self.over_ns[made] = 2**62, -(2**62), -(2**62)
         return made
 
-    def add(self, groups: I64, rows: I64, first_ns: I64, last_ns: I64, over_ns: I64, decide: Decide,
+    def add(self, groups: I64, rows: Marks, first_ns: I64, last_ns: I64, over_ns: I64, decide: Decide,
             decisive: Sequence[int]) -> list[Snapshot]:
         """Adds rows to their groups; snapshots where something is to be told, in the order of the rows.
 
@@ -188,7 +202,7 @@ class GroupCounts:
         which = group[starts]
         lengths = np.diff(np.concatenate((starts, [len(group)])))
         part = rows[order[:, None], decisive]
-        running = np.cumsum(part, axis=0)
+        running: I64 = np.cumsum(part, axis=0, dtype=np.int64)
         before = self.counts[which[:, None], decisive]
         running += np.repeat(before - running[starts] + part[starts], lengths, axis=0)
         told = []
@@ -196,13 +210,13 @@ class GroupCounts:
             segment = int(np.searchsorted(starts, at, side="right")) - 1
             of, here = int(which[segment]), order[starts[segment] : at + 1]
             told.append(Snapshot(
-                int(order[at]), of, self.counts[of] + rows[here].sum(axis=0),
+                int(order[at]), of, self.counts[of] + rows[here].sum(axis=0, dtype=np.int64),
                 min(int(self.first_ns[of]), int(first_ns[here].min())),
                 max(int(self.last_ns[of]), int(last_ns[here].max()))))
         if len(starts) == len(group):
             self.counts[which] += rows[order]
         else:
-            self.counts[which] += np.add.reduceat(rows[order], starts, axis=0)
+            self.counts[which] += np.add.reduceat(rows[order], starts, axis=0, dtype=np.int64)
         self.first_ns[which] = np.minimum(self.first_ns[which], np.minimum.reduceat(first_ns[order], starts))
         self.last_ns[which] = np.maximum(self.last_ns[which], np.maximum.reduceat(last_ns[order], starts))
         self.over_ns[which] = np.maximum(self.over_ns[which], np.maximum.reduceat(over_ns[order], starts))
@@ -236,7 +250,7 @@ class GroupCounts:
         self._free = np.concatenate((self._free, groups))
 
 
-def at_step(rows: I64, running: I64, column: int, *also: int) -> Bool:
+def at_step(rows: Marks, running: I64, column: int, *also: int) -> Bool:
     """Where a count becomes 10, 100, 1,000 ... (or one of `also`)."""
     hit: Bool = rows[:, column] != 0
     at = np.flatnonzero(hit)

@@ -9,7 +9,7 @@ import numpy as np
 
 from imapids.config import ObserveLimits
 from imapids.observe.askers import Askers, endpoint_key, endpoint_keys, endpoint_rows
-from imapids.observe.counting import GroupCounts, SeenBefore, Snapshot, mixed, parts_of
+from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, mixed, parts_of
 from imapids.observe.inventory import Inventory
 from imapids.observe.observer import Told
 from imapids.observe.relays import RelayFinder
@@ -176,7 +176,7 @@ class ExposureObserver:
         self._open_lines(asked, of, new)
         wan, answered, serial = asked.from_wan, asked.answered, self._groups.serial[of]
         fresh = self._new("clients", answered, serial, asked.client)
-        counted = np.zeros((len(of), FIELDS), np.int64)
+        counted = np.zeros((len(of), FIELDS), np.int8)
         counted[:, CONNECTIONS] = 1
         for field, column in ((FROM_WAN, wan), (ANSWERED, answered), (ANSWERED_LAN, answered & ~wan),
                               (ANSWERED_WAN, answered & wan), (REFUSED, asked.refused),
@@ -245,12 +245,12 @@ class ExposureObserver:
         for relay in found:
             yield _Note(relay.row, relay.endpoint, _relay(address_text(*relay.upstream)), True)
 
-    def _add(self, asked: Askers, of: I64, counted: I64, notes: list[_Note]) -> list[Told]:
+    def _add(self, asked: Askers, of: I64, counted: Marks, notes: list[_Note]) -> list[Told]:
         """Adds the rows; what was learned besides counts as a row of its own behind the one that showed it."""
         worth = [note for note in notes if note.worth_telling]
         row = np.concatenate((np.arange(len(of)), np.array([note.row for note in worth], np.int64)))
         if worth:
-            learned = np.zeros((len(worth), FIELDS), np.int64)
+            learned = np.zeros((len(worth), FIELDS), np.int8)
             learned[:, NEWS] = 1
             counted = np.concatenate((counted, learned))
             of = np.concatenate((of, self._groups.groups_of(
@@ -306,14 +306,14 @@ class ExposureObserver:
         return told
 
 
-def _times(asked: Askers, row: I64, counted: I64) -> tuple[I64, I64, I64]:
+def _times(asked: Askers, row: I64, counted: Marks) -> tuple[I64, I64, I64]:
     """First, last and end of each row; what was learned of an endpoint from elsewhere is no packet of it."""
     own = counted[:, CONNECTIONS] != 0
     return (np.where(own, asked.first_ns[row], 2**62), np.where(own, asked.last_ns[row], -(2**62)),
             np.where(own, asked.over_ns[row], -(2**62)))
 
 
-def _decide(rows: I64, running: I64) -> Bool:
+def _decide(rows: Marks, running: I64) -> Bool:
     first = (rows[:, :2] != 0) & (running[:, :2] == 1)
     hit: Bool = first.any(axis=1) | (rows[:, 2] != 0)
     return hit

@@ -12,7 +12,7 @@ from math import log
 import numpy as np
 
 from imapids.config import ObserveLimits
-from imapids.observe.counting import GroupCounts, SeenBefore, Snapshot, at_step, mixed, parts_of
+from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, at_step, mixed, parts_of
 from imapids.observe.knocks import METHODS, PORT_NAMES, Knocks, knocks_of
 from imapids.observe.observer import Told
 from imapids.protocols.addresses import network_around
@@ -130,15 +130,17 @@ class ScanObserver:
 
     def _add(self, by: int, rows: _Rows, chosen: I64, keys: U64) -> list[_Placed]:
         groups = self._groups[by]
+        before = groups.made
         of, _ = groups.groups_of(keys)
-        counted = self._contributions(by, rows, chosen, groups.serial[of])
+        serial = groups.serial[of]
+        counted = self._contributions(by, rows, chosen, serial, serial > before)
         snapshots = groups.add(of, counted, rows.first_ns[chosen], rows.last_ns[chosen], rows.over_ns[chosen],
                                _DECIDE[by], _DECISIVE[by])
         return [(row := int(chosen[snapshot.row]), by, self._tell(by, snapshot, rows, row)) for snapshot in snapshots]
 
-    def _contributions(self, by: int, rows: _Rows, at: I64, serial: U64) -> I64:
-        """What each row adds to the counts of its group, shape (n, fields)."""
-        counted = np.zeros((len(at), _FIELDS), np.int64)
+    def _contributions(self, by: int, rows: _Rows, at: I64, serial: U64, begun: Bool) -> Marks:
+        """What each row adds to the counts of its group, shape (n, fields); `begun`: the group is new."""
+        counted = np.zeros((len(at), _FIELDS), np.int8)
         knock, on_mail = rows.knock[at], rows.on_mail[at]
         host, port = rows.host[at], rows.server_port[at]
         mail_knock = knock & on_mail
@@ -152,25 +154,25 @@ class ScanObserver:
             counted[:, field] = column[at] & on_mail
         vain = rows.refused[at] | rows.unanswered[at]
         if by != _SOURCE:
-            counted[:, _SOURCES] = self._new(by, _SOURCES, on_mail, serial, rows.client[at])
+            counted[:, _SOURCES] = self._new(by, _SOURCES, on_mail, serial, begun, rows.client[at])
         if by != _TARGET:
-            new = self._new(by, _HOSTS, on_mail, serial, host)
+            new = self._new(by, _HOSTS, on_mail, serial, begun, host)
             counted[:, _HOSTS] = new & knock
             counted[:, _FAILED] = new & knock & vain
         if by == _SOURCE:
             counted[:, _TALKED] = new & ~knock
             counted[:, _CONVERSATIONS] = on_mail & ~knock
-            counted[:, _VAIN_TARGETS] = self._new(by, _VAIN_TARGETS, vain, serial, mixed(host, port))
-            counted[:, _PORTS] = self._new(by, _PORTS, vain, serial, port)
-            counted[:, _VAIN_HOSTS] = self._new(by, _VAIN_HOSTS, vain, serial, host)
+            counted[:, _VAIN_TARGETS] = self._new(by, _VAIN_TARGETS, vain, serial, begun, mixed(host, port))
+            counted[:, _PORTS] = self._new(by, _PORTS, vain, serial, begun, port)
+            counted[:, _VAIN_HOSTS] = self._new(by, _VAIN_HOSTS, vain, serial, begun, host)
         return counted
 
-    def _new(self, by: int, kind: int, mask: Bool, serial: U64, value: U64) -> Bool:
+    def _new(self, by: int, kind: int, mask: Bool, serial: U64, begun: Bool, value: U64) -> Bool:
         """Which of the masked rows bring their group a value that it did not have before."""
         fresh = np.zeros(len(mask), np.bool_)
         at = np.flatnonzero(mask)
         if at.size:
-            fresh[at] = self._seen[by, kind].add(mixed(serial[at], value[at]))
+            fresh[at] = self._seen[by, kind].add(mixed(serial[at], value[at]), begun[at])
         return fresh
 
     # ---- telling ------------------------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ _DECISIVE = (
 """The counts that decide when something is told, by kind of group: the columns of the functions below."""
 
 
-def _of_source(rows: I64, running: I64) -> Bool:
+def _of_source(rows: Marks, running: I64) -> Bool:
     hosts, knocks, odd, targets, ports, *tools = range(len(_DECISIVE[_SOURCE]))
     told = at_step(rows, running, hosts, _FEW) | at_step(rows, running, knocks) | at_step(rows, running, odd, 1)
     told |= (running[:, knocks] > 0) & (at_step(rows, running, targets) | at_step(rows, running, ports))
@@ -276,7 +278,7 @@ def _of_source(rows: I64, running: I64) -> Bool:
     return told
 
 
-def _of_network(rows: I64, running: I64) -> Bool:
+def _of_network(rows: Marks, running: I64) -> Bool:
     """Networks are told of from the second source on: before, the source itself says it all."""
     hosts, sources = range(2)
     told: Bool = (at_step(rows, running, hosts, _FEW) & (running[:, sources] > 1)) | (
@@ -284,7 +286,7 @@ def _of_network(rows: I64, running: I64) -> Bool:
     return told
 
 
-def _of_target(rows: I64, running: I64) -> Bool:
+def _of_target(rows: Marks, running: I64) -> Bool:
     return at_step(rows, running, 0, _FEW)
 
 

@@ -77,7 +77,7 @@ class TestGroupCounts:
             part = rows[start:stop]
             of, _ = groups.groups_of(hashes(*(key for key, _ in part)))
             times = np.arange(start, stop)
-            counted = np.array([(1, size) for _, size in part], np.int64).reshape(-1, 2)
+            counted = np.array([(1, size) for _, size in part], np.int8).reshape(-1, 2)
             found = groups.add(of, counted, times, times, times, lambda own, running: at_step(own, running, 0, 3), (1,))
             told += [(start + each.row, int(each.counts[1])) for each in found]
             for each in found:
@@ -90,7 +90,7 @@ class TestGroupCounts:
         groups = GroupCounts(1, 8)
         of, new = groups.groups_of(hashes(5, 7, 5))
         assert new.tolist() == [0, 1]
-        ones, times = np.ones((3, 1), np.int64), np.array([3, 1, 4])
+        ones, times = np.ones((3, 1), np.int8), np.array([3, 1, 4])
         groups.add(of, ones, times, times, times, lambda own, running: np.zeros(len(own), bool), (0,))
         assert groups.counts[of[0], 0] == 2
         assert groups.quietest(1).tolist() == [of[1]]
