@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from imapids.config import DetectLimits
+from imapids.protocols import display_filters
 from imapids.protocols.firewall_lines import closing_line
 from imapids.protocols.identifiers import short_hash
 from imapids.records.alerts import Alert, Reason, RuleInfo
@@ -50,6 +51,26 @@ def subject_text(subject: Subject) -> str:
         case ("group", *pairs):
             return ", ".join(f"{name}={value}" for name, value in pairs) or "all"
     return str(subject[0])
+
+
+def _display_filter(subject: Subject, flow: Flow | None, kind: str) -> str:
+    """What shows the alert's packets in Wireshark."""
+    if flow is None:
+        return ""
+    match subject:
+        case ("source", *_):
+            return display_filters.of_client(flow, any_port=kind == "scan")
+        case ("server" | "user", *_):
+            return display_filters.of_server(flow)
+        case ("flow", *_):
+            return display_filters.of_flow(flow)
+        case ("group", *pairs):
+            names = {name for name, _ in pairs}
+            if "src_ip" in names and "dest_ip" not in names:
+                return display_filters.of_client(flow)
+            if "src_ip" not in names:
+                return display_filters.of_server(flow)
+    return display_filters.of_pair(flow)
 
 
 def _host(address: str) -> str:
@@ -138,6 +159,7 @@ def _new(info: RuleInfo, subject: Subject, event: Event, labels: list[str], why:
         subject=subject_text(subject), case=case_of(flow), time_ns=event.time_ns, first_ns=first_ns,
         last_ns=event.time_ns, count=1, flow=flow, packet=_first_packet(why) or event.packet, event=event.kind,
         direction=direction, why=why, labels=labels, context=_context(event),
+        display_filter=_display_filter(subject, flow, event.kind),
     )
     if isinstance(body, Session):
         alert.verdict, alert.confidence = body.verdict, body.confidence

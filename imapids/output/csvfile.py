@@ -19,7 +19,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _ENVELOPE = ("timestamp", "flow_id", "community_id", "src_ip", "src_port", "dest_ip", "dest_port", "proto",
              "pcap_filename", "pcap_cnt")
 _ALERT = ("level", "title", "sid", "rule_id", "family", "state", "count", "first", "last", "direction", "verdict",
-          "protocol", "shape", "confidence", "why", "advice", "techniques", "subject", "case", "id")
+          "protocol", "shape", "confidence", "why", "advice", "techniques", "subject", "case", "id", "display_filter")
 _BODIES: dict[str, type[Body]] = {name: cls for cls, name in EVENT_TYPES.items()}
 _encode = msgspec.json.Encoder().encode
 
@@ -70,6 +70,7 @@ def row(item: Event | Alert) -> dict[str, str | int | float]:
             "direction": item.direction, "verdict": item.verdict, "protocol": item.protocol,
             "shape": item.shape, "confidence": item.confidence, "why": item.why, "advice": rule.advice,
             "techniques": rule.techniques, "subject": item.subject, "case": item.case, "id": item.id,
+            "display_filter": item.display_filter,
         }
     else:
         values |= {name: getattr(item.body, name) for name in item.body.__struct_fields__ if name not in _ENVELOPE}

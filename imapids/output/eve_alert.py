@@ -48,6 +48,7 @@ class Ours(msgspec.Struct, kw_only=True, omit_defaults=True):
     protocol: str = ""
     shape: str = ""
     confidence: str = ""
+    display_filter: str = ""
     facts: dict[str, str] = {}
     cut: bool = False
     """The line was too long: the tree or the texts were shortened."""
@@ -94,6 +95,7 @@ class _Facts(msgspec.Struct, omit_defaults=True):
     protocol: str = ""
     shape: str = ""
     confidence: str = ""
+    display_filter: str = ""
     facts: dict[str, str] = {}
 
 
@@ -123,7 +125,7 @@ def alert_json(alert: Alert) -> bytes:
     found = _encode(_Found(alert.subject, alert.case, alert.event, eve_time(alert.first_ns), eve_time(alert.last_ns),
                            alert.count, alert.why))
     facts = _encode(_Facts(alert.direction, alert.verdict, alert.protocol, alert.shape, alert.confidence,
-                           alert.context))[1:]
+                           alert.display_filter, alert.context))[1:]
     return b'%b"id":%b,"state":%b,%b,%b%b%b%b}}}' % (
         parts.begin, _encode(alert.id), _encode(alert.state), parts.identity, found[1:-1], parts.texts,
         b"" if facts == b"}" else b",", facts[:-1],
@@ -153,7 +155,8 @@ def alert_object(alert: Alert) -> EveAlert:
         description=rule.description, advice=rule.advice, falsepositives=rule.falsepositives, subject=alert.subject,
         case=alert.case, event=alert.event, first=eve_time(alert.first_ns), last=eve_time(alert.last_ns),
         count=alert.count, direction=alert.direction, verdict=alert.verdict, protocol=alert.protocol,
-        shape=alert.shape, confidence=alert.confidence, why=alert.why, facts=alert.context,
+        shape=alert.shape, confidence=alert.confidence, why=alert.why, display_filter=alert.display_filter,
+        facts=alert.context,
     )
     return EveAlert(
         action="allowed", gid=1, signature_id=rule.sid, rev=rule.rev, signature=rule.title,
@@ -200,4 +203,5 @@ def alert_record(body: EveAlert, time_ns: int, flow: Flow | None, packet: int, l
         first_ns=parse_eve_time(ours.first), last_ns=parse_eve_time(ours.last), count=ours.count, flow=flow,
         packet=packet, event=ours.event, direction=ours.direction, why=ours.why, verdict=ours.verdict,
         protocol=ours.protocol, shape=ours.shape, confidence=ours.confidence, labels=labels, context=ours.facts,
+        display_filter=ours.display_filter,
     )

@@ -78,3 +78,5 @@ class Alert(msgspec.Struct, kw_only=True):
     labels: list[str] = []
     context: dict[str, str] = {}
     """Further facts worth reading, by name, safe text."""
+    display_filter: str = ""
+    """Shows the packets that it is about in Wireshark."""
