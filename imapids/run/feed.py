@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -19,6 +20,8 @@ from imapids.run.keep import PacketKeeper
 
 _WAIT_NS = 100 * 10**6
 """How long a silent link is listened to before anything else is looked at."""
+_TRIM_NS = 60 * 10**9
+"""How often freed memory goes back: what long-lived records leave between them is never reused otherwise."""
 _STEP_NS = 10**9
 """A clock that moves this much against the machine's own time was set by somebody (or the machine slept)."""
 
@@ -68,6 +71,7 @@ class LiveFeed:
         self._keeper = keeper
         self._wall_ns, self._own_ns = wall_ns, own_ns
         self._next_tick = own_ns() + limits.tick_ns
+        self._next_trim = own_ns() + _TRIM_NS
         self._offset = wall_ns() - own_ns()
         self._lag_ns = 0
 
@@ -81,6 +85,9 @@ class LiveFeed:
             self.source.look()
             self.source.count()
             self._follow_clock()
+            if self._own_ns() >= self._next_trim:
+                self._next_trim = self._own_ns() + _TRIM_NS
+                _give_freed_memory_back()
             if batch is None:
                 yield from self.pipeline.tick(self._wall_ns() - self._limits.clock_margin_ns)
 
@@ -130,3 +137,10 @@ class LiveFeed:
         if abs(step) >= _STEP_NS:
             self.pipeline.clock_stepped(step)
             self.source.ledger.note("clock-stepped")
+
+
+def _give_freed_memory_back() -> None:
+    """Asks glibc to hand free pages back (malloc_trim(3)); other allocators do so by themselves."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
