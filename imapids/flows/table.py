@@ -34,6 +34,10 @@ _LINGERING_SHARE = 8
 _TO_MAIL = np.zeros(65_536, bool)
 _TO_MAIL[list(MAIL_PORTS)] = True
 
+_DEAD_SHARE = 4
+"""Rows that are over leave when they are this part of all that are allowed, at the latest: where the same 5-tuples
+begin again and again, no new key would ever ask for room."""
+
 
 class FlowTable:
     """Follows all conversations of a run."""
@@ -100,6 +104,8 @@ class FlowTable:
             self._note_icmp(icmp_errors)
             return []
         earlier = [update for part in self._rest for update in part]
+        if self._ender.dead > self.limits.flows // _DEAD_SHARE:
+            self._rebuild(self.columns.capacity)
         self._note_source(batch.source)
         self.last_number = int(batch.number[-1])
         clock, alive = self._advance_clock(batch.time_ns)
