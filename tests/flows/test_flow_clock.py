@@ -76,3 +76,20 @@ def test_no_flow_ends_because_the_clock_was_set(step: int) -> None:
     later = Talk(client=(0x0A000006, 41_000), start_ns=START_NS + step + 40 * S).open()
     assert ends(table.feed(batch_of(later.segments, 2))) == []
     assert len(ends(table.tick(START_NS + step + HALF_OPEN_OVER))) == 1
+
+
+def test_the_same_ports_again_and_again_do_not_make_the_table_grow() -> None:
+    limits = FlowLimits(flows=512)
+    table = FlowTable(limits, EncapsulationTable())
+    number, now = 1, START_NS
+    for _ in range(60):
+        segments = []
+        for port in range(40_000, 40_050):
+            talk = Talk(client=(0x0A000005, port), start_ns=now, step_ns=1_000, client_isn=number + port)
+            segments += talk.open().segments
+        segments.sort(key=lambda segment: segment.time_ns)
+        table.feed(batch_of(segments, number))
+        number += len(segments)
+        now += 40 * S  # longer than a SYN is held to be a copy of the one before
+    assert table.account.flows == 60 * 50
+    assert table.columns.capacity <= 2 * limits.flows
