@@ -60,6 +60,10 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("tool", np.uint8, 0),         # the scanning tool whose mark the SYN bears (protocols/scan_tools.py), 0 none
 )
 
+_CLEARED = ("interface", "packets", "bytes", "flags", "spoke", "looked", "known", "next_seq", "acked", "delivered",
+            "heard", "finished", "slow", "tagged", "unreachable", "tool")
+"""Columns that a new conversation does not set by itself."""
+
 
 class FlowColumns:
     """Columns of shape (capacity,) or (capacity, 2); rows below `used` may be live."""
@@ -131,7 +135,7 @@ class FlowColumns:
             if len(rows) > missing:
                 self.free.append(rows[missing:])
                 rows = rows[:missing]
-            for name, _, _ in _LAYOUT:
+            for name in _CLEARED:
                 getattr(self, name)[rows] = 0
             parts.append(rows)
             missing -= len(rows)

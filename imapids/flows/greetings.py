@@ -13,6 +13,7 @@ from imapids.records.streams import CLIENT
 
 _LEAST_BYTES = 5
 """Shorter segments do not show whether a line of IMAP begins (`* OK `)."""
+_BY_SYN = ROLES.index("syn")
 _HEAD_BYTES = 128
 """First bytes of a segment that show whether it holds a line of IMAP."""
 
@@ -31,19 +32,26 @@ def find_dialogues(columns: FlowColumns, batch: SegmentBatch, groups: Groups) ->
     selected = columns.selected[rows]
     open_rows = ((selected == COUNTED) | (selected == PEEKED)) & (columns.protocol[rows] == TCP)
     unheard = (open_rows[:, None] & ~columns.looked[rows]).ravel()
+    opener = np.flatnonzero(columns.roles[rows] == _BY_SYN)  # who opened a flow greets nobody
+    unheard[2 * opener + columns.client_end[rows[opener]]] = False
     if not unheard.any():
         return rows[:0], None
     at = np.flatnonzero(batch.captured >= _LEAST_BYTES)
-    at = at.compress(unheard.take(groups.cell.take(at)))
+    cells = groups.cell.take(at)
+    keep = unheard.take(cells)
+    at, cells = at.compress(keep), cells.compress(keep)
     first = np.full(2 * len(rows), -1, np.int64)
-    first[groups.cell.take(at)[::-1]] = at[::-1]  # the earliest position of each direction is written last
+    first[cells[::-1]] = at[::-1]  # the earliest position of each direction is written last
     heard = np.flatnonzero(first >= 0)
     columns.looked.reshape(-1)[2 * rows[heard >> 1].astype(np.int64) + (heard & 1)] = True
     at = first[heard]
     begin = batch.payload.take(at)
     lead = batch.buffer.take(begin)
-    greets = (lead == 0x2A) & (batch.buffer.take(begin + 1) == 0x20)
-    likely = np.flatnonzero(greets | (~columns.began[rows[heard >> 1]] & _may_start_line(lead)))
+    likely = lead == 0x2A
+    stars = np.flatnonzero(likely)
+    likely[stars] = batch.buffer.take(begin[stars] + 1) == 0x20
+    likely |= ~columns.began[rows[heard >> 1]] & _may_start_line(lead)
+    likely = np.flatnonzero(likely)
     if not likely.size:
         return rows[:0], None
     return _listen(columns, batch, groups, np.sort(at[likely]).tolist())
@@ -64,8 +72,6 @@ def _listen(columns: FlowColumns, batch: SegmentBatch, groups: Groups, positions
             continue
         client_end = end if speaker == CLIENT else 1 - end
         if client_end != int(columns.client_end[row]):
-            if ROLES[int(columns.roles[row])] == "syn":
-                continue  # the side that opened the flow says what only a server says
             columns.client_end[row] = client_end
             columns.roles[row] = ROLES.index("content")
         columns.selected[row] = FOUND
