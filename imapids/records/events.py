@@ -284,6 +284,7 @@ class Service(Body):
     tls: bool = False
     """TLS from the first byte."""
     starttls_offered: bool = False
+    """The server lists STARTTLS (POP3: STLS)."""
     starttls_used: bool = False
     """The server agreed to STARTTLS (STLS for POP3), and a TLS record of the client followed."""
     sign_in_in_clear: bool = False
@@ -365,12 +366,15 @@ class Exposure(Body):
     service: str = ""
     """IANA service name, from the bytes."""
     software: str = ""
+    """Server software, as its banner or ID response names it."""
     banner: str = ""
     """First line of the server, safe text."""
     tls: bool = False
     """TLS from the first byte was seen."""
     starttls_offered: bool = False
+    """The server lists STARTTLS (POP3: STLS)."""
     starttls_used: bool = False
+    """At least one client went on to TLS with it."""
     sign_in_in_clear: bool = False
     """A sign-in was offered before any TLS."""
     signed_in_in_clear: bool = False
@@ -378,10 +382,15 @@ class Exposure(Body):
     wan_signed_in_in_clear: bool = False
     """Somebody outside, or from outside, did."""
     connections: int = 0
+    """Connections that asked for this address and port, answered or not."""
     connections_wan: int = 0
+    """Of these, the ones from outside."""
     answered: int = 0
+    """Connections that the server answered."""
     refused: int = 0
+    """Connections that a reset or an ICMP error refused."""
     unanswered: int = 0
+    """Connections to which nothing came back."""
     clients_lan: int = 0
     """Different client addresses inside."""
     clients_wan: int = 0
@@ -391,7 +400,9 @@ class Exposure(Body):
     networks_asking: list[str] = []
     """Networks of clients outside that asked, answered or not, the first sixteen."""
     first_seen: str = ""
+    """When the first of these connections began, as an EVE time."""
     last_seen: str = ""
+    """The last packet of these connections, as an EVE time."""
     proxy: list[str] = []
     """Signs of a local mail proxy: banner, loopback-name, relayed-user, relays."""
     relayed: int = 0
@@ -405,6 +416,7 @@ class Exposure(Body):
     changes: list[str] = []
     """What is new since this was last told: state, open-to-lan, open-to-wan, service, sign-in, proxy, unexpected."""
     final: bool = False
+    """No more will be told of it: the run is over, or the sheet is full."""
     direction: str = "unknown"
 
 
