@@ -87,6 +87,9 @@ source_options = together(
     click.option("--filter", "expression", metavar="EXPR",
                  help="Let the kernel keep all but these packets away, in the words of tcpdump; 'watched': the watched "
                       "ports, fragments and tunnels (no IMAP elsewhere then). Default: all packets."),
+    click.option("--source", type=click.Choice(("auto", "ring", "scapy")), default="auto",
+                 help="The kernel's packet ring, or scapy's socket where there is none (slow; needs the extra scapy). "
+                      "Default: auto."),
     click.option("--user", metavar="NAME", default="nobody",
                  help="Whom to become before packets are read, when started as root. Default: nobody."),
     click.option("--allow-root", is_flag=True, help="Stay root: an error in a parser is the whole machine then."),
@@ -143,7 +146,7 @@ watch_options = together(
 @watch_options
 @display_options
 def command(
-    interface: str, *, expression: str | None, user: str, allow_root: bool, events: frozenset[str] | None,
+    interface: str, *, expression: str | None, source: str, user: str, allow_root: bool, events: frozenset[str] | None,
     form: str | None, output: str | None, rotate: tuple[int, int] | None, stats_interval: float,
     keep_packets: int | None, packets_folder: str | None, metrics: tuple[str, int] | None, fail_on: str | None,
     rules: tuple[str, ...], no_default_rules: bool, allow: tuple[str, ...], indicators: tuple[str, ...],
@@ -173,7 +176,7 @@ def command(
         indicator_paths=indicators, workers=workers, limits=chosen_limits(max_memory), hash_key=read_key(hash_key),
     )
     live = LiveOptions(
-        interface=interface, filter=expression or "", user=user, allow_root=allow_root,
+        interface=interface, source=source, filter=expression or "", user=user, allow_root=allow_root,
         output=output or (None if form == "table" else STANDARD_OUTPUT),
         rotation=Rotation(max_bytes=largest, seconds=oldest), stats_seconds=stats_interval,
         keep_bytes=keep_packets or 0, keep_folder=packets_folder or _packets_beside(output), metrics=metrics,

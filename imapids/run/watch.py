@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Protocol
 import msgspec
 
 from imapids.capture import bpf
-from imapids.capture.ring import PacketRing, open_rings
-from imapids.errors import OutputError
+from imapids.capture.ring import open_rings
+from imapids.capture.scapy_source import RATE_WARNING, ScapySource
+from imapids.errors import OutputError, UsageError
 from imapids.output.jsonl import JsonLines
 from imapids.pipeline import Pipeline
 from imapids.protocols.text import safe_str
@@ -23,7 +25,7 @@ from imapids.run import privileges
 from imapids.run.control import Control, signals_to
 from imapids.run.crew import Workers
 from imapids.run.engine import Engine, many_small_objects, rules_for
-from imapids.run.feed import LiveFeed
+from imapids.run.feed import LiveFeed, LiveSource
 from imapids.run.keep import PacketKeeper, packet_folder
 from imapids.run.live import Alone, Crew, LiveResult, LiveRun
 from imapids.run.metrics import Metrics
@@ -40,6 +42,8 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `live` is asked to do besides the options of every run."""
 
     interface: str
+    source: str = "auto"
+    """ring, scapy, or auto: the ring where there is one."""
     filter: str = ""
     """An expression of tcpdump, or `watched` for the built-in program; empty: all packets."""
     user: str = privileges.DEFAULT_USER
@@ -74,9 +78,7 @@ def watch(options: RunOptions, live: LiveOptions, control: Control, *, say: Call
     """
     engine = Engine(options, rules_for(options))
     identity = None if live.allow_root else privileges.look_up_user(Rights(user=live.user))
-    program = packet_program(options, live)
-    rings = open_rings(live.interface, options.workers, limits=options.limits.live, batch=options.limits.capture,
-                       program=program)
+    rings = _open_sources(options, live, say)
     outlet = _open_outlet(options, live, identity)
     if live.keep_bytes:
         packet_folder(live.keep_folder, identity)
@@ -86,7 +88,20 @@ def watch(options: RunOptions, live: LiveOptions, control: Control, *, say: Call
         return _watch(engine, rings, outlet, live, control, say, viewer)
 
 
-def _watch(engine: Engine, rings: Sequence[PacketRing], outlet: Outlet | None, live: LiveOptions, control: Control,
+def _open_sources(options: RunOptions, live: LiveOptions, say: Callable[[str], None]) -> Sequence[LiveSource]:
+    """What is read: one ring for each worker, or scapy's socket."""
+    if live.source == "scapy" or (live.source == "auto" and not hasattr(socket, "AF_PACKET")):
+        if options.workers > 1:
+            raise UsageError("--workers needs the packet ring of Linux.")
+        if live.filter == bpf.WATCHED:
+            raise UsageError(f"--filter {bpf.WATCHED} needs the packet ring of Linux; write an expression of tcpdump.")
+        say(RATE_WARNING)
+        return [ScapySource(live.interface, limits=options.limits.capture, expression=live.filter)]
+    return open_rings(live.interface, options.workers, limits=options.limits.live, batch=options.limits.capture,
+                      program=packet_program(options, live))
+
+
+def _watch(engine: Engine, rings: Sequence[LiveSource], outlet: Outlet | None, live: LiveOptions, control: Control,
            say: Callable[[str], None], viewer: Viewer | None) -> LiveResult:
     """The part in which rights are given up."""
     options = engine.options
@@ -125,7 +140,7 @@ def _glances(viewer: Viewer | None, metrics: Metrics | None) -> list[Callable[[S
     return [each.glance for each in (viewer, metrics) if each is not None]
 
 
-def _crew(engine: Engine, rings: Sequence[PacketRing], live: LiveOptions) -> Crew:
+def _crew(engine: Engine, rings: Sequence[LiveSource], live: LiveOptions) -> Crew:
     options = engine.options
 
     def feed(place: int, pipeline: Pipeline) -> LiveFeed:

@@ -148,6 +148,16 @@ def test_the_kernel_keeps_other_packets_away(wire: Wire, folder: Path, expressio
         assert stats_of(live)[-1]["packets"] == wanted
 
 
+def test_scapy_reads_where_there_is_no_ring(wire: Wire, folder: Path, capture: tuple[Path, int]) -> None:
+    with wire.live(folder, "--format", "jsonl", *ALL, "--source", "scapy") as live:
+        assert b"some thousand packets a second" in live.said()
+        wire.send(SAMPLES / "reverse-shell.pcap", pps=200)
+        live.wait_for(lambda: read_packets(live) == 21)
+        assert live.stop()[0] == 0
+        (session,) = [line["session"] for line in live.lines() if line["event_type"] == "session"]
+        assert (session["verdict"], session["shape"]) == ("not-imap", "interactive-shell")
+
+
 # ---- rights ---------------------------------------------------------------------------------------------------------
 
 _SPY = """
