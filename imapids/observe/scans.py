@@ -62,7 +62,7 @@ class ScanObserver:
         self._failure = log((1 - success_of_scanners) / (1 - success_of_clients))
         self._success = log(success_of_scanners / success_of_clients)
         self._groups = tuple(GroupCounts(_FIELDS, limits.groups) for _ in _BY)
-        self._seen = {(by, kind): SeenBefore(limits.values) for by, kinds in enumerate(_KINDS) for kind in kinds}
+        self._seen = {(by, kind): SeenBefore(limits.values // 2) for by, kinds in enumerate(_KINDS) for kind in kinds}
         self._told: tuple[dict[int, tuple[Flow, int]], ...] = ({}, {}, {})
         """By group: the first conversation that was told of, and the packet it began with."""
         self._hour = -(1 << 62)
