@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
-from operator import itemgetter
 
 import numpy as np
 
@@ -17,9 +16,10 @@ from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.intel import Matcher
 from imapids.judge import history, judge, judge_plain
-from imapids.observe import Allowed, Observer, Told, observers
+from imapids.observe import Allowed, Observer, observers
 from imapids.parse import PlainDialogue, PlainReader
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
+from imapids.pipeline.observing import known_of, observed
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.session import flow_body, session_body
@@ -39,8 +39,6 @@ from imapids.signatures import Signatures
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
                (False, False): "external"}
 _HOME_MEMO = 65_536
-_known = itemgetter(0)
-"""The packet that made known what an observer told."""
 _EVENTS_AT_ONCE = 100_000
 """Events that wait for their batch to be over. A batch of real traffic tells a third of it."""
 _CHUNK_BYTES = 512 << 10
@@ -74,7 +72,7 @@ class Pipeline:
         """
         self.limits = limits
         self.observers = observers(frozenset(kinds), limits.observe, home=Networks(home_nets), inventory=inventory)
-        self._observed_kinds = seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
+        seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
         self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
         peeked = PEEKED_PORTS if "service" in self.kinds else ()
         self.encapsulations = EncapsulationTable()
@@ -141,7 +139,6 @@ class Pipeline:
     def pass_on_to(self, observer: Observer) -> None:
         """Puts one observer in the place of all: in another process it stands for those that count over time there."""
         self.observers = [observer]
-        self._observed_kinds = observer.kinds
 
     def observed(self, events: list[Event], known: I64, ended: EndedFlows | None) -> list[Event]:
         """Events of other pipelines and what the observers make of them, in order.
@@ -149,7 +146,7 @@ class Pipeline:
         Args:
             known: ascending numbers, shape (len(events),): where the events stand, on the same scale as `ended.known`.
         """
-        return self._observed(events, known, ended) if self.observers else events
+        return observed(self.observers, events, known, ended) if self.observers else events
 
     def finish(self) -> Iterator[list[Event]]:
         """The packets are over: all conversations end."""
@@ -160,7 +157,7 @@ class Pipeline:
             told = [each for observer in self.observers
                     for each in observer.finish(self.table.clock_ns, self.table.last_number)]
             if told:
-                yield [event for _, event in sorted(told, key=_known)]
+                yield [event for _, event in sorted(told, key=known_of)]
 
     def _use(self, updates: list[FlowUpdate]) -> Iterator[list[Event]]:
         if self._on_update is not None:
@@ -355,36 +352,8 @@ class Pipeline:
             known = known[by_known]
             events = [events[i] for i in by_known.tolist()]
         if self.observers:
-            events = self._observed(events, known, ended)
+            events = observed(self.observers, events, known, ended)
         return events if self._matcher is None else [each for event in events for each in self._matched(event)]
-
-    def _observed(self, events: list[Event], known: I64, ended: EndedFlows | None) -> list[Event]:
-        """The events, and what the observers made of them and of the flows that are over, in order."""
-        seen: list[tuple[list[Event], list[int]]] = [([], []) for _ in self.observers]
-        seers = {kind: [mine for mine, observer in zip(seen, self.observers, strict=True) if kind in observer.kinds]
-                 for kind in self._observed_kinds}
-        for event, packet in zip(events, known.tolist(), strict=True):
-            for its_events, its_packets in seers.get(event.kind, ()):
-                its_events.append(event)
-                its_packets.append(packet)
-        told: list[Told] = []
-        for observer, (its_events, its_packets) in zip(self.observers, seen, strict=True):
-            if its_events:
-                told += observer.see(its_events, its_packets)
-            if ended is not None and observer.wants_flows:
-                told += observer.see_flows(ended)
-        if not told:
-            return events
-        told.sort(key=_known)  # stable: what one observer told stands in its order
-        merged: list[Event] = []
-        start = 0
-        behind = np.searchsorted(known, [packet for packet, _ in told], side="right")  # an event, then what it made
-        for stop, (_, event) in zip(behind.tolist(), told, strict=True):
-            if stop > start:
-                merged += events[start:stop]
-                start = stop
-            merged.append(event)
-        return merged + events[start:]
 
     def _matched(self, event: Event) -> list[Event]:
         assert self._matcher is not None
