@@ -11,6 +11,16 @@ NAMES = 8
 """Names of one kind that an event lists."""
 
 
+class FirstFailure:
+    """A group of one failure: nothing more is kept of it until a second attempt comes, which for most never does."""
+
+    __slots__ = ("event", "start_ns")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.start_ns = event.time_ns
+
+
 class _Peak:
     """Most failures in one bucket of time; buckets are counted from the group's first failure."""
 

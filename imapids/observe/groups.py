@@ -53,6 +53,10 @@ class Groups(Generic[Key, Group]):
         self._set_first_end()
         return oldest
 
+    def replace(self, key: Key, group: Group) -> None:
+        """Puts another group into an open window, which stays what it was."""
+        self._groups[key] = group
+
     def over(self, now_ns: int) -> list[Group]:
         """Takes out the groups whose window is over by now, the oldest first."""
         if now_ns < self._first_end_ns:

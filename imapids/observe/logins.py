@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 
 from imapids.config import ObserveLimits
-from imapids.observe.attempts import Attempts
+from imapids.observe.attempts import Attempts, FirstFailure
 from imapids.observe.groups import STEPS, Groups, Values
 from imapids.observe.observer import Told
 from imapids.observe.shared_secrets import SharedSecrets
@@ -21,6 +21,7 @@ TOLD_ATTEMPTS = 3
 """Fewer are not told of: their `login` events say all."""
 
 _Key = tuple[str, str, str | int]
+_Groups = Groups[_Key, Attempts | FirstFailure]
 _time = attrgetter("time_ns")
 _outcome = attrgetter("body.outcome")
 _packet = itemgetter(0)
@@ -34,8 +35,8 @@ class Logins:
     wants_flows = False
 
     def __init__(self, limits: ObserveLimits) -> None:
-        self._hour: Groups[_Key, Attempts] = Groups(limits.hour_ns, limits.groups)
-        self._day: Groups[_Key, Attempts] = Groups(limits.day_ns, limits.groups)
+        self._hour: _Groups = Groups(limits.hour_ns, limits.groups)
+        self._day: _Groups = Groups(limits.day_ns, limits.groups)
         self._values = Values(limits.values, limits.group_values)
         self._secrets = SharedSecrets(limits)
         self._clock_ns = 0
@@ -94,16 +95,21 @@ class Logins:
             for key in keys:
                 self._count_for(groups, key, event, login, packet, told)
 
-    def _count_for(self, groups: Groups[_Key, Attempts], key: _Key, event: Event, login: Login, packet: int,
+    def _count_for(self, groups: _Groups, key: _Key, event: Event, login: Login, packet: int,
                    told: list[Told]) -> None:
         group = groups.get(key)
         if group is None:
-            if login.outcome != "failure":
-                return
-            group = Attempts(key[0], event)
-            oldest = groups.add(key, group)
-            if oldest is not None:
-                self._close(oldest, groups, "window", packet, told)
+            if login.outcome == "failure":
+                oldest = groups.add(key, FirstFailure(event))
+                if oldest is not None:
+                    self._close(oldest, groups, "window", packet, told)
+            return
+        if type(group) is FirstFailure:
+            first, group = group.event, Attempts(key[0], group.event)
+            assert isinstance(first.body, Login)
+            group.failed(first, first.body, self._values)
+            groups.replace(key, group)
+        assert type(group) is Attempts
         reason = ""
         if login.outcome == "failure":
             group.failed(event, login, self._values)
@@ -116,13 +122,15 @@ class Logins:
         if reason and not self._said(group, groups):
             told.append((packet, _event(group, reason, groups.window_ns)))
 
-    def _said(self, group: Attempts, groups: Groups[_Key, Attempts]) -> bool:
+    def _said(self, group: Attempts, groups: _Groups) -> bool:
         """Whether another group tells the same: that of the hour, or that of the only source."""
         return (groups is self._day and group.last_ns - group.start_ns < self._hour.window_ns) or (
             group.by != "source" and len(group.clients) < 2)
 
-    def _close(self, group: Attempts, groups: Groups[_Key, Attempts], reason: str, packet: int,
+    def _close(self, group: Attempts | FirstFailure, groups: _Groups, reason: str, packet: int,
                told: list[Told]) -> None:
+        if type(group) is not Attempts:
+            return
         self._values.give_back(group.remembered)
         if group.attempts > max(group.told_attempts, TOLD_ATTEMPTS - 1) and not self._said(group, groups):
             told.append((packet, _event(group, reason, groups.window_ns)))
