@@ -25,7 +25,7 @@ def array(values: Sequence[Any], dtype: str, words: tuple[str, ...] = (), *, ord
         return pd.array(values, dtype=TEXT_DTYPE)
     if dtype == TIME:
         return _times(values)
-    if dtype in ("int64", "bool", "float64"):
+    if dtype in ("int64", "uint64", "bool", "float64"):
         return _plain(values, dtype)
     if dtype in ("Int64", "UInt16", "boolean", "Float64"):
         return _nullable(values, dtype)
@@ -34,18 +34,28 @@ def array(values: Sequence[Any], dtype: str, words: tuple[str, ...] = (), *, ord
 
 def _words(values: Sequence[Any], words: tuple[str, ...], ordered: bool) -> Any:
     """A categorical: the closed list first, then words that should not be there; empty and None are missing."""
-    strange = sorted(set(values) - {*words, "", None})
-    known = (*words, *strange)
-    code = {word: number for number, word in enumerate(known)} | {"": -1, None: -1}
-    codes = np.fromiter(map(code.__getitem__, values), np.int32, len(values))
-    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(known), ordered=ordered and not strange))
+    known, strange = list(words), False
+    try:
+        codes = _codes(values, known)
+    except KeyError:
+        known += sorted(set(values) - {*words, "", None})
+        codes, strange = _codes(values, known), True
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(known, ordered=ordered and not strange))
+
+
+def _codes(values: Sequence[Any], words: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    code = {word: number for number, word in enumerate(words)} | {"": -1, None: -1}
+    return np.fromiter(map(code.__getitem__, values), np.int32, len(values))
 
 
 def _times(values: Sequence[Any]) -> Any:
     """Times of nanoseconds since 1970, or of text in EVE's form; what is none of both is missing."""
     if any(isinstance(value, str) for value in values[:1]):
         values = _parsed(values)
-    numbers = _plain([_NAT if value is None else value for value in values], "int64")
+    try:
+        numbers = _plain(values, "int64")
+    except TypeError:  # None
+        numbers = _plain([_NAT if value is None else value for value in values], "int64")
     return pd.DatetimeIndex(numbers.view("datetime64[ns]")).tz_localize("UTC").array
 
 
