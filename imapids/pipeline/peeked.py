@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from imapids.config import DialogueLimits
 from imapids.pipeline.prefix import Prefix
-from imapids.protocols.mail_services import service_facts
+from imapids.protocols.mail_services import plain_protocol, service_facts
 from imapids.records.events import Service
 from imapids.records.streams import CLIENT, SERVER, Flow, Piece, StreamChunk, StreamGap
 from imapids.sniff import sniff
@@ -36,16 +36,20 @@ class PeekedConversation:
     def service(self, flow: Flow) -> Service | None:
         """What the server is, as far as its first bytes say; None where it said nothing."""
         data = self._prefix.data
-        if not data[SERVER]:
+        client, server = bytes(data[CLIENT]), bytes(data[SERVER])
+        if not server:
             return None
-        candidate = sniff(self._prefix.opening(flow, sides_seen=flow.sides_seen, over=True))
-        finding = candidate.finding
-        protocol = candidate.kind if candidate.kind in ("imap", "tls") else ""
-        if finding is not None and not finding.by_client_only:
-            protocol = finding.protocol or protocol
-        facts = service_facts(protocol, bytes(data[CLIENT]), bytes(data[SERVER]))
+        facts = service_facts(plain_protocol(client, server) or self._sniffed(flow), client, server)
         return Service(
             protocol=facts.protocol, banner=facts.banner, software=facts.software, tls=facts.tls,
             starttls_offered=facts.starttls_offered, starttls_used=facts.starttls_used,
             sign_in_in_clear=facts.sign_in_in_clear, signed_in_in_clear=facts.signed_in_in_clear,
             proxy=list(facts.proxy), direction=flow.direction)
+
+    def _sniffed(self, flow: Flow) -> str:
+        candidate = sniff(self._prefix.opening(flow, sides_seen=flow.sides_seen, over=True))
+        finding = candidate.finding
+        protocol = candidate.kind if candidate.kind in ("imap", "tls") else ""
+        if finding is not None and not finding.by_client_only:
+            protocol = finding.protocol or protocol
+        return protocol

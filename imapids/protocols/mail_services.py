@@ -126,19 +126,32 @@ def service_facts(protocol: str, client: bytes, server: bytes) -> ServiceFacts:
     return facts if reader is None else reader(facts, _plain_lines(client), _plain_lines(server), client)
 
 
+_NO_TEXT = re.compile(rb"[^\t\n\x20-\x7e]")
+
+
 def _is_text(line: bytes) -> bool:
-    return not line.translate(None, bytes(range(0x20, 0x7F)) + b"\t")
+    return _NO_TEXT.search(line) is None
 
 
 def _plain_lines(data: bytes) -> list[bytes]:
-    """The first complete lines in upper case, up to the first that is no text: what follows is TLS or a blob."""
-    lines = []
-    for line in data.split(b"\n", _LINES)[:_LINES]:
-        stripped = line.rstrip(b"\r")
-        if not _is_text(stripped):
-            break
-        lines.append(stripped.upper())
-    return lines
+    """The first lines in upper case, up to the first that is no text: what follows is TLS or a blob."""
+    text = data.replace(b"\r\n", b"\n").removesuffix(b"\r").upper()
+    lines = text.split(b"\n", _LINES)[:_LINES]
+    foreign = _NO_TEXT.search(text)
+    return lines if foreign is None else lines[: text.count(b"\n", 0, foreign.start())]
+
+
+def plain_protocol(client: bytes, server: bytes) -> str:
+    """The protocol of a conversation whose first words leave no doubt: `smtp`, `pop3`, `tls`; empty for all others.
+
+    Most conversations on mail ports are of that kind, and need no sniffer: the greeting of one side and the first
+    command of the other are those of the RFC (5321 sections 4.1.1.1 and 4.2, 1939 section 4, 8446 section 5.1).
+    """
+    if server[:4] in (b"220 ", b"220-") and client[:5].upper() in (b"EHLO ", b"HELO "):
+        return "smtp"
+    if server[:3] == b"+OK" and client[:5].rstrip(b"\r\n").upper() in (b"USER ", b"CAPA", b"APOP ", b"AUTH ", b"STLS"):
+        return "pop3"
+    return "tls" if _TLS_HEAD.match(client) and _TLS_HEAD.match(server) else ""
 
 
 def _upgraded(client: bytes, command: bytes) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from imapids.protocols.mail_services import (
     clear_sign_in,
     is_relayed_user,
+    plain_protocol,
     proxy_signs,
     service_facts,
     software_of,
@@ -149,3 +150,19 @@ def test_signs_of_a_proxy_and_offers() -> None:
     assert clear_sign_in(["LOGINDISABLED", "AUTH=PLAIN"])
     assert not clear_sign_in([])
     assert not clear_sign_in(["IMAP4rev1", "logindisabled", "AUTH=SCRAM-SHA-256"])
+
+
+@pytest.mark.parametrize(("client", "server", "protocol"), [
+    pytest.param(b"EHLO a\r\n", b"220 mail ESMTP\r\n", "smtp", id="a greeting and EHLO"),
+    pytest.param(b"ehlo a\r\n", b"220-mail\r\n220 x\r\n", "smtp", id="lower case, and a greeting of several lines"),
+    pytest.param(b"USER a\r\n", b"+OK ready\r\n", "pop3", id="a POP3 greeting and USER"),
+    pytest.param(b"CAPA\r\n", b"+OK\r\n", "pop3", id="CAPA has no argument"),
+    pytest.param(b"\x16\x03\x01\x00\xc8" + bytes(200), b"\x16\x03\x03\x00\x7a" + bytes(9), "tls",
+                 id="TLS on both sides"),
+    pytest.param(b"", b"220 mail ESMTP\r\n", "", id="a greeting alone leaves doubt: FTP begins so, too"),
+    pytest.param(b"USER a\r\n", b"220 ftp\r\n", "", id="FTP"),
+    pytest.param(b"\x16\x03\x01\x00\xc8", b"220 mail\r\n", "", id="TLS to a server that speaks in the clear"),
+    pytest.param(b"EHLO a\r\n", b"", "", id="no server"),
+])
+def test_first_words_of_both_sides_name_a_plain_protocol(client, server, protocol):
+    assert plain_protocol(client, server) == protocol
