@@ -87,7 +87,6 @@ class PacketRing:
         self.ledger = Ledger(self.source)
         self._batch = batch
         self._program = program
-        self._shared = share is not None
         self._at = 0
         self._lent: list[int] = []
         self._closing = False
@@ -226,7 +225,10 @@ class PacketRing:
         return self.counts
 
     def look(self) -> str:
-        """Looks at the link, and attaches to an interface that was removed and is back; `state` afterwards."""
+        """Looks at the link, and attaches to an interface that was removed and is back; `state` afterwards.
+
+        A ring that shares packets with others cannot attach again: its group cannot be left.
+        """
         try:
             index = self._ask(_GET_INDEX)
             if index != self._index:
@@ -236,11 +238,6 @@ class PacketRing:
         except OSError:
             self.state = "removed"
         return self.state
-
-    @property
-    def can_return(self) -> bool:
-        """An interface that was removed can be attached to again; rings that share packets cannot change theirs."""
-        return not self._shared
 
     def fileno(self) -> int:
         return self._socket.fileno()
