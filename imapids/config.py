@@ -48,6 +48,10 @@ class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the flow table (about 200 bytes each). Half-open ones are evicted first."""
     streams: int = 65_536
     """Selected flows with stream state at one time."""
+    peeked_conversations: int = 64
+    """Conversations with one port of a server, from one side of the border, whose first bytes are looked at."""
+    peeked_every: int = 16
+    """Of the later ones, one in so many: a service that changes is still noticed."""
     tcp_idle_ns: int = 3_600 * 10**9
     """IMAP's IDLE is renewed every 29 minutes (RFC 9051 section 6.3.13)."""
     tcp_half_open_ns: int = 60 * 10**9

@@ -6,14 +6,14 @@ urgent data or cut payload. Only the others enter the per-segment reassembler, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from imapids.config import FlowLimits
-from imapids.flows.columns import PEEKED, FlowColumns
+from imapids.flows.columns import COUNTED, PEEKED, FlowColumns
 from imapids.flows.grouping import Groups
 from imapids.flows.reassembly import PendingBudget, Reassembly
 from imapids.records.packets import I32, I64, U8, U32, Bool
@@ -85,13 +85,17 @@ class Assembler:
     """Turns the segments of selected flows into chunks, gaps and conflicts."""
 
     def __init__(self, limits: FlowLimits, columns: FlowColumns, open_flows: Callable[[I32], list[Flow]],
-                 peek_bytes: int = 0) -> None:
+                 service_of: Callable[[list[int], int], Hashable], peek_bytes: int = 0) -> None:
         self.limits = limits
         self.columns = columns
         self.open_flows = open_flows
         """Makes the records of flows when their first payload comes."""
         self.peek_bytes = peek_bytes
         """A side of a peeked flow is read until it has delivered so much; 0: no flow is peeked at."""
+        self.service_of = service_of
+        """Names the service of a row from its key and its client's end: server, port, direction."""
+        self._peeked: dict[Hashable, int] = {}
+        """Conversations with each service that spoke."""
         self.streams: dict[int, Stream] = {}
         self.budget = PendingBudget(limits.pending_bytes_all)
 
@@ -114,7 +118,10 @@ class Assembler:
             peeked = columns.selected[part.rows] == PEEKED
             if peeked.any():  # what a side sends behind its first bytes is not looked at
                 past = self._past(part, peeked)
+                past |= self._enough_peeked(part, peeked).take(part.flow)
                 plain &= ~past
+                slow &= columns.selected[part.rows] != COUNTED
+                any_slow = bool(slow.any())
                 acked = self._acked(part, ~(past | (peeked & slow).take(part.flow)))
         updates: list[FlowUpdate] = []
         if any_slow:
@@ -257,6 +264,32 @@ class Assembler:
             offset += np.where(own, before - before.take(first).take(part.flow), 0)
         past: Bool = peeked.take(part.flow) & (offset >= self.peek_bytes)
         return past
+
+    def _enough_peeked(self, part: _Part, peeked: Bool) -> Bool:
+        """Lets go of flows to services of which enough was seen: thousands of them would tell nothing new.
+
+        Who spoke counts, in the order of first payloads: whoever only knocks uses nothing up.
+        """
+        columns, limits = self.columns, self.limits
+        spoke = np.flatnonzero(part.length > 0)
+        first = _first_of(part.flow.take(spoke), part.at.take(spoke), len(part.rows), 1 << 62)
+        fresh = np.flatnonzero(peeked & (first < 1 << 62) & (part.delivered.reshape(-1, 2) == 0).all(axis=1))
+        fresh = fresh[np.argsort(first[fresh], kind="stable")]
+        dropped = np.zeros(len(part.rows), bool)
+        rows = part.rows[fresh]
+        for place, row, key, client in zip(fresh.tolist(), rows.tolist(), columns.keys[rows].tolist(),
+                                           columns.client_end[rows].tolist(), strict=True):
+            if row in self.streams:
+                continue
+            service = self.service_of(key, client)
+            seen = self._peeked.get(service, 0)
+            if seen >= limits.peeked_conversations and seen % limits.peeked_every:
+                dropped[place] = True
+            if len(self._peeked) >= limits.streams:  # services that were made up: nobody has so many
+                self._peeked.clear()
+            self._peeked[service] = seen + 1
+        columns.selected[part.rows[dropped]] = COUNTED
+        return dropped
 
     def _streams_of(self, rows: I32) -> list[Stream]:
         """The streams of rows, made where they are new."""

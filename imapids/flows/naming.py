@@ -51,6 +51,14 @@ class FlowNamer:
         self._direction = direction
         self._memo: dict[int, str] = {}
 
+    def service(self, key: list[int], client_end: int) -> tuple[int, int, int, str]:
+        """The server's address and port, and the direction, of a row: what is asked of one service is alike."""
+        a_hi, a_lo, b_hi, b_lo, rest = key
+        if client_end:
+            a_hi, a_lo, b_hi, b_lo = b_hi, b_lo, a_hi, a_lo
+        port = rest >> 48 if client_end else rest >> 32 & 0xFFFF
+        return b_hi, b_lo, port, self._direction(a_hi, a_lo, b_hi, b_lo) if self._direction else ""
+
     def open(self, rows: I32 | I64, kept: KeptRows | None = None) -> list[Flow]:
         """Records of flows that were just selected, or that end without payload (rows of the table, or of `kept`)."""
         source = self.columns if kept is None else kept

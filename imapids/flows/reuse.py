@@ -136,8 +136,10 @@ class ReuseSplitter:
                     batch.flags[mine].tolist(), batch.seq[mine].tolist(), batch.length[mine].tolist(), strict=True)
         for number, (side, now, until, bits, seq, length) in enumerate(steps):
             reason = ""
-            if lingers and not length and not bits & SYN and _is_closed(flags) and now - last < LINGER_NS and (
-                    not alive or now >= self._deadline(last, flags, packets, spoke, tcp)):
+            again = bits & FIN and flags[side] & FIN  # the end of a side's stream once more, perhaps with its data
+            if lingers and (again or not length) and not bits & SYN and _is_closed(flags) and (
+                    now - last < LINGER_NS and (
+                        not alive or now >= self._deadline(last, flags, packets, spoke, tcp))):
                 strays.append(int(mine[number]))
                 continue
             if not alive:

@@ -68,7 +68,7 @@ class FlowTable:
         self._grouper = SegmentGrouper()
         self._sources: list[CaptureSource] = []
         self._namer = FlowNamer(self.columns, encapsulations, self._sources, direction)
-        self._assembler = Assembler(limits, self.columns, self._namer.open, self._peek_bytes)
+        self._assembler = Assembler(limits, self.columns, self._namer.open, self._namer.service, self._peek_bytes)
         self._splitter = ReuseSplitter(limits, self.columns)
         self._joiner = VlanJoiner(self.columns, encapsulations, self._index)
         self._doubted_ns: int | None = None

@@ -273,7 +273,10 @@ class Indicator(Body):
 
 
 class Service(Body):
-    """What the first bytes of a conversation on a mail port other than the watched ones say of the server."""
+    """What the first bytes of a conversation on a mail port other than the watched ones say of the server.
+
+    Told of the first conversations with each service from each side of the border, and of some of the later ones.
+    """
 
     protocol: str = ""
     """IANA service name; empty where the bytes do not say."""

@@ -20,7 +20,8 @@ STATES = ("open", "closed", "rejected", "silent")
 class EndedFlows:
     """Conversations that ended, of any port. Columns have shape (n,), or (n, 2) with the client's value first.
 
-    They stand in one order however the packets were cut into batches: by `known`, then `over_ns`, `first_ns`, `first_number`.
+    They stand in one order however the packets were cut into batches: by `known`, then `over_ns`, `first_ns`,
+    `first_number`.
     The order goes on from one record to the next. All of it is copied: it may be kept.
     """
 

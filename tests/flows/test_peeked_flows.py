@@ -185,3 +185,29 @@ def test_streams_of_peeked_flows_go_first_when_there_are_too_many() -> None:
             evicted += [update.flow for piece in update.pieces if isinstance(piece, StreamEnd)]
     assert evicted
     assert all(flow.peeked for flow in evicted)
+
+
+def talks(count: int) -> list[Segment]:
+    """Conversations of one client with one service, one after the other."""
+    return [segment for number in range(count)
+            for segment in Talk(client=(CLIENT[0], 30_000 + number), server=POP3).open().say(
+                1, b"+OK\r\n").say(0, b"QUIT\r\n").close().segments]
+
+
+@pytest.mark.parametrize("cuts", [pytest.param([], id="in one batch"), pytest.param(range(1, 700), id="one by one")])
+def test_of_many_conversations_with_one_service_some_are_enough(cuts) -> None:
+    limits = FlowLimits()
+    count = limits.peeked_conversations + 2 * limits.peeked_every + 1
+    seen, table = run(talks(count), list(cuts))
+    later = [count - 1 - number for number in range(0, 2 * limits.peeked_every + 1, limits.peeked_every)]
+    ports = [30_000 + number for number in range(count) if number < limits.peeked_conversations or number in later]
+    assert [each.flow.client_port for each in seen] == ports
+    assert table.account.flows == count
+
+
+def test_who_only_knocks_uses_nothing_up() -> None:
+    limits = FlowLimits()
+    knocks = [segment for number in range(2 * limits.peeked_conversations)
+              for segment in Talk(client=(CLIENT[0], 40_000 + number), server=POP3).open().segments]
+    seen, _ = run([*knocks, *talks(1)])
+    assert [each.flow.client_port for each in seen] == [30_000]
