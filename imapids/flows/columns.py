@@ -45,6 +45,7 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("bytes", np.int64, 2),        # payload bytes on the wire, by end
     ("flags", np.uint8, 2),        # TCP flags or-ed, by end
     ("isn", np.uint32, 2),         # sequence number of the SYN, by end (where flags hold SYN)
+    ("fin_end", np.uint32, 2),     # where the first FIN ended the stream, by end (selected flows whose flags hold FIN)
     ("spoke", np.bool_, 2),        # payload was seen, by end
     ("looked", np.bool_, 2),       # its first bytes were looked at, by end (counted and peeked flows)
     ("known", np.bool_, 2),        # next_seq is known, by end
@@ -90,6 +91,7 @@ class FlowColumns:
     bytes: I64
     flags: U8
     isn: U32
+    fin_end: U32
     spoke: Bool
     looked: Bool
     known: Bool

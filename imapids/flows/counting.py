@@ -21,7 +21,8 @@ def count_batch(columns: FlowColumns, batch: SegmentBatch, groups: Groups, alive
     """
     rows, cell = groups.rows, groups.cell
     count = len(rows)
-    followed = rows[columns.selected[rows] != COUNTED]
+    is_followed = columns.selected[rows] != COUNTED
+    followed = rows[is_followed]
     columns.heard[followed] = columns.packets[followed] > 0
     columns.finished[followed] = (columns.flags[followed] & FIN) != 0
     columns.packets[rows] += np.bincount(cell, minlength=2 * count).reshape(count, 2)
@@ -33,6 +34,13 @@ def count_batch(columns: FlowColumns, batch: SegmentBatch, groups: Groups, alive
         flows, ends = rows.take(groups.local.take(syn)), groups.end.take(syn)
         fresh = np.flatnonzero((columns.flags[flows, ends] & SYN) == 0)[::-1]
         columns.isn[flows[fresh], ends[fresh]] = batch.seq[syn[fresh]]  # backwards: the first SYN of a side stays
+    fin = np.flatnonzero(batch.flags & FIN)
+    fin = fin[is_followed.take(groups.local.take(fin))]
+    if fin.size:
+        flows, ends = rows.take(groups.local.take(fin)), groups.end.take(fin)
+        fresh = np.flatnonzero((columns.flags[flows, ends] & FIN) == 0)[::-1]
+        chosen = fin[fresh]
+        columns.fin_end[flows[fresh], ends[fresh]] = batch.seq[chosen] + batch.length[chosen].astype(np.uint32)
     columns.flags[rows] |= _flags_of_cells(batch.flags, cell, 2 * count).reshape(count, 2)
     last = np.empty(count, np.int64)
     last[groups.local] = np.arange(len(cell))

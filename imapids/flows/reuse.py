@@ -130,13 +130,15 @@ class ReuseSplitter:
         packets = [int(columns.packets[row, 0]), int(columns.packets[row, 1])]
         spoke = bool(columns.spoke[row].any())
         isn = [int(columns.isn[row, 0]), int(columns.isn[row, 1])]
+        fin_end = [int(columns.fin_end[row, 0]), int(columns.fin_end[row, 1])]
         last = int(columns.last_clock[row])
         current = row
         steps = zip(groups.end[mine].tolist(), clock[mine].tolist(), alive_until[mine].tolist(),
                     batch.flags[mine].tolist(), batch.seq[mine].tolist(), batch.length[mine].tolist(), strict=True)
         for number, (side, now, until, bits, seq, length) in enumerate(steps):
             reason = ""
-            again = bits & FIN and flags[side] & FIN  # the end of a side's stream once more, perhaps with its data
+            # the end of a side's stream may come once more with its last data
+            again = bits & flags[side] & FIN and (seq + length) & 0xFFFF_FFFF == fin_end[side]
             if lingers and (again or not length) and not bits & SYN and _is_closed(flags) and (
                     now - last < LINGER_NS and (
                         not alive or now >= self._deadline(last, flags, packets, spoke, tcp))):
@@ -159,6 +161,8 @@ class ReuseSplitter:
                 alive, flags, packets, spoke = True, [0, 0], [0, 0], False
             if bits & SYN and not flags[side] & SYN:
                 isn[side] = seq
+            if bits & FIN and not flags[side] & FIN:
+                fin_end[side] = (seq + length) & 0xFFFF_FFFF
             flags[side] |= bits
             packets[side] += 1
             spoke |= length > 0

@@ -371,7 +371,10 @@ def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
 
 def _of_bounded_size(update: FlowUpdate) -> list[FlowUpdate]:
     """An update as several, where one chunk of it is very long; how bytes are cut changes no result."""
-    if all(type(piece) is not StreamChunk or len(piece.data) <= _CHUNK_BYTES for piece in update.pieces):
+    for piece in update.pieces:
+        if type(piece) is StreamChunk and len(piece.data) > _CHUNK_BYTES:
+            break
+    else:
         return [update]
     parts: list[FlowUpdate] = []
     for piece in update.pieces:
