@@ -110,6 +110,8 @@ def test_live_tells_what_analyze_tells_of_the_same_packets(
         assert any(b"listening" in line for line in iter(recorder.stderr.readline, b""))
         wire.send(capture[0], pps=2_000)
         live.wait_for(lambda: read_packets(live) == capture[1])
+        # SIGINT ends tcpdump before it has written what the kernel still holds
+        live.wait_for(lambda: recorded.stat().st_size == capture[0].stat().st_size)
         assert live.stop()[0] == 0
         recorder.send_signal(signal.SIGINT)
         recorder.wait(10)
