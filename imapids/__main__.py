@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,9 +20,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"imapids {__version__}\n")
         return 0
-    from imapids.cli.app import run
+    with _end_at_once_until_watched(given):
+        from imapids.cli.app import run
 
-    return run(given)
+        return run(given)
+
+
+@contextlib.contextmanager
+def _end_at_once_until_watched(arguments: Sequence[str]) -> Iterator[None]:
+    """`live` runs for weeks under a supervisor: until it handles signals itself, Ctrl-C ends it without a word.
+
+    KeyboardInterrupt would do so most of the time; raised in the middle of an import, it can be swallowed there.
+    """
+    former = None
+    if arguments[:1] == ["live"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        with contextlib.suppress(ValueError):  # not the main thread: its owner has the signals
+            former = signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
+    try:
+        yield
+    finally:
+        if former is not None:
+            signal.signal(signal.SIGINT, former)
 
 
 if __name__ == "__main__":

@@ -266,9 +266,10 @@ def stop_at_a_random_moment(wire: Wire, folder: Path, capture: Path, seed: int) 
         code, seconds = live.stop(number)
         said = live.said().decode()
         started = b" is watched " in live.said()
-        assert "Traceback" not in said
+        early = not started and number == signal.SIGINT  # the interpreter itself may still have been starting
+        assert "Traceback" not in said or (early and "imapids" not in said)
         assert seconds < 2 or not started
-        assert code in ((0, 4) if started else (0, 4, 130, -number)), said
+        assert code in ((0, 4) if started else (0, 1, 4, 130, -number) if early else (-number,)), said
         if started:
             (account,) = [line["capture"] for line in live.lines("eve.json") if line["event_type"] == "capture"]
             assert account["packets"] == stats_of(live, "eve.json")[-1]["packets"]
