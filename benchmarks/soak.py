@@ -4,8 +4,8 @@
 usage: sudo python benchmarks/soak.py CAPTURE [--minutes 60] [--pps 5000] [--samples FILE] [-- OPTIONS OF LIVE]
 
 Makes two network namespaces with a veth pair, and removes them at the end. Needs root, iproute2 and tcpreplay. Writes a
-line each ten seconds (seconds, resident KiB, descriptors, packets), and at the end the slope of memory after a quarter of
-the time as warm-up, in KiB an hour.
+line each ten seconds (seconds, resident KiB, descriptors, packets), and at the end the slope of memory after a
+quarter of the time as warm-up, in KiB an hour.
 """
 
 from __future__ import annotations
