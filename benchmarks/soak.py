@@ -26,7 +26,7 @@ from pathlib import Path
 NAMES = ("imapids-soak-a", "imapids-soak-b")
 EVERY_SECONDS = 10
 WARM_UP = 0.25
-"""Part of the time after which memory must not grow any more; at most ten minutes."""
+"""Part of the time after which memory must not grow any more."""
 
 
 def run(*command: str) -> None:

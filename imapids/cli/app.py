@@ -26,9 +26,6 @@ COMMANDS = {
 }
 """Command, its module (which holds `command`), and its line of help: the help needs no module."""
 
-NOT_YET: tuple[str, ...] = ()
-"""Commands of the design that this version does not have: named, so that nobody looks for a typing error."""
-
 
 class ReaderGoneError(Exception):
     """Whoever read our output has closed the pipe."""
@@ -48,8 +45,6 @@ class Commands(click.RichGroup):
         self, ctx: click.Context, args: list[str],
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in NOT_YET:
-            raise click.UsageError(f"imapids {name} is not in this version. It has: {', '.join(COMMANDS)}.", ctx)
         if name not in COMMANDS and not name.startswith("-"):
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" Commands: {', '.join(COMMANDS)}."

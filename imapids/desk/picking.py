@@ -129,15 +129,16 @@ class Picker:
         start = int(batch.offset[position])
         head = batch.buffer[start : start + min(int(batch.captured[position]), _HEADER_BYTES)].tobytes()
         time_ns = int(batch.time_ns[position])
-        for pair, spans in self._pairs.items():
-            if not any(first <= time_ns <= last for first, last in spans):
+        # an IP header may stand anywhere behind tags and tunnels: the work does not grow with the conversations
+        for at in range(len(head) - 19):
+            version = head[at] >> 4
+            if version == 4 and int.from_bytes(head[at + 6 : at + 8], "big") & FRAGMENT_MASK:
+                pair = _V4 + head[at + 12 : at + 16] + _V4 + head[at + 16 : at + 20]
+            elif version == 6 and head[at + 6] == FRAGMENT:
+                pair = head[at + 8 : at + 40]
+            else:
                 continue
-            short = pair[12:16] + pair[28:32]
-            at = head.find(short) if pair[:12] == pair[16:28] == _V4 else -1
-            if at >= 12 and head[at - 12] >> 4 == 4 and int.from_bytes(head[at - 6 : at - 4], "big") & FRAGMENT_MASK:
-                return True
-            at = head.find(pair)
-            if at >= 8 and head[at - 8] >> 4 == 6 and head[at - 2] == FRAGMENT:
+            if any(first <= time_ns <= last for first, last in self._pairs.get(pair, ())):
                 return True
         return False
 
