@@ -88,7 +88,8 @@ def signature(name: str, thing: Callable[..., Any], *, method: bool = False) -> 
 
 def members(cls: type, names: tuple[str, ...] = ()) -> Iterator[str]:
     """The public methods and properties of a class, in their order."""
-    for name, member in vars(cls).items():
+    inherited = [base for base in cls.__mro__ if base.__module__.startswith("imapids.")]
+    for name, member in (item for base in inherited for item in vars(base).items()):
         if name.startswith("_") or (names and name not in names):
             continue
         if isinstance(member, cached_property | property):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from imapids.desk.analysis import Analysis
 from imapids.desk.saved import read_saved
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from imapids.run.live import LiveResult
 
+Result = TypeVar("Result")
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
@@ -84,7 +85,36 @@ def watch_interface(interface: str, *, filter: str = "", allow_root: bool = Fals
     return Watch(interface, filter, allow_root, stats_seconds, options)
 
 
-class Watch(Iterator["Event | Alert"]):
+class _Records(Iterator["Event | Alert"], Generic[Result]):
+    """Records out of the lists that a run gives, one at a time."""
+
+    result: Result | None
+    _found: Generator[Sequence[Event | Alert], None, Result]
+    _waiting: Iterator[Event | Alert]
+
+    def __next__(self) -> Event | Alert:
+        while True:
+            for record in self._waiting:
+                return record
+            try:
+                self._waiting = iter(next(self._found))
+            except StopIteration as end:
+                self.result = end.value if end.value is not None else self.result
+                raise
+
+    def close(self) -> None:
+        """Ends at once; what was not told stays unknown."""
+        self._waiting = iter(())
+        self._found.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Watch(_Records["LiveResult"]):
     """Results of an interface as they become known. Use it in a `with` statement; `stop` may come from any thread."""
 
     def __init__(self, interface: str, expression: str, allow_root: bool, stats_seconds: float,
@@ -103,16 +133,6 @@ class Watch(Iterator["Event | Alert"]):
         self._found = listen(self.options, live, self._control)
         self._waiting: Iterator[Event | Alert] = iter(())
 
-    def __next__(self) -> Event | Alert:
-        while True:
-            for record in self._waiting:
-                return record
-            try:
-                self._waiting = iter(next(self._found))
-            except StopIteration as end:
-                self.result = end.value if end.value is not None else self.result
-                raise
-
     def stop(self) -> None:
         """Asks for the end: what the ring holds is read, open conversations are told, then the iterator is over."""
         self._control.stop = True
@@ -121,19 +141,8 @@ class Watch(Iterator["Event | Alert"]):
         """Asks to read rules and indicators again; conversations go on."""
         self._control.reload = True
 
-    def close(self) -> None:
-        """Ends at once: what was not told stays unknown."""
-        self._waiting = iter(())
-        self._found.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Scan(Iterator["Event | Alert"]):
+class Scan(_Records[RunResult]):
     """Results of captures as they become known; `result` holds the account when all is read.
 
     Use it in a `with` statement, or call `close`, where it may not be read to its end.
@@ -146,27 +155,6 @@ class Scan(Iterator["Event | Alert"]):
         """The account of the run; None until the end is reached."""
         self._found: Generator[Sequence[Event | Alert], None, RunResult] = scan(captures, self.options)
         self._waiting: Iterator[Event | Alert] = iter(())
-
-    def __next__(self) -> Event | Alert:
-        while True:
-            for record in self._waiting:
-                return record
-            try:
-                self._waiting = iter(next(self._found))
-            except StopIteration as end:
-                self.result = end.value if end.value is not None else self.result
-                raise
-
-    def close(self) -> None:
-        """Ends reading; what was not read stays unknown."""
-        self._waiting = iter(())
-        self._found.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Kept:
