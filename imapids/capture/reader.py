@@ -7,21 +7,18 @@ import stat
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from imapids.capture.bytestreams import RawStream
 from imapids.capture.follow import POLL_SECONDS, Follower
 from imapids.capture.inputs import Input, expand
 from imapids.capture.ledger import Ledger
 from imapids.capture.opening import first_packet_time, reader_for, window_for
-from imapids.capture.prefetch import RING, is_worth_it, work_ahead
 from imapids.capture.recordreader import RecordReader
 from imapids.capture.window import Window
 from imapids.config import CaptureLimits
 from imapids.errors import InputError, UnsupportedInput
 from imapids.records.packets import CaptureSource, PacketBatch, SourceAccount
-
-T = TypeVar("T")
 
 
 class CaptureReader:
@@ -48,10 +45,8 @@ class CaptureReader:
         self._raw: RawStream | None = None
         self._done_before = 0
         self._window: Window | None = None
-        self._buffers = 1
         self._folders_with_captures: set[str] = set()
         self._iterator: Generator[PacketBatch, None, None] | None = None
-        self._ahead: Iterator[Any] | None = None
 
     # ---- progress ----------------------------------------------------------------------------------------------------
 
@@ -82,25 +77,10 @@ class CaptureReader:
             self._iterator = self._read_all()
         return self._iterator
 
-    def worked_on(self, work: Callable[[PacketBatch], T]) -> Iterator[T]:
-        """What `work` makes of each batch, in order: instead of an iteration over the reader, and valid as long.
-
-        Large regular files are read, and `work` is called, ahead of the caller in a thread (see `prefetch`). The
-        accounts may then be ahead of the results until the iteration ends.
-        """
-        if self._follow or self._iterator is not None or not is_worth_it(self.bytes_total):
-            return map(work, self)
-        self._buffers = RING
-        self._iterator = self._read_all()
-        self._ahead = work_ahead(self._iterator, work)
-        return self._ahead
-
     def close(self) -> None:
         """Stop reading and give the open file back; the accounts stay."""
-        for running in (self._ahead, self._iterator):  # the thread first: it closes what it iterates over
-            closing = getattr(running, "close", None)
-            if closing is not None:
-                closing()
+        if self._iterator is not None:
+            self._iterator.close()
         self._close_raw()
 
     def __enter__(self) -> Self:
@@ -172,7 +152,7 @@ class CaptureReader:
 
     def _window_for(self) -> Window:
         if self._window is None:
-            self._window = window_for(self._limits, self._buffers)
+            self._window = window_for(self._limits)
         self._window.reset()
         return self._window
 

@@ -135,7 +135,6 @@ class RecordReader(ABC):
                 batch, good = self.batch(part)
                 if batch is not None:
                     self.ledger.packets(batch.time_ns, batch.link_type)
-                    self.window.lent = True
                     yield batch
                 if good < len(part):
                     end, plain = int(part[good]), False

@@ -1,8 +1,6 @@
-"""Reused buffers that slide over a byte stream: the tail of a partial record is carried to the front of the next."""
+"""A reused buffer that slides over a byte stream: the tail of a partial record is carried to the front of the next."""
 
 from __future__ import annotations
-
-from collections import deque
 
 import numpy as np
 
@@ -17,18 +15,14 @@ class Window:
     """`buffer[start:stop]` is data not yet consumed; `buffer[0]` stands at byte `base` of the (decompressed) stream.
 
     No buffer is ever larger than `ceiling` + SLACK_BYTES, and one grows only when it is full of real bytes: a length
-    that a record announces allocates nothing. With a ring of several buffers, one that was `lent` is left as it is
-    until the others were lent, too: so a batch stays valid while later ones are made.
+    that a record announces allocates nothing.
     """
 
-    def __init__(self, capacity: int, ceiling: int, ring: int = 1) -> None:
+    def __init__(self, capacity: int, ceiling: int) -> None:
         self.capacity = min(capacity, ceiling)
         self.ceiling = ceiling
         self.buffer: U8 = np.empty(self.capacity + SLACK_BYTES, np.uint8)
         self.start = self.stop = self.base = 0
-        self.lent = False
-        """Somebody may look at the buffer: set by who hands out a batch."""
-        self._resting: deque[U8] = deque(np.empty(0, np.uint8) for _ in range(ring - 1))
 
     def reset(self) -> None:
         """Empty the window for another stream."""
@@ -55,11 +49,8 @@ class Window:
             The number of bytes read.
         """
         kept = self.stop - self.start
-        if self.lent and self._resting:
-            self._turn()
-        elif self.start:
+        if self.start:
             self.buffer[:kept] = self.buffer[self.start : self.stop]
-        self.lent = False
         self.base += self.start
         self.start, self.stop = 0, kept
         if kept >= self.capacity and self.capacity < self.ceiling:
@@ -72,15 +63,6 @@ class Window:
             if count == 0 or not stream.raw.more_is_ready():
                 break
         return self.stop - before
-
-    def _turn(self) -> None:
-        """Go on in the buffer that has rested longest, and carry the tail there."""
-        following = self._resting.popleft()
-        self._resting.append(self.buffer)
-        if len(following) < self.capacity + SLACK_BYTES:
-            following = np.empty(self.capacity + SLACK_BYTES, np.uint8)
-        following[: self.stop - self.start] = self.buffer[self.start : self.stop]
-        self.buffer = following
 
     def _grow(self) -> None:
         self.capacity = min(self.capacity * 2, self.ceiling)

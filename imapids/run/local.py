@@ -109,8 +109,8 @@ def _all_of(reader: CaptureReader, engine: Engine, progress: Progress | None,
             stop: Callable[[], bool] | None) -> Generator[Sequence[Event | Alert], None, RunResult]:
     """Reads everything, then tells the account."""
     pipeline = engine.pipeline
-    for decoded in reader.worked_on(pipeline.decode):
-        for events in pipeline.follow(decoded):
+    for batch in reader:
+        for events in pipeline.feed(batch):
             yield from engine.handle(events)
         if progress is not None:
             progress(reader.bytes_done, reader.bytes_total, sum(account.packets for account in reader.accounts))
