@@ -1,5 +1,7 @@
 """Firewall rules out of an exposure sheet, for nftables and iptables: first a variant that only logs, then a cut.
 
+The cut is written as comments, so that the file may be loaded whole: then it only logs.
+
 Only addresses, networks and ports that were parsed and written anew reach a command; what servers said stands in
 comments, as safe text.
 """
@@ -19,6 +21,8 @@ from imapids.records.events import Capture, Event, Exposure
 KINDS = ("nftables", "iptables")
 NAME = "imapids_mail"
 CHAIN = "IMAPIDS-MAIL"
+LATER = "#> "
+"""Begins each line of the step that cuts: the file may be pasted whole, and cuts nothing until these are taken off."""
 _LOG = "limit rate 10/minute burst 20 packets"
 _LIMIT = "-m limit --limit 10/min --limit-burst 20"
 _LINE = 110
@@ -95,8 +99,20 @@ def plan(sheet: Sheet, home_nets: Sequence[str], inventory: Sequence[Allowed] = 
 
 
 def firewall(form: str, what: Plan) -> Iterator[str]:
-    """The lines of the rules: `nftables` (for nft -f) or `iptables` (a shell script around iptables-restore)."""
-    return _nftables(what) if form == "nftables" else _iptables(what)
+    """The lines of the rules: `nftables` (for nft -f) or `iptables` (a shell script around iptables-restore).
+
+    Step 1 only logs; the lines of step 2, which cuts, are comments that begin with `LATER`.
+    """
+    head, step = (_nft_head, _nft_step) if form == "nftables" else (_iptables_head, _iptables_step)
+    yield from head(what)
+    yield ""
+    yield _STEP_1
+    yield from step(what, False)
+    yield ""
+    yield from _STEP_2
+    for line in step(what, True):
+        yield f"{LATER}{line}"
+    yield _END
 
 
 def _network(text: str) -> Network:
@@ -156,59 +172,63 @@ def _comments(texts: Sequence[str], indent: str = "") -> Iterator[str]:
 
 # ---- nftables -------------------------------------------------------------------------------------------------------
 
-def _nftables(what: Plan) -> Iterator[str]:
+def _nft_head(what: Plan) -> Iterator[str]:
     yield "# Mail ports of the home network, for nftables. Made by imapids exposure --firewall nftables."
     yield from _comments(what.remarks)
     yield "# Both steps replace the same table and touch no other one. To undo either:"
     yield f"#   nft delete table inet {NAME}"
     yield f"# What it counted so far: nft list table inet {NAME}"
-    for step, acts in ((1, False), (2, True)):
-        yield ""
-        yield _STEPS[step]
-        yield f"table inet {NAME} {{}}"
-        yield f"delete table inet {NAME}"
-        yield f"table inet {NAME} {{"
-        for version in (4, 6):
-            networks = [str(network) for network in what.home if network.version == version]
-            yield f"  set home{version} {{"
-            yield f"    type ipv{version}_addr; flags interval; auto-merge"
-            if networks:
-                yield f"    elements = {{ {', '.join(networks)} }}"
-            yield "  }"
-        for hook in ("input", "forward"):
-            yield f"  chain {hook} {{"
-            yield f"    type filter hook {hook} priority filter - 5; policy accept"
-            for transport in ("tcp", "udp"):
-                yield f"    {transport} dport {{ {', '.join(map(str, _ports(what, transport)))} }} jump mail"
-            yield "  }"
-        yield "  chain mail {"
-        yield "    # what is under way goes on"
-        yield "    ct state established,related return"
-        for each in what.passes:
-            yield from _comments(each.evidence, "    ")
-            yield f"    {_nft_sources(each.sources)}{_nft_server(each.server)}{_nft_ports(each)} counter return"
-        yield "    # the rest of the home network"
-        yield "    ip saddr @home4 counter return"
-        yield "    ip6 saddr @home6 counter return"
-        for cut in what.cuts:
-            yield from _comments(cut.evidence, "    ")
-            match = f"{_nft_server(cut.server)}{cut.transport} dport {cut.port}"
-            yield f'    {match} {_LOG} log prefix "imapids {cut.transport} {cut.port} "'
-            yield f"    {match} counter" + (" drop" if acts else "")
-        yield "    # whatever else comes from outside to mail ports of the home network"
-        for family, version in (("ip", 4), ("ip6", 6)):
-            for transport, ports in (("tcp", ", ".join(map(str, MAIL_PORTS))), ("udp", "143")):
-                match = f"{family} daddr @home{version} {transport} dport {{ {ports} }}"
-                yield f'    {match} {_LOG} log prefix "imapids mail "'
-                yield f"    {match} counter" + (" drop" if acts else "")
+
+
+def _nft_step(what: Plan, acts: bool) -> Iterator[str]:
+    """One step as a table that replaces the one that is there."""
+    yield f"table inet {NAME} {{}}"
+    yield f"delete table inet {NAME}"
+    yield f"table inet {NAME} {{"
+    for version in (4, 6):
+        networks = [str(network) for network in what.home if network.version == version]
+        yield f"  set home{version} {{"
+        yield f"    type ipv{version}_addr; flags interval; auto-merge"
+        if networks:
+            yield f"    elements = {{ {', '.join(networks)} }}"
         yield "  }"
-        yield "}"
+    for hook in ("input", "forward"):
+        yield f"  chain {hook} {{"
+        yield f"    type filter hook {hook} priority filter - 5; policy accept"
+        for transport in ("tcp", "udp"):
+            yield f"    {transport} dport {{ {', '.join(map(str, _ports(what, transport)))} }} jump mail"
+        yield "  }"
+    yield "  chain mail {"
+    yield "    # what is under way goes on"
+    yield "    ct state established,related return"
+    for each in what.passes:
+        yield from _comments(each.evidence, "    ")
+        yield f"    {_nft_sources(each.sources)}{_nft_server(each.server)}{_nft_ports(each)} counter return"
+    yield "    # the rest of the home network"
+    yield "    ip saddr @home4 counter return"
+    yield "    ip6 saddr @home6 counter return"
+    for cut in what.cuts:
+        yield from _comments(cut.evidence, "    ")
+        match = f"{_nft_server(cut.server)}{cut.transport} dport {cut.port}"
+        yield f'    {match} {_LOG} log prefix "imapids {cut.transport} {cut.port} "'
+        yield f"    {match} counter" + (" drop" if acts else "")
+    yield "    # whatever else comes from outside to mail ports of the home network"
+    for family, version in (("ip", 4), ("ip6", 6)):
+        for transport, ports in (("tcp", ", ".join(map(str, MAIL_PORTS))), ("udp", "143")):
+            match = f"{family} daddr @home{version} {transport} dport {{ {ports} }}"
+            yield f'    {match} {_LOG} log prefix "imapids mail "'
+            yield f"    {match} counter" + (" drop" if acts else "")
+    yield "  }"
+    yield "}"
 
 
-_STEPS = {
-    1: "# ---- Step 1: only log. Paste this part, and look at the log (journalctl -k -g imapids) for some days. ----",
-    2: "# ---- Step 2: cut what comes from outside. Paste this part when step 1 logged nothing that you need. ----",
-}
+_STEP_1 = "# ---- Step 1: only log. Look at the log (journalctl -k -g imapids) for some days. ----"
+_STEP_2 = (
+    "# ---- Step 2: cut what comes from outside. Not active: each of its lines is a comment. ----",
+    "# When step 1 logged nothing that you need, take the marks off and load the file again; step 2 replaces step 1:",
+    f"#   sed -i 's/^{LATER}//' FILE",
+)
+_END = "# ---- End of step 2 ----"
 
 
 def _ports(what: Plan, transport: str) -> list[int]:
@@ -240,7 +260,7 @@ def _short(network: Network) -> str:
 
 # ---- iptables -------------------------------------------------------------------------------------------------------
 
-def _iptables(what: Plan) -> Iterator[str]:
+def _iptables_head(what: Plan) -> Iterator[str]:
     yield "#!/bin/sh"
     yield "# Mail ports of the home network, for iptables and ip6tables. Made by imapids exposure --firewall iptables."
     yield from _comments(what.remarks)
@@ -249,18 +269,19 @@ def _iptables(what: Plan) -> Iterator[str]:
         yield (f"#   for c in INPUT FORWARD; do {tool} -D $c -j {CHAIN}; done; "
                f"{tool} -F {CHAIN}; {tool} -X {CHAIN}")
     yield f"# What it counted so far: iptables -nvL {CHAIN}; ip6tables -nvL {CHAIN}"
-    for step, acts in ((1, False), (2, True)):
-        yield ""
-        yield _STEPS[step]
-        for version, tool in ((4, "iptables"), (6, "ip6tables")):
-            yield f"{tool}-restore --noflush <<'END_OF_RULES'"
-            yield "*filter"
-            yield f":{CHAIN} - [0:0]"
-            yield from _restore_rules(what, version, acts)
-            yield "COMMIT"
-            yield "END_OF_RULES"
-            for hook in ("INPUT", "FORWARD"):
-                yield f"{tool} -C {hook} -j {CHAIN} 2>/dev/null || {tool} -I {hook} -j {CHAIN}"
+
+
+def _iptables_step(what: Plan, acts: bool) -> Iterator[str]:
+    """One step as commands of a shell."""
+    for version, tool in ((4, "iptables"), (6, "ip6tables")):
+        yield f"{tool}-restore --noflush <<'END_OF_RULES'"
+        yield "*filter"
+        yield f":{CHAIN} - [0:0]"
+        yield from _restore_rules(what, version, acts)
+        yield "COMMIT"
+        yield "END_OF_RULES"
+        for hook in ("INPUT", "FORWARD"):
+            yield f"{tool} -C {hook} -j {CHAIN} 2>/dev/null || {tool} -I {hook} -j {CHAIN}"
 
 
 def _restore_rules(what: Plan, version: int, acts: bool) -> Iterator[str]:

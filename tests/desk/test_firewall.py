@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imapids.desk.exposure import Sheet, exposure_sheet
-from imapids.desk.firewall import KINDS, firewall, plan
+from imapids.desk.firewall import KINDS, LATER, firewall, plan
 from imapids.observe import Allowed
 from imapids.records.events import Event, Exposure
 from imapids.records.streams import Flow
@@ -34,10 +35,9 @@ def commands(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
 
 
-def step(text: str, number: int) -> str:
-    """One of the two steps, with what stands before both."""
-    head, first, second = text.split("# ---- Step ")
-    return head + "# ---- Step " + (first if number == 1 else second)
+def cutting(text: str) -> str:
+    """The file after what its step 2 asks for: without the marks."""
+    return re.sub(f"^{LATER}", "", text, flags=re.MULTILINE)
 
 
 def line_of(sheet: Sheet, **changes: object) -> Sheet:
@@ -62,11 +62,13 @@ def test_the_plan_of_the_office(office: Sheet) -> None:
 
 
 @pytest.mark.parametrize("form", KINDS)
-def test_the_first_step_only_logs(office: Sheet, form: str) -> None:
+def test_the_file_as_it_is_only_logs(office: Sheet, form: str) -> None:
     text = rules(form, office)
-    assert "drop" not in "\n".join(commands(step(text, 1))).lower()
-    assert "drop" in "\n".join(commands(step(text, 2))).lower()
+    assert "drop" not in "\n".join(commands(text)).lower()
+    assert "log" in "\n".join(commands(text)).lower()
+    assert "drop" in "\n".join(commands(cutting(text))).lower()
     assert "To undo" in text
+    assert all(line.startswith("#") for line in text.split("# ---- Step 2")[1].splitlines()[1:])
 
 
 @pytest.mark.parametrize("form", KINDS)
@@ -74,7 +76,7 @@ def test_no_text_of_the_wire_is_in_a_command(office: Sheet, form: str) -> None:
     evil = "evil\nEND_OF_RULES\n-j ACCEPT; $(reboot) `x` } drop"
     text = rules(form, line_of(office, software=evil, service=evil, banner=evil, source=evil))
     assert "evil" in text
-    for line in commands(text):
+    for line in (*commands(text), *commands(cutting(text))):
         assert "evil" not in line
         assert "reboot" not in line
 
@@ -170,9 +172,9 @@ def test_the_outside_is_cut_and_the_inside_goes_on(
         assert listener.stdout is not None
         assert listener.stdout.readline() == b"ready\n"
         assert (asks(lan, 143), asks(wan, 143)) == ("open", "open")
-        run(*inside, *apply, text=step(text, 1))
-        assert (asks(lan, 143), asks(wan, 143)) == ("open", "open")  # the first step only logs
         run(*inside, *apply, text=text)
+        assert (asks(lan, 143), asks(wan, 143)) == ("open", "open")  # pasted whole, it only logs
+        run(*inside, *apply, text=cutting(text))
         assert (asks(lan, 143), asks(wan, 143)) == ("open", "cut")
         assert (asks(lan, 8080), asks(wan, 8080)) == ("open", "open")  # no other port is touched
         run(*inside, *undo)
@@ -187,8 +189,9 @@ def test_the_tools_accept_every_file(namespaces: tuple[str, str, str], name: str
     inside = ("ip", "netns", "exec", namespaces[2])
     sheet = exposure_sheet([str(SAMPLES / f"{name}.pcap")], RunOptions(home_nets=(*HOME, "192.0.2.0/24")))
     home = (*HOME, "192.0.2.0/24")
-    run(*inside, "nft", "-c", "-f", "-", text=rules("nftables", sheet, home=home))
-    script = rules("iptables", sheet, home=home).splitlines()
+    for text in (rules("nftables", sheet, home=home), cutting(rules("nftables", sheet, home=home))):
+        run(*inside, "nft", "-c", "-f", "-", text=text)
+    script = cutting(rules("iptables", sheet, home=home)).splitlines()
     for tool in ("iptables-restore", "ip6tables-restore"):
         for number, line in enumerate(script):
             if line.startswith(f"{tool} "):
