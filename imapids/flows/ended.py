@@ -62,8 +62,7 @@ class EndedFlowsGatherer:
         def describe(positions: Sequence[int]) -> list[Flow]:
             chosen = np.asarray(positions, np.int64)
             flows = self._namer.open(chosen, kept)
-            for number, (flow, position) in enumerate(zip(flows, positions, strict=True)):
-                self._namer.complete(chosen[number : number + 1], [flow], [names[int(reasons[position])]], kept)
+            self._namer.complete(chosen, flows, [names[reason] for reason in reasons[chosen].tolist()], kept)
             return flows
 
         return EndedFlows(

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from imapids.observe.counting import mixed
-from imapids.protocols.addresses import Networks, address_text, network_around, parse_address
+from imapids.protocols.addresses import Networks, address_text, network_text, parse_address
 from imapids.protocols.mail_services import MAIL_PORTS
 from imapids.records.flows import REJECTED, SILENT, EndedFlows
 from imapids.records.packets import I64, U64, Bool
@@ -89,4 +89,4 @@ class Askers:
 
     def network_text(self, row: int) -> str:
         """Network of a client, as CIDR."""
-        return network_around(self.client_text(row))
+        return network_text(int(self.client_hi[row]), int(self.client_lo[row]))

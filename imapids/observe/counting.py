@@ -255,7 +255,10 @@ def at_step(rows: Marks, running: I64, column: int, *also: int) -> Bool:
     hit: Bool = rows[:, column] != 0
     at = np.flatnonzero(hit)
     counts = running[at, column]
-    hit[at] = _IS_STEP[np.minimum(counts, _LARGE)] | (counts > _LARGE) & np.isin(counts, STEPS)
+    step = _IS_STEP.take(counts, mode="clip")  # the last one, of all that are larger, is none
+    if counts.size and int(counts.max()) > _LARGE:
+        step |= (counts > _LARGE) & np.isin(counts, STEPS)
+    hit[at] = step
     for count in also:
         hit[at] |= counts == count
     return hit

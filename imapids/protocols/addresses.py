@@ -37,6 +37,13 @@ def network_around(address: str) -> str:
     return str(ip_network(f"{address}/{64 if ':' in address else 24}", strict=False))
 
 
+def network_text(hi: int, lo: int) -> str:
+    """The same of an address in two numbers."""
+    if not hi and lo >> 32 == _MAPPED_HIGH:
+        return f"{lo >> 24 & 255}.{lo >> 16 & 255}.{lo >> 8 & 255}.0/24"
+    return _ipv6_text(hi, 0) + "/64"
+
+
 @lru_cache(maxsize=8192)  # peers come back again and again; a flood of new ones costs no more than before
 def _ipv6_text(hi: int, lo: int) -> str:
     return str(IPv6Address((hi << 64 | lo) & _MASK128))

@@ -14,6 +14,8 @@ from imapids.protocols.addresses import (
     Networks,
     address_bytes,
     address_text,
+    network_around,
+    network_text,
     parse_address,
     parse_network,
 )
@@ -86,3 +88,15 @@ def test_membership_is_that_of_the_standard_library(texts: list[str], data: st.D
     assert [ours.contains(hi, lo) for hi, lo in numbers] == expected
     columns = np.array(numbers, np.uint64).reshape(-1, 2)
     assert ours.contains_columns(columns[:, 0], columns[:, 1]).tolist() == expected
+
+
+@pytest.mark.parametrize("text", [
+    pytest.param("192.0.2.77", id="IPv4"),
+    pytest.param("0.0.0.0", id="the lowest IPv4 address"),
+    pytest.param("255.255.255.255", id="the highest"),
+    pytest.param("2001:db8:1:2:3:4:5:6", id="IPv6"),
+    pytest.param("2001:db8::1", id="IPv6 with zeros"),
+    pytest.param("::1", id="IPv6 that looks like no number"),
+])
+def test_the_network_around_numbers_is_that_around_their_text(text: str) -> None:
+    assert network_text(*parse_address(text)) == network_around(text)
