@@ -108,12 +108,13 @@ class Assembler:
         columns = self.columns
         part = self._part(batch, groups, positions)
         self._learn_starts(part)
-        acked = self._acked(part, None)
         slow, offset = self._check_order(batch, part)
         any_slow = bool(slow.any())
         plain = part.length > 0
+        told: Bool | None = None
         if any_slow:
-            plain &= ~slow.take(part.flow)
+            told = ~slow.take(part.flow)
+            plain &= told
         if self.peek_bytes:
             peeked = columns.selected[part.rows] == PEEKED
             if peeked.any():  # what a side sends behind its first bytes is not looked at
@@ -122,7 +123,8 @@ class Assembler:
                 plain &= ~past
                 slow &= columns.selected[part.rows] != COUNTED
                 any_slow = bool(slow.any())
-                acked = self._acked(part, ~(past | (peeked & slow).take(part.flow)))
+                told = ~past if told is None else told & ~past
+        acked = self._acked(part, told)  # a reassembler sees each acknowledgement of its flow at its place
         updates: list[FlowUpdate] = []
         if any_slow:
             self._by_segment(batch, part, np.flatnonzero(slow.take(part.flow)), updates)
@@ -130,7 +132,6 @@ class Assembler:
         if chosen.size:
             self._by_slices(batch, part, chosen, offset.take(chosen), updates)
         self._forget_closed(part, slow)
-        # not before: a reassembler sees each at its place
         columns.acked[part.rows] = np.maximum(columns.acked[part.rows], acked.reshape(-1, 2))
         return updates
 
@@ -144,6 +145,9 @@ class Assembler:
             stream = self.streams.get(row)
             if stream is not None:
                 stream.recent = []
+                if stream.reassembly is not None:
+                    for half in stream.reassembly.halves:
+                        half.forget()
 
     def _part(self, batch: SegmentBatch, groups: Groups, positions: I64) -> _Part:
         """The segments at some positions, sorted by flow."""

@@ -6,6 +6,8 @@ were cut into batches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from imapids.config import FlowLimits
@@ -70,7 +72,8 @@ class ReuseSplitter:
         self.columns = columns
         self._shortest_ns = shortest_timeout(limits)
 
-    def cuts(self, batch: SegmentBatch, groups: Groups, clock: I64, alive: I64) -> tuple[list[Cut], list[int]]:
+    def cuts(self, batch: SegmentBatch, groups: Groups, clock: I64, alive: I64,
+             watched: Callable[[SegmentBatch, int], bool]) -> tuple[list[Cut], list[int]]:
         """Where new conversations begin, those of one row in order; and what came late of old ones.
 
         A closed conversation of a watched port is over after some seconds, but a side may send its FIN, or an empty
@@ -78,6 +81,7 @@ class ReuseSplitter:
 
         Args:
             clock: the table's clock at each segment; `alive`: until when the segment keeps its flow alive, at least.
+            watched: whether a conversation that begins with a segment of the batch goes to a watched port.
 
         Returns:
             (cuts, positions of strays).
@@ -91,7 +95,7 @@ class ReuseSplitter:
         at = at[np.argsort(groups.local[at], kind="stable")]
         bounds = np.flatnonzero(np.diff(groups.local[at], prepend=-1, append=1 << 62))
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._replay(batch, groups, clock, alive, at[start:stop], found, strays)
+            self._replay(batch, groups, clock, alive, at[start:stop], watched, found, strays)
         return found, strays
 
     def _suspects(self, batch: SegmentBatch, groups: Groups, clock: I64) -> Bool:
@@ -119,7 +123,7 @@ class ReuseSplitter:
         return doubtful
 
     def _replay(self, batch: SegmentBatch, groups: Groups, clock: I64, alive_until: I64, mine: I64,
-                found: list[Cut], strays: list[int]) -> None:
+                watched: Callable[[SegmentBatch, int], bool], found: list[Cut], strays: list[int]) -> None:
         """Walks the segments of one row as if they came alone, and notes where a new conversation begins."""
         columns = self.columns
         row = int(groups.rows[groups.local[mine[0]]])
@@ -159,6 +163,7 @@ class ReuseSplitter:
                 found.append((current, mine[number:], reason, last))
                 current = -1  # the row that the caller makes for this cut
                 alive, flags, packets, spoke = True, [0, 0], [0, 0], False
+                lingers = tcp and watched(batch, int(mine[number]))
             if bits & SYN and not flags[side] & SYN:
                 isn[side] = seq
             if bits & FIN and not flags[side] & FIN:

@@ -110,7 +110,7 @@ class FlowTable:
         self.last_number = int(batch.number[-1])
         clock, alive = self._advance_clock(batch.time_ns)
         groups = self._group(batch, alive)
-        cuts, strays = self._splitter.cuts(batch, groups, clock, alive)
+        cuts, strays = self._splitter.cuts(batch, groups, clock, alive, self._begins_watched)
         if cuts:
             groups = self._split(batch, groups, alive, cuts)
         self._note_icmp(icmp_errors)  # now that the flows of this batch have rows
@@ -254,32 +254,46 @@ class FlowTable:
         columns.last_clock[rows] = alive[first]
         columns.first_number[rows] = batch.number[first]
         columns.first_seq[rows] = batch.seq[first]
-        flags, tcp = batch.flags[first], batch.protocol[first] == TCP
-        kind = (~tcp).astype(np.int64)
-        src_port, dst_port = batch.src_port[first], batch.dst_port[first]
-        to_watched, from_watched = self._watch[kind, dst_port], self._watch[kind, src_port]
-        syn = tcp & ((flags & SYN) != 0)
-        opened = syn & ((flags & ACK) == 0)
-        accepted = syn & ((flags & ACK) != 0)
-        by_port = to_watched != from_watched
-        lower = tcp & (src_port != dst_port)
-        # who is the client: the sender of a SYN; the receiver of a SYN/ACK; who talks to a watched port; for TCP
-        # who has the higher port; else who was seen first
-        sender_is_client = np.where(
-            opened, True, np.where(accepted, False, np.where(
-                by_port, to_watched, np.where(lower, src_port > dst_port, True))))
-        columns.roles[rows] = np.where(syn, 0, np.where(by_port, 1, np.where(lower, 3, 4)))
-        columns.began[rows] = syn | ~tcp
+        tcp = batch.protocol[first] == TCP
+        sender_is_client, role, watched = self._roles(batch, first)
+        columns.roles[rows] = role
+        columns.began[rows] = (role == 0) | ~tcp
         columns.client_end[rows] = np.where(sender_is_client, end[first], 1 - end[first])
+        src_port, dst_port = batch.src_port[first], batch.dst_port[first]
         if self._ended is not None:
-            probes = np.flatnonzero(opened & _TO_MAIL[dst_port])
+            opened = (batch.flags[first] & (SYN | ACK)) == SYN
+            probes = np.flatnonzero(tcp & opened & _TO_MAIL[dst_port])
             columns.tool[rows[probes]] = tool_marks(batch, first[probes])
-        watched = np.where(sender_is_client, to_watched, from_watched)
         columns.selected[rows] = np.where(watched, WATCHED, COUNTED)
         if self._peek_bytes:
             peeked = tcp & ~watched & self._peek[np.where(sender_is_client, dst_port, src_port)]
             columns.selected[rows[peeked]] = PEEKED
         self.account.selected += int(np.count_nonzero(watched))
+
+    def _roles(self, batch: SegmentBatch, first: I64) -> tuple[Bool, U8, Bool]:
+        """Who is the client of conversations that begin with some segments, and whether their servers are watched.
+
+        The client is the sender of a SYN; the receiver of a SYN/ACK; who talks to a watched port; for TCP who has the
+        higher port; else who was seen first.
+
+        Returns:
+            (whether the sender is the client, how that is known (see `FlowColumns.roles`), whether it is watched).
+        """
+        flags, tcp = batch.flags[first], batch.protocol[first] == TCP
+        kind = (~tcp).astype(np.int64)
+        src_port, dst_port = batch.src_port[first], batch.dst_port[first]
+        to_watched, from_watched = self._watch[kind, dst_port], self._watch[kind, src_port]
+        syn = tcp & ((flags & SYN) != 0)
+        by_port = to_watched != from_watched
+        lower = tcp & (src_port != dst_port)
+        sender_is_client = np.where(syn, (flags & ACK) == 0, np.where(
+            by_port, to_watched, np.where(lower, src_port > dst_port, True)))
+        role = np.where(syn, 0, np.where(by_port, 1, np.where(lower, 3, 4))).astype(np.uint8)
+        return sender_is_client, role, np.where(sender_is_client, to_watched, from_watched)
+
+    def _begins_watched(self, batch: SegmentBatch, position: int) -> bool:
+        """Whether a conversation that begins with this segment goes to a watched port."""
+        return bool(self._roles(batch, np.array([position], np.int64))[2][0])
 
     def _split(self, batch: SegmentBatch, groups: Groups, alive: I64, cuts: list[Cut]) -> Groups:
         """Gives conversations that begin on a known 5-tuple rows of their own; fills in the old rows of the cuts."""

@@ -1,0 +1,1 @@
+"""One module for each parser: its law, its seeds, its check."""
