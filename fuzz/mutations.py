@@ -55,7 +55,18 @@ def _swap_parts(chance: random.Random, data: bytearray) -> None:
 
 
 _CHANGES: tuple[Change, ...] = (
-    _flip_bit, _flip_bit, _set_byte, _set_byte, _set_edge, _set_edge, _remove, _repeat, _insert_noise, _cut, _swap_parts)
+    _flip_bit,
+    _flip_bit,
+    _set_byte,
+    _set_byte,
+    _set_edge,
+    _set_edge,
+    _remove,
+    _repeat,
+    _insert_noise,
+    _cut,
+    _swap_parts,
+)
 
 
 def mutated(chance: random.Random, seeds: Sequence[bytes], words: Sequence[bytes]) -> bytes:

@@ -71,9 +71,20 @@ def run_guided(name: str, seconds: float, seed: int) -> int:
         (corpus / hashlib.sha256(given).hexdigest()[:16]).write_bytes(given)
     words = corpus.parent / f"{name}.dict"
     words.write_text("".join('"{}"\n'.format("".join(f"\\x{byte:02x}" for byte in word)) for word in target.DICTIONARY))
-    atheris.Setup([sys.argv[0], str(corpus), f"-max_total_time={seconds:.0f}", f"-seed={seed}", f"-dict={words}",
-                   f"-artifact_prefix={FOUND}/{name}-", "-max_len=65536", "-timeout=20", "-rss_limit_mb=1024"],
-                  target.check)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            str(corpus),
+            f"-max_total_time={seconds:.0f}",
+            f"-seed={seed}",
+            f"-dict={words}",
+            f"-artifact_prefix={FOUND}/{name}-",
+            "-max_len=65536",
+            "-timeout=20",
+            "-rss_limit_mb=1024",
+        ],
+        target.check,
+    )
     atheris.Fuzz()
     return 0
 

@@ -1,6 +1,7 @@
 """Segments of one conversation in any order and overlap: nothing raises, and the cut into batches changes nothing.
 
-An input is a row of segments of five bytes each: side and flags, place in the stream, length, pause before it, fill byte.
+An input is a row of segments of five bytes each: side and flags, place in the stream, length, pause before it, and
+the byte that fills it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _PAUSES_NS = (0, MS, 10**9, 70 * 10**9)
 
 
 def seeds() -> list[bytes]:
-    """A handshake, a dialogue, its end; the same with a segment twice, overlapping, out of order, and one that is lost."""
+    """A handshake, a dialogue, its end; also with a segment twice, overlapping, out of order, or lost."""
     start = [b"\x02\0\0\1\0", b"\x83\0\0\1\0", b"\x00\1\0\1\0"]
     talk = [b"\x81\1\x14\1S", b"\x01\1\x0a\1C", b"\x81\x15\x1e\1T", b"\x01\x0b\x05\1D"]
     end = [b"\x04\x10\0\1\0", b"\x84\x33\0\1\0"]
@@ -31,8 +32,17 @@ def _segments(data: bytes) -> list[Segment]:
         now += _PAUSES_NS[pause % len(_PAUSES_NS)]
         source, target = (SERVER, CLIENT) if side else (CLIENT, SERVER)
         base = 9000 if side else 1000
-        found.append(Segment(source, target, base + place, (1001 if side else 9001) + fill, _FLAGS[kind & 7],
-                             bytes([fill]) * (size % 64), now))
+        found.append(
+            Segment(
+                source,
+                target,
+                base + place,
+                (1001 if side else 9001) + fill,
+                _FLAGS[kind & 7],
+                bytes([fill]) * (size % 64),
+                now,
+            )
+        )
     return found
 
 

@@ -11,8 +11,19 @@ from talks import SAMPLES
 from imapids.output.eve import encode_lines
 from imapids.output.eve_reader import decode
 
-DICTIONARY = (b'"event_type":"session"', b'"alert":{', b'"flow":{', b"null", b"-1", b"1e999", b"[]", b"{}", b'"\\ud800"', b'"timestamp":"',
-              b"9" * 40)
+DICTIONARY = (
+    b'"event_type":"session"',
+    b'"alert":{',
+    b'"flow":{',
+    b"null",
+    b"-1",
+    b"1e999",
+    b"[]",
+    b"{}",
+    b'"\\ud800"',
+    b'"timestamp":"',
+    b"9" * 40,
+)
 
 
 @cache

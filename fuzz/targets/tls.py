@@ -12,9 +12,21 @@ from imapids.config import DialogueLimits
 from imapids.parse import TlsStream
 from imapids.records.streams import StreamEnd
 
-DICTIONARY = (b"\x16\x03\x01\x00\x10", b"\x16\x03\x03\x40\x00", b"\x17\x03\x03\x00\x20", b"\x15\x03\x03\0\x02\x02\x28",
-              b"\x14\x03\x03\0\x01\x01", b"\x01\0\0\xff", b"\x02\0\0\x4c", b"\x0b\0\x01\0", b"\0\0\0\x0e\0\x0c\0\0\x09", b"\0\x10",
-              b"\0\x2b", b"\0\x0d", b"\x30\x82\x01\0")
+DICTIONARY = (
+    b"\x16\x03\x01\x00\x10",
+    b"\x16\x03\x03\x40\x00",
+    b"\x17\x03\x03\x00\x20",
+    b"\x15\x03\x03\0\x02\x02\x28",
+    b"\x14\x03\x03\0\x01\x01",
+    b"\x01\0\0\xff",
+    b"\x02\0\0\x4c",
+    b"\x0b\0\x01\0",
+    b"\0\0\0\x0e\0\x0c\0\0\x09",
+    b"\0\x10",
+    b"\0\x2b",
+    b"\0\x0d",
+    b"\x30\x82\x01\0",
+)
 
 
 def seeds() -> list[bytes]:

@@ -25,7 +25,7 @@ from imapids.flows.reuse import Cut, ReuseSplitter, lingering
 from imapids.protocols.mail_services import MAIL_PORTS
 from imapids.protocols.scan_tools import tool_marks
 from imapids.records.flows import EndedFlows, EndedRows
-from imapids.records.packets import I32, I64, U8, CaptureSource
+from imapids.records.packets import I32, I64, U8, Bool, CaptureSource
 from imapids.records.segments import ACK, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
 from imapids.records.streams import FlowAccount, FlowUpdate
 

@@ -60,7 +60,8 @@ class LineReader:
     framed = 0
     """Frames of that layer that were followed."""
     held = bytearray()
-    """The unfinished line, at most `limit` bytes of it. Made anew when needed, never changed in the class."""
+    """The unfinished line, at most `limit` bytes of it, also when it was told as a cut one. Made anew when needed,
+    never changed in the class."""
     held_size = held_packet = held_time_ns = held_offset = 0
     cut = False
     """The line being told was cut by a gap or by the limit."""
@@ -212,6 +213,7 @@ class LineReader:
             held += data[position : min(end, position + room)]
         total = self.held_size + end - position
         self.held_size = 0
+        self.held = LineReader.held  # empty: who asks what is unfinished must not see a line that was told
         line = bytes(held)
         if len(line) == total and line[-1:] == b"\r":
             line = line[:-1]

@@ -110,6 +110,36 @@ def test_any_cut_into_batches_gives_the_same_flows(trouble: str) -> None:
         assert [outcome.facts() for outcome in run(segments, [cut])] == whole, cut
 
 
+def segment(side: int, seq: int, ack: int, data: bytes = b"", flags: int = 0x10, after_s: int = 0) -> Segment:
+    """A segment of one conversation, `after_s` seconds behind the first one."""
+    ends = (CLIENT, SERVER)
+    return Segment(ends[side], ends[1 - side], seq, ack, flags, data, START_NS + after_s * S)
+
+
+FOUND_BY_THE_FUZZER = [
+    pytest.param([segment(0, 1000, 9001), segment(1, 9000, 1001, flags=0x12), segment(0, 1129, 9001, b"x"),
+                  segment(0, 1000, 9001), segment(0, 1000, 9001)],
+                 id="a SYN/ACK moves the start that an ACK told of before"),
+    pytest.param([segment(1, 9001, 1001, bytes(20)), segment(1, 9021, 1001, bytes(1)),
+                  segment(1, 9018, 1002, b"x" * 15), segment(0, 1000, 9001)], id="a later copy differs from two delivered chunks in a row"),
+    pytest.param([segment(1, 9001, 1001, bytes(20)), segment(0, 1001, 9001, bytes(15)),
+                  segment(1, 9021, 1001, bytes(30)), segment(1, 9016, 1001, bytes(16)),
+                  segment(0, 1016, 9001, flags=0x11), segment(1, 9051, 1001, flags=0x11), segment(0, 1000, 9002, b"x" * 16)],
+                 id="another copy comes after the close of a flow that was in disorder"),
+    pytest.param([segment(0, 1000, 9001, flags=0x04), segment(0, 1000, 9001, flags=0x12, after_s=70),
+                  segment(0, 1000, 9001, flags=0x11, after_s=70), segment(1, 9000, 1001, flags=0x11, after_s=70),
+                  segment(0, 1000, 9001, after_s=140)],
+                 id="a stray of a conversation that changed its roles with the 5-tuple"),
+]
+
+
+@pytest.mark.parametrize("segments", FOUND_BY_THE_FUZZER)
+def test_no_cut_into_batches_shows(segments: list[Segment]) -> None:
+    whole = [outcome.facts() for outcome in run(segments)]
+    for cuts in [list(range(1, len(segments))), *([cut] for cut in range(1, len(segments)))]:
+        assert [outcome.facts() for outcome in run(segments, cuts)] == whole, cuts
+
+
 @example(258, [2, 4], "forged handshake first")  # the forged SYN comes last, its rejection in the next batch
 @example(12, [12], "clock goes back")  # another flow shows that a closed one is over before its ports are used again
 @settings(max_examples=60, deadline=None)

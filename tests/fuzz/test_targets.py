@@ -19,7 +19,8 @@ SLOW = {"whole": 12, "rule_file": 25, "capture": 80}
 
 
 def test_there_is_a_target_for_each_parser() -> None:
-    assert set(TARGETS) >= {"capture", "decode", "reassembly", "imap", "tls", "opening", "deflate", "rule_file", "whole"}
+    assert set(TARGETS) >= {"capture", "decode", "reassembly", "imap", "tls", "opening", "deflate", "rule_file",
+                            "whole"}
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 TALKS: dict[str, Talk] = {
     "login, select, fetch, logout": SESSION,
     "greeting only": (GREETING,),
+    "an answer that is no IMAP, to a line that ends with LF": (GREETING, (C, b"a1 r\n"), (S, b"a1 \x00")),
     "literals of both kinds": (
         GREETING,
         (C, b"l1 LOGIN {3}\r\n"),
