@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from operator import attrgetter
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -47,6 +47,9 @@ ORDERED = frozenset({"confidence", "level"})
 _TIMES_AS_TEXT = frozenset({"start", "end", "first", "last", "first_seen", "last_seen"})
 """Text fields that hold a time in EVE's form."""
 
+_BLOCK = 256
+"""Records whose fields are read together: they stay in the processor's cache."""
+
 _PLAIN = {bool: "bool", int: "int64", float: "float64", str: TEXT}
 _NULLABLE = {"bool": "boolean", "int64": "Int64", "float64": "Float64"}
 
@@ -64,6 +67,27 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     ordered: bool = False
     source: str = ""
     """`Struct.field`, whose docstring says what it is."""
+
+
+class Rows(list[Any]):
+    """Records of one type, read field by field."""
+
+    def gather(self) -> None:
+        """Read all fields at once: takes a third of the time where most of them are wanted."""
+        kinds = set(map(type, self))
+        if len(kinds) != 1 or not issubclass(kind := kinds.pop(), msgspec.Struct):
+            return
+        found: list[list[Any]] = [[] for _ in kind.__struct_fields__]
+        rows = map(msgspec.structs.astuple, self)
+        while block := list(islice(rows, _BLOCK)):
+            for values, more in zip(found, zip(*block, strict=True), strict=True):
+                values += more
+        self._gathered = dict(zip(kind.__struct_fields__, found, strict=True))
+
+    def column(self, field: str) -> list[Any]:
+        """The values of a field; what was gathered is given away and not kept twice."""
+        gathered: dict[str, list[Any]] = self.__dict__.get("_gathered", {})
+        return gathered.pop(field) if field in gathered else list(map(attrgetter(field), self))
 
 
 def columns_of(kind: str, record: type[msgspec.Struct], *, leave_out: frozenset[str] = frozenset(),
@@ -110,13 +134,13 @@ def _gather(kind: str, record: type[msgspec.Struct], path: tuple[str, ...], pref
 
 def reader(path: Sequence[str]) -> Callable[[Sequence[Any]], Sequence[Any]]:
     """Reads one field of rows, or the field of a record inside them, which may be None."""
+    field = path[0]
     if len(path) == 1:
-        take = attrgetter(path[0])
-        return lambda rows: list(map(take, rows))
-    outer, inner = attrgetter(path[0]), reader(path[1:])
+        return lambda rows: _column(rows, field)
+    inner = reader(path[1:])
 
     def read(rows: Sequence[Any]) -> Sequence[Any]:
-        held = list(map(outer, rows))
+        held = _column(rows, field)
         present = [each for each in held if each is not None]
         if len(present) == len(held):
             return inner(held)
@@ -124,6 +148,10 @@ def reader(path: Sequence[str]) -> Callable[[Sequence[Any]], Sequence[Any]]:
         return [None if each is None else next(values) for each in held]
 
     return read
+
+
+def _column(rows: Sequence[Any], field: str) -> list[Any]:
+    return rows.column(field) if isinstance(rows, Rows) else list(map(attrgetter(field), rows))
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:
@@ -161,9 +189,15 @@ def _first_fields(read: Callable[[Any], Any], record: type[msgspec.Struct]) -> C
     take = attrgetter(record.__struct_fields__[0])
 
     def first_fields(rows: Any) -> list[list[Any]]:
-        held = [each or () for each in read(rows)]
-        every = list(map(take, chain.from_iterable(held)))  # of all rows at once: four times as fast as row by row
-        ends = list(accumulate(map(len, held)))
-        return [every[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        held = read(rows)
+        if not any(held):
+            return [[] for _ in held]
+        found: list[list[Any]] = []
+        for start in range(0, len(held), _BLOCK):  # a block stays in the cache; row by row takes twice as long
+            block = [each or () for each in held[start : start + _BLOCK]]
+            every = list(map(take, chain.from_iterable(block)))
+            ends = list(accumulate(map(len, block)))
+            found += [every[first:end] for first, end in zip([0, *ends], ends, strict=False)]
+        return found
 
     return first_fields

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import count
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ import pandas as pd
 
 from imapids.desk.arrays import array
 from imapids.desk.cases import Case
-from imapids.desk.columns import TEXT, TIME, WORD, WORDS, Column, columns_of, reader
+from imapids.desk.columns import TEXT, TIME, WORD, WORDS, Column, Rows, columns_of, reader
 from imapids.detect.rolling import case_of
 from imapids.output.eve import FILE_NAME_BYTES
 from imapids.output.table_text import why_line
@@ -56,16 +58,16 @@ DETAILS = {
 """Frames with one row for each of the records inside others, joined by flow_id."""
 
 
-class FlowRows(list[Flow]):
+class FlowRows(Rows):
     """The conversations of the rows of a frame; addresses come back, so what is made of one is made once."""
 
     def side(self, name: str) -> tuple[list[str], Any]:
         """The different addresses of a side, and for each row the index of its own."""
         known = self.__dict__.setdefault("_sides", {})
         if name not in known:
-            texts = list(map(attrgetter(name), self))
-            number = {text: index for index, text in enumerate(dict.fromkeys(texts))}
-            known[name] = list(number), np.fromiter(map(number.__getitem__, texts), np.int64, len(texts))
+            number: defaultdict[str, int] = defaultdict(count().__next__)
+            rows = np.fromiter(map(number.__getitem__, self.column(name)), np.int64, len(self))
+            known[name] = list(number), rows
         found: tuple[list[str], Any] = known[name]
         return found
 
@@ -97,7 +99,7 @@ def _address(side: str) -> Column:
 
 def _port(field: str) -> Column:
     def read(flows: FlowRows) -> Sequence[int | None]:
-        ports = list(map(attrgetter(field), flows))
+        ports = flows.column(field)
         return [None if flow is _NO_FLOW else port for flow, port in zip(flows, ports, strict=True)] if (
             0 in ports) else ports
 
@@ -105,7 +107,7 @@ def _port(field: str) -> Column:
 
 
 def _flow_ids(flows: FlowRows) -> Sequence[int | None]:
-    numbers = list(map(attrgetter("flow_id"), flows))
+    numbers = flows.column("flow_id")
     return [None if number < 0 else number for number in numbers] if min(numbers, default=0) < 0 else numbers
 
 
@@ -113,20 +115,22 @@ def _cases(flows: FlowRows) -> Any:
     """Hashes are made once for each client, server and port."""
     (_, client), (servers, server) = flows.side("client"), flows.side("server")
     ports = np.fromiter(map(attrgetter("server_port"), flows), np.int64, len(flows))
-    _, first, row = np.unique((client * len(servers) + server) * 2**17 + ports, return_index=True, return_inverse=True)
-    cases = [case_of(None if flows[index] is _NO_FLOW else flows[index]) for index in first.tolist()]
+    row, different = pd.factorize((client * len(servers) + server) * 2**17 + ports)
+    example = np.zeros(len(different), np.int64)
+    example[row] = np.arange(len(row))  # any row of a case will do
+    cases = [case_of(None if flows[index] is _NO_FLOW else flows[index]) for index in example.tolist()]
     return np.array(cases, object)[row]
 
 
-def _file_names(flows: Sequence[Flow]) -> Sequence[str]:
+def _file_names(flows: FlowRows) -> Sequence[str]:
     """Names of captures as safe text: file names may hold anything."""
-    names = list(map(attrgetter("source"), flows))
+    names = flows.column("source")
     shown = {name: safe_str(name, FILE_NAME_BYTES) for name in set(names)}
     return list(map(shown.__getitem__, names))
 
 
-def _packets(events: Sequence[Event | Alert]) -> Sequence[int | None]:
-    numbers = list(map(attrgetter("packet"), events))
+def _packets(events: Rows) -> Sequence[int | None]:
+    numbers = events.column("packet")
     return [number or None for number in numbers] if 0 in numbers else numbers
 
 
@@ -232,9 +236,13 @@ def names_and_dtypes(plan: Iterable[Part]) -> dict[str, str]:
 
 # ---- frames ----------------------------------------------------------------------------------------------------------
 
-def frame(plan: Iterable[Part], rows: dict[str, Sequence[Any]]) -> pd.DataFrame:
+def frame(plan: Sequence[Part], rows: dict[str, Rows]) -> pd.DataFrame:
     """A frame with the columns of a plan, from rows by the names that its parts ask for."""
     with _no_collection():
+        for name, records in rows.items():
+            wanted = sum(len(part.columns) for part in plan if part.rows == name)
+            if records and 2 * wanted > len(records[0].__struct_fields__):
+                records.gather()
         arrays = {column.name: _filled(column, rows[part.rows]) for part in plan for column in part.columns}
     return pd.DataFrame(arrays, copy=False)
 
@@ -251,7 +259,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _filled(column: Column, rows: Sequence[Any]) -> Any:
+def _filled(column: Column, rows: Rows) -> Any:
     if column.dtype == "uint64":
         return column.read(rows)
     return array(column.read(rows), column.dtype, column.words, ordered=column.ordered)
@@ -259,26 +267,32 @@ def _filled(column: Column, rows: Sequence[Any]) -> Any:
 
 def event_frame(kind: str, events: Sequence[Event]) -> pd.DataFrame:
     """The frame of the events of one type."""
-    return frame(event_plan(kind), {"event": events, "flow": _flows(events), "body": [event.body for event in events]})
+    rows = Rows(events)
+    with _no_collection():
+        rows.gather()
+    return frame(event_plan(kind), {"event": rows, "flow": _flows(rows), "body": Rows(rows.column("body"))})
 
 
 def alert_frame(alerts: Sequence[Alert]) -> pd.DataFrame:
     """The frame of alerts, one row for each record."""
-    return frame(alert_plan(), {"event": alerts, "flow": _flows(alerts), "body": alerts})
+    return frame(alert_plan(), {"event": Rows(alerts), "flow": _flows(Rows(alerts)), "body": Rows(alerts)})
 
 
 def case_frame(cases: Sequence[Case]) -> pd.DataFrame:
     """The frame of cases."""
-    return frame(case_plan(), {"body": cases})
+    return frame(case_plan(), {"body": Rows(cases)})
 
 
 def detail_frame(name: str, events: Sequence[Event]) -> pd.DataFrame:
     """One row for each record inside the events: evidence, history, inputs."""
     field = DETAILS[name].field
     pairs = [(event, record) for event in events for record in getattr(event.body, field)]
-    outer = [event for event, _ in pairs]
-    return frame(detail_plan(name), {"event": outer, "flow": _flows(outer), "body": [record for _, record in pairs]})
+    outer = Rows([event for event, _ in pairs])
+    return frame(detail_plan(name), {"event": outer, "flow": _flows(outer),
+                                     "body": Rows([record for _, record in pairs])})
 
 
-def _flows(events: Sequence[Event | Alert]) -> FlowRows:
-    return FlowRows(event.flow if event.flow is not None else _NO_FLOW for event in events)
+def _flows(rows: Rows) -> FlowRows:
+    """The conversations of events or alerts."""
+    flows = rows.column("flow")
+    return FlowRows([_NO_FLOW if flow is None else flow for flow in flows] if None in flows else flows)

@@ -15,7 +15,7 @@ from imapids.desk import frames
 from imapids.desk.analysis import FRAMES, Analysis
 from imapids.desk.arrays import array
 from imapids.desk.cases import CaseBook
-from imapids.desk.columns import TEXT, TIME, WORD, columns_of
+from imapids.desk.columns import TEXT, TIME, WORD, Rows, columns_of
 from imapids.errors import UsageError
 from imapids.protocols.addresses import address_text
 from imapids.records.alerts import Alert, Reason, RuleInfo
@@ -109,6 +109,26 @@ def test_what_is_not_there_is_missing_and_not_zero():
     odd = Analysis([Event("anomaly", 1, body) for body in bodies]).anomalies
     assert odd["code"].tolist()[1] == 7
     assert odd["code"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("count", [pytest.param(0, id="no rows"), pytest.param(3, id="a few"),
+                                   pytest.param(700, id="several blocks, the last one not full")])
+def test_fields_read_at_once_are_those_read_one_by_one(count):
+    seen = [Evidence("code", "server", 1, 0, ""), Evidence("other", "client", 2, 0, "")]
+    bodies = [session_of(number, packets=number, evidence=seen[:number % 3]).body for number in range(count)]
+    rows = Rows(bodies)
+    rows.gather()
+    for field in Session.__struct_fields__:
+        assert rows.column(field) == Rows(bodies).column(field) == [getattr(body, field) for body in bodies]
+    assert rows.column("packets") == list(range(count))  # given away once, read again
+
+
+def test_rows_of_different_types_are_read_one_by_one():
+    rows = Rows([flow_of(1), session_of(2)])
+    rows.gather()
+    assert [getattr(row, "packet", 0) for row in rows] == [0, 1]
+    assert Rows([Anomaly(type="stream", event="gap"), Anomaly(type="decode", event="x")]).column("type") == [
+        "stream", "decode"]
 
 
 def test_levels_and_confidences_compare():
