@@ -59,10 +59,11 @@ _LAYOUT: tuple[tuple[str, type, int], ...] = (
     ("tagged", np.bool_, 0),       # its encapsulation holds VLAN tags (once the joiner looked at it)
     ("unreachable", np.bool_, 0),  # an ICMP error was about this flow
     ("tool", np.uint8, 0),         # the scanning tool whose mark the SYN bears (protocols/scan_tools.py), 0 none
+    ("traits", np.uint64, 0),      # traits of a SYN that no ordinary stack sends (ibid.), 0 none
 )
 
 _CLEARED = ("interface", "packets", "bytes", "flags", "spoke", "looked", "known", "next_seq", "acked", "delivered",
-            "heard", "finished", "slow", "tagged", "unreachable", "tool")
+            "heard", "finished", "slow", "tagged", "unreachable", "tool", "traits")
 """Columns that a new conversation does not set by itself."""
 
 
@@ -105,6 +106,7 @@ class FlowColumns:
     tagged: Bool
     unreachable: Bool
     tool: U8
+    traits: U64
 
     def __init__(self, capacity: int = 4096) -> None:
         self.capacity = capacity

@@ -13,7 +13,8 @@ from imapids.records.packets import I32, I64, U8
 from imapids.records.streams import Flow
 
 _KEPT = ("keys", "protocol", "path", "source", "interface", "client_end", "roles", "selected", "first_ns", "last_ns",
-         "first_number", "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable", "tool")
+         "first_number", "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable", "tool",
+         "traits")
 
 
 class EndedFlowsGatherer:
@@ -75,5 +76,5 @@ class EndedFlowsGatherer:
             first_number=kept["first_number"], last_number=kept["last_number"], known=rows.known,
             packets=packets, bytes=sizes, flags=flags, unreachable=kept["unreachable"],
             began=kept["began"], roles_by=kept["roles"], selected=kept["selected"], tool=kept["tool"],
-            describe=describe, rows=rows,
+            traits=kept["traits"], describe=describe, rows=rows,
         )

@@ -23,7 +23,7 @@ from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import Direction, FlowNamer
 from imapids.flows.reuse import Cut, ReuseSplitter, lingering
 from imapids.protocols.mail_services import MAIL_PORTS
-from imapids.protocols.scan_tools import tool_marks
+from imapids.protocols.scan_tools import hand_made, tool_marks
 from imapids.records.flows import EndedFlows, EndedRows
 from imapids.records.packets import I32, I64, U8, Bool, CaptureSource
 from imapids.records.segments import ACK, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
@@ -263,7 +263,9 @@ class FlowTable:
         if self._ended is not None:
             opened = (batch.flags[first] & (SYN | ACK)) == SYN
             probes = np.flatnonzero(tcp & opened & _TO_MAIL[dst_port])
-            columns.tool[rows[probes]] = tool_marks(batch, first[probes])
+            if probes.size:
+                columns.tool[rows[probes]] = tools = tool_marks(batch, first[probes])
+                columns.traits[rows[probes]] = hand_made(batch, first[probes], tools)
         columns.selected[rows] = np.where(watched, WATCHED, COUNTED)
         if self._peek_bytes:
             peeked = tcp & ~watched & self._peek[np.where(sender_is_client, dst_port, src_port)]

@@ -1,4 +1,4 @@
-"""Who knocks on mail ports without a conversation: counts by source, by network of sources, and by target.
+"""Who knocks on mail ports without a conversation: counts by source, network of sources, target, and campaign.
 
 Thresholds of alerts are in rules. The odds of sequential testing (TRW: Jung, Paxson, Berger, Balakrishnan, "Fast
 portscan detection using sequential hypothesis testing", 2004) are told as a number; its two assumptions are parameters.
@@ -6,7 +6,9 @@ portscan detection using sequential hypothesis testing", 2004) are told as a num
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from math import log
 
 import numpy as np
@@ -16,7 +18,7 @@ from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, a
 from imapids.observe.knocks import METHODS, PORT_NAMES, Knocks, knocks_of
 from imapids.observe.observer import Told
 from imapids.protocols.addresses import network_around
-from imapids.protocols.scan_tools import TOOLS
+from imapids.protocols.scan_tools import TOOLS, traits_text
 from imapids.records.events import Event, Scan
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I64, U64, Bool
@@ -24,8 +26,8 @@ from imapids.records.segments import V4_PREFIX
 from imapids.records.streams import Flow
 
 (_HOSTS, _FAILED, _TALKED, _KNOCKS, _CONVERSATIONS, _REFUSED, _UNANSWERED, _HALF_OPEN, _ODD, _SOURCES, _PORTS,
- _VAIN_TARGETS, _VAIN_HOSTS) = range(13)
-_METHOD = 13
+ _VAIN_TARGETS, _VAIN_HOSTS, _NETWORKS, _SOURCE_PORTS) = range(15)
+_METHOD = 15
 _PORT = _METHOD + len(METHODS)
 _TOOL = _PORT + len(PORT_NAMES)
 _FIELDS = _TOOL + len(TOOLS)
@@ -34,9 +36,12 @@ _ROWS = 16_384
 """Rows that are counted at once: some MiB of columns."""
 _FEW = 5
 """Hosts or sources at which the first line is told: below that nothing can be said."""
-_BY = ("source", "network", "target")
-_SOURCE, _NETWORK, _TARGET = range(3)
-_KINDS = ((_HOSTS, _VAIN_TARGETS, _PORTS, _VAIN_HOSTS), (_HOSTS, _SOURCES), (_SOURCES,))
+_SPREAD = 3
+"""Networks from which on a campaign is told of: before, the lines about sources and networks say it all."""
+_BY = ("source", "network", "target", "campaign")
+_SOURCE, _NETWORK, _TARGET, _CAMPAIGN = range(4)
+_KINDS = ((_HOSTS, _VAIN_TARGETS, _PORTS, _VAIN_HOSTS), (_HOSTS, _SOURCES), (_SOURCES,),
+          (_HOSTS, _SOURCES, _NETWORKS, _SOURCE_PORTS))
 """Of which things each kind of group has different ones counted."""
 _Placed = tuple[int, int, Told]
 """What is told at a row, by which kind of group: rows of one packet are told in this order, however they were cut."""
@@ -63,8 +68,10 @@ class ScanObserver:
         self._success = log(success_of_scanners / success_of_clients)
         self._groups = tuple(GroupCounts(_FIELDS, limits.groups) for _ in _BY)
         self._seen = {(by, kind): SeenBefore(limits.values // 2) for by, kinds in enumerate(_KINDS) for kind in kinds}
-        self._told: tuple[dict[int, tuple[Flow, int]], ...] = ({}, {}, {})
-        """By group: the first conversation that was told of, and the packet it began with."""
+        self._told: tuple[dict[int, tuple[Flow, int, str, str]], ...] = ({}, {}, {}, {})
+        """By group: the first conversation that was told of, the packet it began with, its traits and campaign."""
+        self._began: I64 = np.zeros(0, np.int64)
+        """When the first conversation of each campaign began, by group."""
         self._hour = -(1 << 62)
         self._dropped = 0
 
@@ -107,12 +114,14 @@ class ScanObserver:
     # ---- counting -----------------------------------------------------------------------------------------------
 
     def _count(self, rows: _Rows, start: int, stop: int) -> list[_Placed]:
-        """Counts rows for all three kinds of groups; a full table drops its quietest groups between two rows."""
+        """Counts rows for all kinds of groups; a full table drops its quietest groups between two rows."""
         told: list[_Placed] = []
-        for by in (_SOURCE, _NETWORK, _TARGET):
+        for by in (_CAMPAIGN, _SOURCE, _NETWORK, _TARGET):  # the lines about sources name their campaign
             chosen = np.arange(start, stop)
             if by != _SOURCE:
                 chosen = chosen[rows.knock[start:stop] & rows.on_mail[start:stop]]
+            if by == _CAMPAIGN:
+                chosen = chosen[rows.traits[chosen] != 0]
             groups = self._groups[by]
             while chosen.size:
                 keys = rows.keys(by, chosen)
@@ -131,7 +140,9 @@ class ScanObserver:
     def _add(self, by: int, rows: _Rows, chosen: I64, keys: U64) -> list[_Placed]:
         groups = self._groups[by]
         before = groups.made
-        of, _ = groups.groups_of(keys)
+        of, new = groups.groups_of(keys)
+        if by == _CAMPAIGN:
+            rows.campaign_ns[chosen] = self._campaigns(of, new, rows.first_ns[chosen])
         serial = groups.serial[of]
         counted = self._contributions(by, rows, chosen, serial, serial > before)
         snapshots = groups.add(of, counted, rows.first_ns[chosen], rows.last_ns[chosen], rows.over_ns[chosen],
@@ -155,6 +166,9 @@ class ScanObserver:
         vain = rows.refused[at] | rows.unanswered[at]
         if by != _SOURCE:
             counted[:, _SOURCES] = self._new(by, _SOURCES, on_mail, serial, begun, rows.client[at])
+        if by == _CAMPAIGN:
+            counted[:, _NETWORKS] = self._new(by, _NETWORKS, on_mail, serial, begun, rows.network[at])
+            counted[:, _SOURCE_PORTS] = self._new(by, _SOURCE_PORTS, on_mail, serial, begun, rows.source_port[at])
         if by != _TARGET:
             new = self._new(by, _HOSTS, on_mail, serial, begun, host)
             counted[:, _HOSTS] = new & knock
@@ -175,19 +189,32 @@ class ScanObserver:
             fresh[at] = self._seen[by, kind].add(mixed(serial[at], value[at]), begun[at])
         return fresh
 
+    def _campaigns(self, groups: I64, new: I64, first_ns: I64) -> I64:
+        """When the campaigns of rows began: with the row that made the group, which no cut of the rows changes."""
+        if len(groups) and int(groups.max()) >= len(self._began):
+            longer = np.zeros(2 * (int(groups.max()) + 1), np.int64)
+            longer[: len(self._began)] = self._began
+            self._began = longer
+        self._began[groups[new]] = first_ns[new]
+        began: I64 = self._began[groups]
+        return began
+
     # ---- telling ------------------------------------------------------------------------------------------------
 
     def _tell(self, by: int, snapshot: Snapshot, rows: _Rows, row: int) -> Told:
         """The event of a group at a row; the conversation that it was first told of stays its example."""
-        told = self._told[by]
-        if snapshot.group not in told:
+        told, group = self._told[by], snapshot.group
+        if group not in told:
             flow = rows.ended.describe([int(rows.at[row])])[0]
-            told[snapshot.group] = (flow, flow.first_packet)
+            told[group] = (flow, flow.first_packet, "", "")
+        if not told[group][2] and rows.knock[row] and rows.on_mail[row] and rows.traits[row]:
+            traits = traits_text(int(rows.traits[row]))
+            told[group] = (*told[group][:2], traits, _identity(traits, int(rows.campaign_ns[row])))
         over_ns, known = int(rows.over_ns[row]), int(rows.known[row])
         return known, self._event(by, snapshot, over_ns, final=False)
 
     def _event(self, by: int, snapshot: Snapshot, known_ns: int, *, final: bool) -> Event:
-        flow, packet = self._told[by][snapshot.group]
+        flow, packet, traits, campaign = self._told[by][snapshot.group]
         counts = snapshot.counts.tolist()
         answered = counts[_HOSTS] - counts[_FAILED] + counts[_TALKED]
         span_s = max(snapshot.last_ns - snapshot.first_ns, 0) / 1e9
@@ -203,7 +230,10 @@ class ScanObserver:
             tools=_named(TOOLS[1:], counts[_TOOL + 1 : _FIELDS]),
             likelihood=round(counts[_FAILED] * self._failure + answered * self._success, 2),
             per_minute=round(spread / max(span_s / 60, 1 / 60), 2), span_s=round(span_s, 3),
-            network=network_around(flow.client) if by == _NETWORK else "", final=final, direction=flow.direction,
+            network=network_around(flow.client) if by == _NETWORK else "", traits=traits, campaign=campaign,
+            networks=counts[_NETWORKS], source_ports=counts[_SOURCE_PORTS],
+            overlap=round(counts[_KNOCKS] / max(counts[_HOSTS], 1), 2) if by == _CAMPAIGN else 0.0,
+            final=final, direction=flow.direction,
         )
         return Event("scan", flow.start_ns, body, flow, packet, known_ns)
 
@@ -239,6 +269,10 @@ class _Rows:
         self.client = mixed(self._client_hi, self._client_lo)
         self.host = mixed(ended.server_hi[at], ended.server_lo[at])
         self.server_port = ended.server_port[at].astype(np.uint64)
+        self.source_port = ended.client_port[at].astype(np.uint64)
+        self.traits = ended.traits[at]
+        self.campaign_ns = np.zeros(len(at), np.int64)
+        """When the campaign began that a row belongs to, once it was counted for it."""
         self._protocol = ended.protocol[at].astype(np.uint64)
         self.first_ns, self.last_ns = ended.first_ns[at], ended.last_ns[at]
         self.over_ns, self.known = ended.over_ns[at], ended.known[at]
@@ -246,15 +280,25 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.at)
 
+    @cached_property
+    def network(self) -> U64:
+        """Hashes of the clients' networks."""
+        hi, lo = self._client_hi, self._client_lo
+        v4 = (hi == 0) & (lo & ~_LOW32 == V4_PREFIX)
+        return mixed(hi, np.where(v4, lo & _V4_NETWORK, np.uint64(0)))
+
     def keys(self, by: int, at: I64) -> U64:
         """Hashes of the groups that rows belong to."""
         if by == _SOURCE:
             return self.client[at]
         if by == _TARGET:
             return mixed(self.host[at], self.server_port[at], self._protocol[at])
-        hi, lo = self._client_hi[at], self._client_lo[at]
-        v4 = (hi == 0) & (lo & ~_LOW32 == V4_PREFIX)
-        return mixed(hi, np.where(v4, lo & _V4_NETWORK, np.uint64(0)))
+        return mixed(self.traits[at]) if by == _CAMPAIGN else self.network[at]
+
+
+def _identity(traits: str, began_ns: int) -> str:
+    """12 hex digits for all knocks with some traits since a moment: the same on every machine that saw the first."""
+    return hashlib.blake2b(f"{traits} {began_ns}".encode(), digest_size=6).hexdigest()
 
 
 def _named(names: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
@@ -265,6 +309,7 @@ _DECISIVE = (
     (_HOSTS, _KNOCKS, _ODD, _VAIN_TARGETS, _PORTS, *range(_TOOL + 1, _FIELDS)),
     (_HOSTS, _SOURCES),
     (_SOURCES,),
+    (_HOSTS, _NETWORKS),
 )
 """The counts that decide when something is told, by kind of group: the columns of the functions below."""
 
@@ -290,4 +335,11 @@ def _of_target(rows: Marks, running: I64) -> Bool:
     return at_step(rows, running, 0, _FEW)
 
 
-_DECIDE = (_of_source, _of_network, _of_target)
+def _of_campaign(rows: Marks, running: I64) -> Bool:
+    hosts, networks = range(2)
+    told: Bool = (at_step(rows, running, hosts, _FEW) & (running[:, networks] >= _SPREAD)) | (
+        at_step(rows, running, networks, _SPREAD, _FEW))
+    return told
+
+
+_DECIDE = (_of_source, _of_network, _of_target, _of_campaign)

@@ -123,6 +123,11 @@ class Login(Body):
     starttls_offered: bool = False
     logindisabled: bool = False
     initial_response: bool = False
+    form: str = ""
+    """How the client wrote the command: its word in the client's capitals, then user and secret of LOGIN, each `atom`,
+    `quoted` or `literal`: `LOGIN quoted quoted`, `authenticate`."""
+    client_software: str = ""
+    """Client software as an ID command before the attempt names it."""
     direction: str = "unknown"
 
 
@@ -307,7 +312,8 @@ class Scan(Body):
     """
 
     by: str
-    """source (one client address), network (sources of one /24 or /64), target (one server address and port)."""
+    """source (one client address), network (sources of one /24 or /64), target (one server address and port),
+    campaign (sources whose SYN packets one program seems to have made)."""
     hosts: int = 0
     """Different servers on whose mail ports the first contact was a knock."""
     hosts_failed: int = 0
@@ -347,6 +353,18 @@ class Scan(Body):
     """Seconds from the first knock to the last."""
     network: str = ""
     """CIDR of the sources, for `by: network`."""
+    traits: str = ""
+    """What stays the same in the SYN packets that a program made by itself, past the stack of its system: the tool
+    where it has a mark, first time to live, window, segment size. Empty for SYN packets of ordinary systems."""
+    campaign: str = ""
+    """Identity of all knocks with the same traits that follow each other within hours, whoever sent them."""
+    networks: int = 0
+    """Different networks (/24, /64) of the sources, for `by: campaign`."""
+    source_ports: int = 0
+    """Different source ports, for `by: campaign`: 1 where all packets come from the same."""
+    overlap: float = 0.0
+    """Knocks for each of the hosts, for `by: campaign`: 1.0 where the sources divide the hosts among themselves, the
+    number of sources where each asks all of them."""
     final: bool = False
     """No more will be told of it: it was quiet for hours, or the run is over."""
     direction: str = "unknown"
@@ -471,7 +489,16 @@ class Guessing(Body):
     mechanisms: list[str] = []
     """How it was tried: login, plain, cram-md5 ..."""
     tools: list[str] = []
-    """Programs whose habits the tags of the commands bear: medusa, ncrack, hydra, imaplib, nmap."""
+    """Programs whose habits the failed attempts show, by tags and by how the command is written: medusa, ncrack, hydra,
+    nmap; imaplib, curl, thunderbird and others (docs/how-to/tuning.md has the table)."""
+    forms: list[str] = []
+    """How the failed attempts were written (login.form)."""
+    clients: list[str] = []
+    """What the clients called themselves by ID commands."""
+    connections: int = 0
+    """Connections whose first attempt is among the failures."""
+    most_in_one_connection: int = 0
+    """Most attempts in one connection."""
     direction: str = "unknown"
 
 

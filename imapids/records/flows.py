@@ -62,6 +62,9 @@ class EndedFlows:
     """0 only counted, 1 on a watched port, 2 found by its greeting, 3 on a mail port that is peeked at."""
     tool: U8
     """The scanning tool whose mark the SYN to a mail port bears: index into scan_tools.TOOLS, 0 for none."""
+    traits: U64
+    """What is constant in the SYN packets of one program, where no ordinary stack made the SYN to a mail port: see
+    scan_tools.hand_made; 0 for none."""
     describe: Callable[[Sequence[int]], list[Flow]]
     """Makes full records of the conversations at some positions: few, they cost 10 us each."""
 

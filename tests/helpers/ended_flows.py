@@ -46,6 +46,8 @@ class Row:
     at: float = 0.0
     """Seconds of its start."""
     tool: int = 0
+    traits: int = 0
+    source_port: int = 40_000
     selected: int = 1
     known: int | None = None
     """Frame number that showed the end; its own number where none is given."""
@@ -61,8 +63,9 @@ def ended_flows(rows: Sequence[Row], first: int = 1) -> EndedFlows:
 
     def describe(positions: Sequence[int]) -> list[Flow]:
         return [Flow(
-            protocol="UDP" if rows[i].way.startswith("udp") else "TCP", client=rows[i].client, client_port=40_000,
-            server=rows[i].server, server_port=rows[i].port, flow_id=first + i, first_packet=first + i,
+            protocol="UDP" if rows[i].way.startswith("udp") else "TCP", client=rows[i].client,
+            client_port=rows[i].source_port, server=rows[i].server, server_port=rows[i].port, flow_id=first + i,
+            first_packet=first + i,
             start_ns=int(starts[i]), bytes_server=ways[i][3][1]) for i in positions]
 
     def column(values: Sequence[Any], kind: type) -> Any:
@@ -72,7 +75,8 @@ def ended_flows(rows: Sequence[Row], first: int = 1) -> EndedFlows:
         protocol=column([UDP if row.way.startswith("udp") else TCP for row in rows], np.uint8),
         client_hi=column([hi for hi, _ in clients], np.uint64), client_lo=column([lo for _, lo in clients], np.uint64),
         server_hi=column([hi for hi, _ in servers], np.uint64), server_lo=column([lo for _, lo in servers], np.uint64),
-        client_port=np.full(len(rows), 40_000, np.uint16), server_port=column([row.port for row in rows], np.uint16),
+        client_port=column([row.source_port for row in rows], np.uint16),
+        server_port=column([row.port for row in rows], np.uint16),
         tunnel=np.zeros(len(rows), np.uint32), state=column([STATES.index(way[4]) for way in ways], np.uint8),
         first_ns=starts, last_ns=starts + SECOND // 10, over_ns=starts + 10 * SECOND, first_number=numbers,
         last_number=numbers, known=column([numbers[i] if row.known is None else row.known
@@ -84,7 +88,8 @@ def ended_flows(rows: Sequence[Row], first: int = 1) -> EndedFlows:
         began=column([bool(way[0] & SYN) or row.way.startswith("udp") for row, way in zip(rows, ways, strict=True)],
                      np.bool_),
         roles_by=np.zeros(len(rows), np.uint8), selected=column([row.selected for row in rows], np.uint8),
-        tool=column([row.tool for row in rows], np.uint8), describe=describe)
+        tool=column([row.tool for row in rows], np.uint8),
+        traits=column([row.traits for row in rows], np.uint64), describe=describe)
 
 
 def parts(ended: EndedFlows, cuts: Sequence[int]) -> list[EndedFlows]:

@@ -107,6 +107,46 @@ def test_a_target_is_told_of_when_many_knock() -> None:
     assert [(scan.sources, scan.final) for scan in found] == [(5, False), (10, False), (12, True)]
 
 
+RAW = 1 << 48 | 3 << 40 | 1_024
+"""A SYN without options, window 1,024, first time to live 255 (scan_tools.hand_made)."""
+
+
+def shared(hosts: int, sources: int, *, each_asks_all: bool = False, **more: Any) -> list[Row]:
+    """Sources of different networks that divide hosts among themselves, or all ask all of them."""
+    pairs = [(source, host) for host in range(hosts) for source in range(sources)
+             if each_asks_all or host % sources == source]
+    return [Row(f"198.51.{100 + source}.7", f"10.0.0.{host}", at=number, **{"traits": RAW} | more)
+            for number, (source, host) in enumerate(pairs)]
+
+
+def test_sources_of_many_networks_with_the_same_hand_made_packets_are_one_campaign() -> None:
+    found = scans(shared(24, 4))
+    campaign = [scan for scan in found if scan.by == "campaign"][-1]
+    assert (campaign.hosts, campaign.sources, campaign.networks, campaign.final) == (24, 4, 4, True)
+    assert (campaign.overlap, campaign.source_ports) == (1.0, 1)
+    assert campaign.traits == "ttl=255 window=1024 mss=none"
+    sources = [scan for scan in found if scan.by == "source"]
+    assert {scan.campaign for scan in sources} == {campaign.campaign}
+    assert len(campaign.campaign) == 12
+
+
+def test_scanners_that_each_ask_all_hosts_overlap() -> None:
+    found = [scan for scan in scans(shared(24, 4, each_asks_all=True)) if scan.by == "campaign"]
+    assert (found[-1].hosts, found[-1].knocks, found[-1].overlap) == (24, 96, 4.0)
+
+
+@pytest.mark.parametrize(("rows", "campaigns"), [
+    pytest.param(shared(24, 4, traits=0), 0, id="ordinary systems make no campaign"),
+    pytest.param(shared(24, 2), 0, id="two networks are too few"),
+    pytest.param(shared(24, 4, way="talk"), 0, id="conversations are no knocks"),
+    pytest.param([*shared(24, 4), *shared(24, 4, traits=RAW + 1)], 2, id="other packets are another campaign"),
+    pytest.param([*shared(12, 3), *(Row(row.client, row.server, at=row.at + 90_000, traits=RAW)
+                                    for row in shared(12, 3))], 2, id="a day later it is another campaign"),
+])
+def test_what_makes_a_campaign(rows: list[Row], campaigns: int) -> None:
+    assert len({scan.campaign for scan in scans(rows) if scan.by == "campaign"}) == campaigns
+
+
 def test_who_was_quiet_for_hours_begins_anew() -> None:
     again = [Row(row.client, row.server, at=40_000 + row.at) for row in hosts(6)]
     rows = [*hosts(6), Row("10.9.9.9", "10.0.0.1", at=30_000), *again]
@@ -124,11 +164,12 @@ def test_floods_of_sources_stay_within_the_limit_and_are_counted() -> None:
 
 
 ROWS = st.builds(
-    Row, client=st.sampled_from([f"198.51.100.{number}" for number in range(9)] + ["2001:db8::1", "2001:db8::2"]),
+    Row, client=st.sampled_from([f"198.51.{100 + number // 3}.{number}" for number in range(9)]
+                                + ["2001:db8::1", "2001:db8::2"]),
     server=st.sampled_from([f"10.0.0.{number}" for number in range(14)]),
     port=st.sampled_from([143, 143, 25, 993, 8080]),
     way=st.sampled_from(["silent", "refused", "half-open", "talk", "banner", "fin", "udp"]),
-    at=st.floats(0, 50_000), tool=st.sampled_from([0, 0, 0, 1, 3]))
+    at=st.floats(0, 50_000), tool=st.sampled_from([0, 0, 0, 1, 3]), traits=st.sampled_from([0, RAW, RAW, RAW + 1]))
 
 
 @given(st.lists(ROWS, max_size=120), st.lists(st.integers(0, 120), max_size=6))
