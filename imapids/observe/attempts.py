@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imapids.observe.groups import Values
-from imapids.protocols.guessing_tools import tool_of_tag
+from imapids.protocols.guessing_tools import SignIn, program_of
 from imapids.records.events import Event, Guessing, Login
 
 MINUTE_NS, HOUR_NS = 60 * 10**9, 3_600 * 10**9
@@ -42,9 +42,10 @@ class Attempts:
     """What one source did, or what was done to one user or server, since a first failure."""
 
     __slots__ = (
-        "by", "clients", "default_accounts", "failures", "failures_before_success", "first", "hours", "last", "last_ns",
-        "mechanisms", "minutes", "others", "pairs", "per_secret", "per_user", "remembered", "run", "secrets_of_one",
-        "servers", "start_ns", "succeeded", "successes", "told_attempts", "tools", "users_of_one", "weak",
+        "addresses", "by", "clients", "connections", "default_accounts", "failures", "failures_before_success",
+        "first", "forms", "hours", "last", "last_ns", "longest", "mechanisms", "minutes", "others", "pairs",
+        "per_secret", "per_user", "remembered", "run", "secrets_of_one", "servers", "start_ns", "succeeded",
+        "successes", "told_attempts", "tools", "users_of_one", "weak",
     )
 
     def __init__(self, by: str, event: Event) -> None:
@@ -57,7 +58,7 @@ class Attempts:
         self.per_secret: dict[str, int] = {}
         """Different users that failed, by secret."""
         self.pairs: set[tuple[str, str]] = set()
-        self.clients: set[str] = set()
+        self.addresses: set[str] = set()
         self.servers: set[str] = set()
         self.secrets_of_one = self.users_of_one = 0
         self.remembered = 0
@@ -68,6 +69,9 @@ class Attempts:
         self.default_accounts = self.weak = 0
         self.mechanisms: list[str] = []
         self.tools: list[str] = []
+        self.forms: list[str] = []
+        self.clients: list[str] = []
+        self.connections = self.longest = 0
         self.told_attempts = 0
 
     @property
@@ -85,7 +89,7 @@ class Attempts:
         self.hours.add(since)
         flow = event.flow
         assert flow is not None
-        self._remember(self.clients, flow.client, values)
+        self._remember(self.addresses, flow.client, values)
         self._remember(self.servers, flow.server, values)
         user, secret = login.user.casefold(), login.secret_hash
         if user not in self.per_user and self._room(values):
@@ -100,7 +104,11 @@ class Attempts:
             self.default_accounts += any(trait.startswith("default:") for trait in login.secret_traits)
             self.weak += "empty" in login.secret_traits or "equal-to-user" in login.secret_traits
         _list(self.mechanisms, login.mechanism)
-        _list(self.tools, tool_of_tag(login.tag))
+        _list(self.tools, program_of(SignIn(login.tag, login.form, login.attempt, login.initial_response)))
+        _list(self.forms, login.form)
+        _list(self.clients, login.client_software)
+        self.connections += login.attempt == 1
+        self.longest = max(self.longest, login.attempt)
 
     def succeeded_as(self, event: Event, login: Login) -> bool:
         """An attempt that worked; whether it tells something new: a longer run of failures, or another user."""
@@ -130,11 +138,13 @@ class Attempts:
             by=self.by, told=told, window_s=window_ns // 10**9, span_s=round((self.last_ns - self.start_ns) / 1e9, 3),
             attempts=self.attempts, failures=self.failures, successes=self.successes, others=self.others,
             user=login.user if self.by == "user" or len(self.per_user) == 1 else "", users=len(self.per_user),
-            sources=len(self.clients), servers=len(self.servers), secrets=len(self.per_secret),
+            sources=len(self.addresses), servers=len(self.servers), secrets=len(self.per_secret),
             secrets_of_one_user=self.secrets_of_one, users_of_one_secret=self.users_of_one,
             failures_before_success=self.failures_before_success, succeeded=list(self.succeeded),
             peak_minute=self.minutes.most, peak_hour=self.hours.most, default_accounts=self.default_accounts,
-            weak=self.weak, mechanisms=list(self.mechanisms), tools=list(self.tools), direction=login.direction,
+            weak=self.weak, mechanisms=list(self.mechanisms), tools=list(self.tools), forms=list(self.forms),
+            clients=list(self.clients), connections=self.connections, most_in_one_connection=self.longest,
+            direction=login.direction,
         )
 
     def _move(self, event: Event) -> None:

@@ -125,7 +125,7 @@ class Logins:
     def _said(self, group: Attempts, groups: _Groups) -> bool:
         """Whether another group tells the same: that of the hour, or that of the only source."""
         return (groups is self._day and group.last_ns - group.start_ns < self._hour.window_ns) or (
-            group.by != "source" and len(group.clients) < 2)
+            group.by != "source" and len(group.addresses) < 2)
 
     def _close(self, group: Attempts | FirstFailure, groups: _Groups, reason: str, packet: int,
                told: list[Told]) -> None:

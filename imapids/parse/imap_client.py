@@ -65,7 +65,7 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
         _expect_literal(dialogue, pending, line)
         return
     if shape.code and shape.code in WITH_ARGUMENTS:
-        pending.parts = (arguments_of(line),)
+        keep_words(pending, line)
     register(dialogue, pending)
 
 
@@ -126,7 +126,7 @@ def _expect_literal(dialogue: ImapDialogue, pending: Pending, line: bytes) -> No
     """The command goes on after a literal: its bytes are skipped by count, the first ones kept where they matter."""
     shape = pending.shape
     size = shape.literal
-    pending.parts = (arguments_of(line),)
+    keep_words(pending, line)
     dialogue.building = pending
     _skip(dialogue, pending, size)
 
@@ -222,6 +222,14 @@ def _remember_tag(dialogue: ImapDialogue, tag: bytes) -> None:
     if len(done) > dialogue.limits.pending_commands:
         del done[next(iter(done))]
         dialogue.overflowed = True
+
+
+def keep_words(pending: Pending, line: bytes) -> None:
+    """Remembers what stands behind the tag of a command's first line."""
+    words = line.split(None, 2)
+    pending.parts = (words[2] if len(words) > 2 else b"",)
+    if pending.shape.code in (LOGIN, AUTHENTICATE):
+        pending.word = words[1] if len(words) > 1 else b""
 
 
 def arguments_of(line: bytes) -> bytes:

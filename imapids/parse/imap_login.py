@@ -20,6 +20,13 @@ SASL_MESSAGES = 8
 _LOGIN = re.compile(rb" *(?:(" + QUOTED + rb")|([^ \"{][^ ]*)|(~?\{[0-9]+\+?\}))")
 
 
+Written = tuple[bool | None, ...]
+"""How user and secret are written: quoted (True), as atoms (False), as literals (None)."""
+_WRITTEN = {True: "quoted", False: "atom", None: "literal"}
+_USUAL_WORDS = frozenset((b"LOGIN", b"login", b"Login", b"AUTHENTICATE", b"authenticate", b"Authenticate"))
+_FORMS: dict[tuple[bytes, Written], str] = {}
+
+
 class Exchange:
     """One AUTHENTICATE under way."""
 
@@ -64,8 +71,8 @@ _TWO_ARGUMENTS = re.compile(rb' *(?:"([^"\\]*)"|([^ "{\\]+)) (?:"([^"\\]*)"|([^ 
 """The usual forms: both quoted without escapes, or both atoms, or one of each."""
 
 
-def login_arguments(parts: tuple[bytes, ...]) -> Credentials:
-    """User and secret of LOGIN out of the lines and literals of the command (RFC 9051 6.2.3), in order.
+def login_arguments(parts: tuple[bytes, ...]) -> tuple[Credentials, Written]:
+    """User and secret of LOGIN out of the lines and literals of the command (RFC 9051 6.2.3), and how they are written.
 
     Lenient: a password with blanks and no quotes (telnet users), anything after the second argument is part of it.
     """
@@ -75,8 +82,9 @@ def login_arguments(parts: tuple[bytes, ...]) -> Credentials:
             quoted_user, user, quoted_secret, secret = usual.groups()
             return Credentials(
                 user if quoted_user is None else quoted_user, secret if quoted_secret is None else quoted_secret
-            )
+            ), (quoted_user is not None, quoted_secret is not None)
     found: list[bytes] = []
+    forms: list[bool | None] = []
     texts, literals = parts[::2], parts[1::2]
     for index, text in enumerate(texts):
         position = 0
@@ -86,14 +94,28 @@ def login_arguments(parts: tuple[bytes, ...]) -> Credentials:
                 break
             if match[3] and match.end() == len(text):
                 found.append(literals[index] if index < len(literals) else b"")
+                forms.append(None)
             elif match[1]:
                 found.append(unquote(match[1]))
+                forms.append(True)
             elif len(found) == 1 and index == len(texts) - 1:
                 found.append(text[match.start() :].lstrip(b" "))
+                forms.append(False)
             else:
                 found.append(match[0].lstrip(b" "))
+                forms.append(False)
             position = match.end()
-    return Credentials(found[0] if found else b"", found[1] if len(found) > 1 else None)
+    return Credentials(found[0] if found else b"", found[1] if len(found) > 1 else None), tuple(forms)
+
+
+def login_form(word: bytes, written: Written) -> str:
+    """The word of the command in the client's capitals, and how user and secret are written: `LOGIN atom quoted`."""
+    known = _FORMS.get((word, written))
+    if known is None:
+        known = " ".join((word.decode("ascii", "replace"), *(_WRITTEN[each] for each in written)))
+        if word in _USUAL_WORDS:
+            _FORMS[word, written] = known
+    return known
 
 
 def tell_login(
@@ -101,11 +123,13 @@ def tell_login(
 ) -> None:
     """The `login` event of a LOGIN or AUTHENTICATE that was completed (or never was: result `none`)."""
     facts = dialogue.facts_
+    written: Written = ()
     if exchange is not None:
         credentials = read_exchange(exchange.mechanism, exchange.messages)
         mechanism = exchange.mechanism.lower()
     else:
-        credentials, mechanism = login_arguments(pending.parts), "login"
+        credentials, written = login_arguments(pending.parts)
+        mechanism = "login"
     hashed = ""
     traits: list[str] = []
     if dialogue.hash_secret is not None and credentials.secret is not None:
@@ -130,6 +154,8 @@ def tell_login(
         attempt=dialogue.logins,
         starttls_offered="STARTTLS" in facts.capabilities,
         logindisabled=facts.logindisabled,
+        form=login_form(pending.word, written),
+        client_software=facts.client_software,
     )
     if reply is not None:
         login.code = reply.code

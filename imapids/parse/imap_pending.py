@@ -18,6 +18,8 @@ class Pending:
     """Bytes of the lines after literals."""
     parts: tuple[bytes, ...] = ()
     """First line's arguments, literal, next line, literal ...: only what logins and mailbox names need."""
+    word = b""
+    """The command word in the client's capitals: only where a login needs it."""
     twin: Pending | None = None
     """An earlier command of the same tag (Medusa sends one tag for all) that has no answer yet."""
 

@@ -17,7 +17,7 @@ import msgspec
 
 from imapids.config import DialogueLimits
 from imapids.parse.imap import HashSecret, ImapDialogue
-from imapids.parse.imap_client import arguments_of
+from imapids.parse.imap_client import keep_words
 from imapids.parse.imap_commands import ID, LOGIN, read_command
 from imapids.parse.imap_pending import Pending
 from imapids.parse.plain_turns import Capabilities, Greeting, Order
@@ -166,6 +166,6 @@ def machine_of(plain: PlainDialogue, limits: DialogueLimits, hash_secret: HashSe
         pending = Pending(tag, shape, asked.packet, asked.time_ns, plain.bytes_client - len(line) - 2,
                           plain.asked_state, False)
         if shape.code in (LOGIN, ID):
-            pending.parts = (arguments_of(line),)
+            keep_words(pending, line)
         machine.pending[tag] = pending
     return machine

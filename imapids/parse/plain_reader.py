@@ -15,6 +15,7 @@ from imapids.parse.imap import HashSecret, ImapDialogue
 from imapids.parse.imap_client import arguments_of
 from imapids.parse.imap_commands import ID, SELECT
 from imapids.parse.imap_events import MAIL_HEADER
+from imapids.parse.imap_login import login_form
 from imapids.parse.imap_replies import id_name
 from imapids.parse.imap_server import BODY_BYTES
 from imapids.parse.plain import PlainDialogue, machine_of
@@ -272,6 +273,8 @@ class PlainReader:
             mechanism="login", outcome="success" if answer.result == "ok" else "failure",
             user=safe_text(user, self._limits.text_bytes), code=answer.code, tag=tag.decode(), secret_hash=hashed,
             secret_traits=traits, attempt=plain.logins, starttls_offered=plain.offers,
+            form=login_form(login.string[:5], (quoted_user is not None, quoted_secret is not None)),
+            client_software=plain.client_software,
             logindisabled=plain.logindisabled, direction=plain.direction)
 
 
