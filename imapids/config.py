@@ -10,8 +10,9 @@ class CaptureLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     batch_bytes: int = 16 << 20
     """One packet batch: 16 MiB is as fast as 64 MiB and takes half the memory (measured)."""
-    batch_packets: int = 65_536
-    """One packet batch: columns of this length stay inside the second-level cache."""
+    batch_packets: int = 98_304
+    """One packet batch: 16 MiB of ordinary traffic (180 bytes a packet) in one go take 9 % less time than in two; what
+    more small packets make of a batch would cost memory and gain nothing (measured)."""
     packet_bytes: int = 16 << 20
     """A longer record is damage: libpcap refuses blocks above 16 MiB."""
     resync_bytes: int = 64 << 20
