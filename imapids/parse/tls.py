@@ -212,8 +212,9 @@ class TlsStream:
         """An alert in clear is two bytes: a level and a description (RFC 8446 section 6)."""
         side.collect = False
         if len(side.small) == 2 and side.small[0] in (1, 2):
-            if side.small[1] and not self.facts.alert:
-                self.facts.alert, self.facts.alert_side = alert_name(side.small[1]), SIDES[side.side]
+            if not self.facts.alert:
+                self.facts.alert = alert_name(side.small[1]) if side.small[1] else ""
+                self.facts.alert_side = SIDES[side.side]
         elif not side.lossy and not self._hello_of(side):
             self._fake(side)
 

@@ -53,6 +53,7 @@ class TlsFacts(msgspec.Struct, kw_only=True):
     choice_offered: bool = True
     """Version and cipher suite of the ServerHello are among those that the client offered."""
     alert_side: str = ""
+    """Who sent that alert; or a close_notify in clear, by which some servers refuse what was no handshake."""
     encrypted_client: bool = False
     """The client sent ChangeCipherSpec or application data."""
     encrypted_server: bool = False

@@ -390,6 +390,12 @@ STARTTLS: Talk = (
             "completions-match",
             id="a broken hello that the server refuses",
         ),
+        pytest.param(
+            TlsFacts(broken=True, alert_side="server", records_server=1),
+            "genuine",
+            "completions-match",
+            id="no hello at all: the server says close_notify in clear and goes on with a tagged NO, as Courier does",
+        ),
         pytest.param(TlsFacts(broken=True, gaps=1), "genuine", "completions-match", id="a gap explains it"),
     ],
 )

@@ -260,6 +260,11 @@ def test_alerts_in_clear_are_named() -> None:
     assert run([(CLIENT, HELLO), (CLIENT, record(21, b"\x01\x00"))]).facts.alert == ""
 
 
+def test_a_close_notify_in_clear_has_no_name_but_a_side() -> None:
+    facts = run([(SERVER, record(21, b"\x01\x00") + b"a1 NO STARTTLS failed\r\n")]).facts
+    assert (facts.alert, facts.alert_side, facts.broken) == ("", "server", True)
+
+
 def sslv2_hello(version: bytes) -> bytes:
     body = b"\x01" + version + struct.pack("!HHH", 6, 0, 16) + b"\x00\x00\x2f\x07\x00\xc0" + bytes(16)
     return struct.pack("!H", 0x8000 | len(body)) + body
