@@ -23,9 +23,14 @@ def _rtp_header(data: bytes) -> bool:
 _RTP_DATAGRAMS = 6
 
 
+def _zrtp(data: bytes) -> bool:
+    """RFC 6189 section 5: key agreement between the packets of the stream that it protects, told by its cookie."""
+    return data[:1] == b"\x10" and data[4:8] == b"ZRTP"
+
+
 def _look_rtp(opening: Opening) -> Answer:
-    """Several datagrams of one source whose sequence numbers follow each other."""
-    client, server = firsts(opening, _RTP_DATAGRAMS)
+    """Several datagrams of one source whose sequence numbers follow each other; a key agreement may stand between."""
+    client, server = ([data for data in stream if not _zrtp(data)] for stream in firsts(opening, _RTP_DATAGRAMS))
     streams = [stream for stream in (client, server) if stream]
     over = opening.client_ended and opening.server_ended
     if any(not _rtp_header(data) for stream in streams for data in stream[:1]):

@@ -226,9 +226,33 @@ def _gre_udp(data: bytes) -> bool:
     return (kind in (0x0800, 0x86DD) and ip_packet(data, at)) or (kind == 0x6558 and _ethernet(data, at))
 
 
+_PPP_PROTOCOLS = frozenset(
+    (0x0021, 0x0057, 0x003D, 0x00FD, 0x8021, 0x8057, 0x80FD, 0xC021, 0xC023, 0xC025, 0xC223, 0xC227)
+)
+"""IPv4, IPv6, multilink, compressed; their control protocols; LCP, PAP, link quality, CHAP, EAP (IANA, PPP numbers)."""
+
+
+def _l2tp_data(data: bytes) -> bool:
+    """RFC 2661 section 3.1: a data message of version 2 (T not set, reserved bits zero), whose contents are PPP."""
+    if data[0] & 0xB4 or data[1] != 2:
+        return False
+    at = 6
+    if data[0] & 0x40:
+        if be16(data, 2) != len(data):
+            return False
+        at += 2
+    if data[0] & 0x08:  # Ns and Nr
+        at += 4
+    if data[0] & 0x02:  # an offset, and padding of that size
+        at += 2 + be16(data, at)
+    return data[at : at + 2] == b"\xff\x03" and len(data) > at + 4 and be16(data, at + 2) in _PPP_PROTOCOLS
+
+
 def _l2tp(data: bytes) -> bool:
-    """RFC 2661 section 3.1: a control message (T, L and S set, version 2), or version 3, with a length that fits."""
-    if len(data) < 12 or data[1] & 0x0F not in (2, 3) or data[0] & 0x80 == 0 or data[0] & 0x48 != 0x48:
+    """RFC 2661 section 3.1: a control message (T, L and S set, version 2 or 3) with a length that fits, or data."""
+    if len(data) >= 12 and data[0] & 0x80 == 0:
+        return _l2tp_data(data)
+    if len(data) < 12 or data[1] & 0x0F not in (2, 3) or data[0] & 0x48 != 0x48:
         return False
     if be16(data, 2) == len(data):
         return len(data) == 12 or (len(data) >= 20 and data[12] & 0x3C == 0 and be16(data, 14) < 64)

@@ -61,7 +61,7 @@ def name_service(data: bytes) -> str:
     if not name_message(data):
         return ""
     flags = be16(data, 2)
-    if _netbios(data) and be16(data, 46 if data[45:46] == b"\x00" else 12) in (0x20, 0x21, 0x0A):
+    if _netbios(data):  # whatever type is asked for: no host of the DNS has a name of 32 letters A to P
         return "netbios-ns"
     if be16(data) == 0 and flags & 0x7BFF == 0 and (b"\x05local\x00" in data or b"\x04arpa\x00" in data):
         return "mdns"
