@@ -186,14 +186,21 @@ _REDIS_ERROR = first_line(
     b"-",
 )
 
-_MEMCACHED_COMMAND = first_line(
-    rb"(?:get|gets|gat|delete|incr|decr|touch|cas|set|add|replace|append|prepend|mg|ms|md) .{1,400}|"
-    rb"(?:stats|version|flush_all|verbosity|quit)(?: .*)?"
+_MEMCACHED_COMMAND_LINE = (
+    rb"(?:get|gets|gat|gats|delete|incr|decr|touch|cas|set|add|replace|append|prepend|mg|ms|md|ma|me) .{1,400}|"
+    rb"(?:stats|version|flush_all|verbosity|quit)(?: .*)?|mn"
 )
-_MEMCACHED_REPLY = first_line(
+_MEMCACHED_REPLY_LINE = (
     rb"STAT .+|VALUE .+|END|STORED|NOT_STORED|EXISTS|NOT_FOUND|DELETED|TOUCHED|ERROR|VERSION [0-9.]+.*|"
-    rb"CLIENT_ERROR.*|SERVER_ERROR.*|OK|[0-9]+|HD.*|VA .*|EN"
+    rb"CLIENT_ERROR.*|SERVER_ERROR.*|OK|[0-9]+|HD.*|VA .*|EN|ME .*|MN|NS|NF"
 )
+_MEMCACHED_COMMAND, _MEMCACHED_REPLY = first_line(_MEMCACHED_COMMAND_LINE), first_line(_MEMCACHED_REPLY_LINE)
+_MEMCACHED_LINE = re.compile(b"(?:" + _MEMCACHED_COMMAND_LINE + b"|" + _MEMCACHED_REPLY_LINE + rb")\r?\n")
+
+
+def memcached_line(data: bytes) -> bool:
+    """Does a whole line of the text protocol, of either side, begin here?"""
+    return _MEMCACHED_LINE.match(data) is not None
 
 
 def _memcached_header(magic: int) -> Callable[[bytes], int]:

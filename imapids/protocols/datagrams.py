@@ -5,6 +5,7 @@ A conversation is named when the first datagram of every side that spoke is well
 
 from __future__ import annotations
 
+from imapids.protocols.databases import memcached_line
 from imapids.protocols.datagram_exchange import exchange, firsts
 from imapids.protocols.directories import ber_length, kerberos_message
 from imapids.protocols.dns_messages import name_service
@@ -121,6 +122,15 @@ def _syslog(data: bytes) -> bool:
         return False
     text = data[end + 1 : end + 41].rstrip(b"\x00")
     return sum(0x20 <= byte < 0x7F or byte in b"\t\r\n" or byte >= 0x80 for byte in text) == len(text)
+
+
+def _memcached(data: bytes) -> bool:
+    """memcached, protocol.txt, UDP: request id, sequence number, number of datagrams, zero; then its text or binary."""
+    if len(data) < 14 or be16(data, 6) or not be16(data, 2) < be16(data, 4) <= 4_096:
+        return False
+    if data[8] in (0x80, 0x81):
+        return len(data) >= 32 and data[9] <= 0x60
+    return be16(data, 2) > 0 or memcached_line(data[8:])
 
 
 _TFTP_MODES = (b"octet", b"netascii", b"mail")
@@ -241,6 +251,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     exchange("wol", _wol),
     exchange("tftp", _tftp_request, _tftp_any, starts=b"\x00"),
+    exchange("memcached", _memcached),
     name_probe("netbios-ns"),
     name_probe("mdns"),
     name_probe("llmnr"),

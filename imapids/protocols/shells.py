@@ -31,12 +31,20 @@ _UNIX_SHELL = re.compile(
             _ESCAPES + rb"\[?[a-z_][a-z0-9_-]{0,31}@[a-zA-Z0-9.-]{1,64}[: ][^\r\n]{0,128}[$#] ",  # user@host:path$
             _LINE + rb"Linux [a-zA-Z0-9.-]{1,64} [0-9]+\.[0-9]+\.[0-9]+[^\r\n]* "
             rb"(?:x86_64|i[3-6]86|aarch64|armv[0-9a-z]+|mips[a-z0-9]*)\b",  # the answer to `uname -a`
+        )
+    )
+)
+_LISTING = re.compile(
+    b"|".join(
+        (
             _LINE + rb"root:[x*!]:0:0:",
             _LINE + rb"drwx[r-][wx-][xst-][r-][w-][xst-][.+@]? +[0-9]+ [a-z]",  # the answer to `ls -l`
             _LINE + rb"PRETTY_NAME=\"|" + _LINE + rb"USER +PID %CPU",
         )
     )
 )
+"""What a shell prints when it is asked to, and what travels without one as well: a file, a directory over FTP (RFC 959
+section 4.1.3). It speaks for a shell where somebody asked."""
 _COMMANDS = re.compile(
     rb"(?:"
     + b"|".join(
@@ -55,14 +63,19 @@ _COMMANDS = re.compile(
     + rb")(?:\s*[|;&>].*)?\s*",
     re.DOTALL,
 )
-_KINDS = ((_WINDOWS_SHELL, "cmd-shell-output"), (_POWERSHELL, "powershell-output"), (_UNIX_SHELL, "unix-shell-output"))
+_KINDS = (  # the most particular first
+    (_POWERSHELL, "powershell-output"),
+    (_WINDOWS_SHELL, "cmd-shell-output"),
+    (_UNIX_SHELL, "unix-shell-output"),
+    (_LISTING, "unix-shell-output"),
+)
 _COMMAND_LINES = 3
 """Lines of one side that must all be shell commands before they speak for themselves."""
 
 
-def _output(data: bytes) -> tuple[str, int] | None:
-    """Evidence code and position of what a shell printed, the most particular first."""
-    for pattern, code in (_KINDS[1], _KINDS[0], _KINDS[2]):
+def _output(data: bytes, asked: bool) -> tuple[str, int] | None:
+    """Evidence code and position of what a shell printed; `asked`: the other side spoke, or was not captured."""
+    for pattern, code in _KINDS if asked else _KINDS[:-1]:
         match = pattern.search(data, 0, _SEARCHED_BYTES)
         if match:
             return code, match.start() + (match[0][:1] in b"\r\n" and len(match[0]) > 1)
@@ -83,11 +96,11 @@ def look_for_shell(opening: Opening, window: Window) -> Finding | None:
     """Output of a shell from one side; the operator's commands from the other raise the confidence."""
     sides = (("client", window.client), ("server", window.server))
     for at, (side, data) in enumerate(sides):
-        printed = _output(data) if data else None
+        operator, orders = sides[1 - at]
+        printed = _output(data, bool(orders) or opening.sides_seen != "both") if data else None
         if printed is None:
             continue
         code, offset = printed
-        operator, orders = sides[1 - at]
         commands = _commands(orders)
         evidence = [
             Evidence(

@@ -113,6 +113,7 @@ CASES: tuple[tuple[str, tuple[Turn, ...]], ...] = (
     ("redis", (c(b"*1\r\n$4\r\nPING\r\n"), s(b"+PONG\r\n"))),
     ("redis", (c(b"HELP\r\n"), s(b"-ERR unknown command 'HELP'\r\n"))),
     ("redis", (c(b"*1\r\n$4\r\nPING\r\n"),)),
+    ("memcached", (c(b"mn\r\n"), s(b"MN\r\n"))),
     ("memcached", (c(b"stats\r\n"), s(b"STAT pid 1\r\nEND\r\n"))),
     ("memcached", (c(b"\x80\x0b" + bytes(22)), s(b"\x81\x0b" + bytes(22)))),
     ("cassandra", (c(b"\x04\x00\x00\x00\x05\x00\x00\x00\x00"), s(b"\x84\x00\x00\x00\x06\x00\x00\x00\x02\x00\x00"))),

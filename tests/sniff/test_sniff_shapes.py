@@ -38,6 +38,7 @@ def framed(width: int, order: str, whole: bool = False) -> tuple[Turn, ...]:
 
 
 KEY = bytes.fromhex("1c9f3ab4d077e25581aa")
+LISTING = b"total 8\ndrwxr-xr-x 2 root root 4096 Jan  2 2026 bin\n-rw-r--r-- 1 root root 17 Jan  2 2026 motd\n"
 SHAPES: tuple[tuple[str, str, tuple[Turn, ...]], ...] = (
     (
         "interactive-shell",
@@ -61,6 +62,7 @@ SHAPES: tuple[tuple[str, str, tuple[Turn, ...]], ...] = (
         (c(b"\x1b[01;32mroot@web-1:/\x1b[00m# \r\nroot@web-1:/# "), s(b"pwd\n")),
     ),
     ("interactive-shell", "only the operator was captured", (s(b"id\nuname -a\npwd\nls -la /\n"),)),
+    ("interactive-shell", "a listing that somebody asked for", (c(b"dirs please\n"), s(LISTING))),
     ("length-prefixed-frames", "32 bits little-endian", framed(4, "little")),
     ("length-prefixed-frames", "32 bits big-endian", framed(4, "big")),
     ("length-prefixed-frames", "32 bits, itself included", framed(4, "big", whole=True)),
@@ -130,6 +132,7 @@ def test_a_shape_is_seen_and_stays(shape: str, turns: tuple[Turn, ...]) -> None:
         pytest.param((c(bytes(100)), s(bytes(100))), id="zeros"),
         pytest.param((s(b"12345678"),), id="eight digits"),
         pytest.param((c(b"username"), s(b"password")), id="words that base64 could spell"),
+        pytest.param((s(LISTING),), id="a directory sent over FTP, which nobody asked for here"),
         pytest.param((c(b"the MZ header\n"), s(b"uid is a word\n")), id="words of shells and programs inside text"),
     ],
 )
