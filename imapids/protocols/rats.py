@@ -234,6 +234,16 @@ def _metasploit_tlv(data: bytes) -> bool:
     )
 
 
+def _metasploit_masked(data: bytes) -> bool:
+    """A packet of Metasploit 5 and later (rex/post/meterpreter/packet.rb): a key of four bytes, and under that key the
+    session's id (16 bytes), encryption none, AES-256 or AES-128, BE32 length from here on, request or response."""
+    key = data[:4]
+    if 0 in key:
+        return False
+    clear = bytes(byte ^ key[at & 3] for at, byte in enumerate(data[4:32]))
+    return be32(clear, 16) <= 2 and 8 <= be32(clear, 20) <= 1 << 26 and be32(clear, 24) in (0, 1, 10, 11)
+
+
 MARKS: tuple[Mark, ...] = (
     Mark(
         "netwire",
@@ -282,6 +292,7 @@ MARKS: tuple[Mark, ...] = (
         fixed(9, lambda data: 5 <= le32(data) <= 256 and data[4:9] in (b"arch=", b"pipen", b"block", b"type=")),
     ),
     Mark("meterpreter", fixed(40, _metasploit_tlv, b"\x00"), fixed(40, _metasploit_tlv, b"\x00")),
+    Mark("meterpreter", fixed(32, _metasploit_masked), fixed(32, _metasploit_masked)),
     Mark(
         "mirai",
         fixed(5, lambda data: data[:4] == b"\x00\x00\x00\x01" and data[4] <= 32, b"\x00"),

@@ -26,6 +26,11 @@ def dnp3(body: bytes) -> bytes:
     return next(body + le(crc, 2) for crc in range(65_536) if dnp3_header(body + le(crc, 2)))
 
 
+def masked(key: bytes, header: bytes) -> bytes:
+    """A packet of Meterpreter under its key: an empty session id, a header, and contents."""
+    return key + bytes(byte ^ key[at & 3] for at, byte in enumerate(bytes(16) + header + bytes(20)))
+
+
 RANDOM = bytes.fromhex("8f3ac1729de045b6137afcd80b92ee41c75d3e96aa04f1682b8dd953701ce4bf")
 NOISE = b"".join(hashlib.sha256(bytes((at,))).digest() for at in range(16))
 HTTP2_SETTINGS = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"
@@ -354,6 +359,9 @@ CASES: tuple[tuple[str, tuple[Turn, ...]], ...] = (
         "meterpreter",
         (s(be(48) + be(0) + be(24) + b"\x00\x01\x00\x01core_channel_open\x00" + bytes(8)), c(b"\x00\x00\x00\x08")),
     ),
+    ("meterpreter", (s(masked(b"\x5a\x31\xc7\x88", be(0) + be(12) + be(0))),
+                     c(masked(b"\x19\x77\x02\xe4", be(1) + be(40) + be(1))))),
+    ("meterpreter", (s(masked(b"\x5a\x31\xc7\x88", be(0) + be(12) + be(10))),)),
     ("mirai", (c(b"\x00\x00\x00\x01\x00"), s(b"\x00\x00"))),
     ("echo", (c(b"abcdefgh"), s(b"abcdefgh"), c(b"ij"), s(b"ij"))),
 )
