@@ -75,10 +75,21 @@ def _openvpn_server(data: bytes) -> bool:
 
 
 def _look_openvpn(opening: Opening) -> Answer:
-    """The server's reset must name the client's session id, or both carry an HMAC of the same size."""
+    """The server's reset must name the client's session id, or both carry an HMAC of the same size. Alone, only a reset
+    without HMAC has marks enough: an empty list of acknowledgements and packet 0, or one acknowledgement and packet 0.
+    """
     client, server = firsts(opening)
     if (not client and not opening.client_ended) or (not server and not opening.server_ended):
         return NEED_MORE, None
+    if client and not server and len(client[0]) == 14 and client[0][0] == 0x38 and _openvpn_client(client[0]):
+        look, finding = found("openvpn", "medium", speaks("client", "openvpn", client[0]))
+        assert finding is not None
+        finding.by_client_only = True
+        return look, finding
+    if server and not client and len(server[0]) == 26 and server[0][0] == 0x40 and any(server[0][1:9]):
+        if server[0][9:14] != b"\x01\x00\x00\x00\x00" or any(server[0][22:]):
+            return NO, None
+        return found("openvpn", "medium", speaks("server", "openvpn", server[0]))
     if not client or not server or not _openvpn_client(client[0]) or not _openvpn_server(server[0]):
         return NO, None
     if client[0][1:9] not in server[0] and client[0][9:18][:5] == b"\x00" * 5:

@@ -126,6 +126,8 @@ CASES: tuple[tuple[str, tuple[Turn, ...]], ...] = (
     ("lisp", (c(b"\x30\x00\x01\x01" + SESSION + be(1, 2) + be(20, 2) + bytes(30)),)),
     ("mpls-echo", (c(b"\x00\x01\x00\x00\x01\x02\x00\x00" + bytes(40)),)),
     ("memcached", (c(b"\0\x07\0\0\0\x01\0\0get a\r\n"), s(b"\0\x07\0\0\0\x01\0\0VALUE a 0 1\r\nb\r\nEND\r\n"))),
+    ("openvpn", (c(b"\x38abcdefgh" + bytes(5)),)),
+    ("openvpn", (s(b"\x40hgfedcba\x01" + bytes(4) + b"abcdefgh" + bytes(4)),)),
     ("olsr", (c(be(20, 2) + be(1, 2) + b"\x01\x00" + be(16, 2) + be(0x0A000001) + bytes(8)),)),
     ("raknet", (c(b"\x05\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x56\x78\x06" + bytes(20)),)),
     ("rtp", (c(rtp(1)), s(rtp(70)), c(rtp(2)), c(b"\x10\x00\xb2\x7dZRTP" + bytes(40)),
