@@ -125,12 +125,31 @@ def _syslog(data: bytes) -> bool:
 
 
 def _memcached(data: bytes) -> bool:
-    """memcached, protocol.txt, UDP: request id, sequence number, number of datagrams, zero; then its text or binary."""
-    if len(data) < 14 or be16(data, 6) or not be16(data, 2) < be16(data, 4) <= 4_096:
+    """memcached, protocol.txt, UDP: request id, first of some datagrams, zero; then a line, or a binary header whose
+    key and extras fit the body."""
+    if len(data) < 12 or be16(data, 6) or be16(data, 2) or not 1 <= be16(data, 4) <= 4_096:
         return False
     if data[8] in (0x80, 0x81):
-        return len(data) >= 32 and data[9] <= 0x60
-    return be16(data, 2) > 0 or memcached_line(data[8:])
+        return len(data) >= 32 and data[9] <= 0x60 and be16(data, 10) + data[12] <= be32(data, 16) <= 1 << 21
+    return memcached_line(data[8:])
+
+
+_COLLECTD_STRINGS = frozenset((0, 2, 3, 4, 5, 0x0100))
+_COLLECTD_PARTS = _COLLECTD_STRINGS | {1, 6, 7, 8, 9, 0x0101, 0x0200, 0x0210}
+
+
+def _collectd(data: bytes) -> bool:
+    """collectd, "Binary protocol": parts of BE16 type, BE16 length and contents up to the end; text ends with NUL."""
+    at = seen = 0
+    while at + 4 < len(data) and seen < 64:
+        kind, size = be16(data, at), be16(data, at + 2)
+        if kind not in _COLLECTD_PARTS or size < 5 or at + size > len(data):
+            return False
+        if kind in _COLLECTD_STRINGS and data[at + size - 1]:
+            return False
+        at += size
+        seen += 1
+    return seen >= 2 and (at == len(data) or seen == 64)
 
 
 _TFTP_MODES = (b"octet", b"netascii", b"mail")
@@ -252,6 +271,7 @@ PROBES: tuple[Probe, ...] = (
     exchange("wol", _wol),
     exchange("tftp", _tftp_request, _tftp_any, starts=b"\x00"),
     exchange("memcached", _memcached),
+    exchange("collectd", _collectd, starts=b"\x00\x01\x02"),
     name_probe("netbios-ns"),
     name_probe("mdns"),
     name_probe("llmnr"),

@@ -52,6 +52,9 @@ _SMTP_TEXT = re.compile(
     re.IGNORECASE,
 )
 _FTP_TEXT = re.compile(rb"ftp|filezilla|FZ_", re.IGNORECASE)
+# RFC 2229 section 3.1: text, capabilities and a message id, each in angle brackets; section 3 has the commands.
+_DICT_TEXT = re.compile(rb"<[A-Za-z0-9_.-]*> <[^<>@ ]+@[^<>@ ]*> *$")
+_DICT_VERB = re.compile(rb"(?:DEFINE|MATCH|SHOW|CLIENT|OPTION) .+", re.IGNORECASE | re.DOTALL)
 _NNTP_TEXT = re.compile(rb"nntp|nnrp|news|posting (?:ok|allowed)|no posting|usenet|\bINN\b", re.IGNORECASE)
 
 
@@ -69,6 +72,10 @@ def _name_reply(reply: re.Match[bytes], command: bytes | None) -> tuple[str, str
     by_text = ""
     if code in (b"220", b"421", b"554", b"450", b"550", b"521", b"250") and _SMTP_TEXT.search(text):
         by_text = "smtp"
+    elif code == b"220" and _DICT_TEXT.search(text):
+        by_text = "dict"
+    elif code == b"220" and b"(HylaFAX (tm) Version" in text:
+        by_text = "hylafax"  # its commands are those of FTP, and jobs instead of files
     elif code in (b"220", b"120", b"230", b"331", b"421", b"500", b"530") and _FTP_TEXT.search(text):
         by_text = "ftp"
     elif code in (b"200", b"201", b"400", b"502") and _NNTP_TEXT.search(text):
@@ -81,8 +88,10 @@ def _name_reply(reply: re.Match[bytes], command: bytes | None) -> tuple[str, str
             command
         ):
             by_command = "nntp"
-        elif _FTP_VERB.fullmatch(command):
-            by_command = "ftp"
+        elif by_text == "hylafax" or _FTP_VERB.fullmatch(command):
+            by_command = by_text if by_text == "hylafax" else "ftp"
+        elif code == b"220" and _DICT_VERB.fullmatch(command):
+            by_command = "dict"
     if by_text and by_command == by_text:
         return by_text, "high"
     return by_text or by_command, "medium"

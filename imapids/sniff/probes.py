@@ -13,8 +13,10 @@ from imapids.protocols import (
     directories,
     dns_messages,
     industrial,
+    line_services,
     mail_protocols,
     messaging,
+    middleware,
     peer_to_peer,
     rats,
     remote_access,
@@ -33,10 +35,12 @@ TCP_PROBES: tuple[Probe, ...] = (
     *web_protocols.PROBES,
     *mail_protocols.PROBES,  # text that names itself, before text that is known by its commands
     *databases.PROBES,
+    *line_services.PROBES,  # words that name a service, after those of mail and of databases
     *directories.PROBES,
     *dns_messages.PROBES,
     *messaging.PROBES,
     *remote_calls.PROBES,
+    *middleware.PROBES,
     *industrial.PROBES,
     *routing.PROBES,  # short headers of a version and a length: after all that have more to show
     *tunnels.PROBES,

@@ -126,6 +126,7 @@ CASES: tuple[tuple[str, tuple[Turn, ...]], ...] = (
     ("lisp", (c(b"\x30\x00\x01\x01" + SESSION + be(1, 2) + be(20, 2) + bytes(30)),)),
     ("mpls-echo", (c(b"\x00\x01\x00\x00\x01\x02\x00\x00" + bytes(40)),)),
     ("memcached", (c(b"\0\x07\0\0\0\x01\0\0get a\r\n"), s(b"\0\x07\0\0\0\x01\0\0VALUE a 0 1\r\nb\r\nEND\r\n"))),
+    ("collectd", (c(be(0, 2) + be(6, 2) + b"h\0" + be(8, 2) + be(12, 2) + bytes(8) + be(2, 2) + be(8, 2) + b"cpu\0"),)),
     ("openvpn", (c(b"\x38abcdefgh" + bytes(5)),)),
     ("openvpn", (s(b"\x40hgfedcba\x01" + bytes(4) + b"abcdefgh" + bytes(4)),)),
     ("olsr", (c(be(20, 2) + be(1, 2) + b"\x01\x00" + be(16, 2) + be(0x0A000001) + bytes(8)),)),

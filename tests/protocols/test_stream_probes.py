@@ -26,6 +26,13 @@ def dnp3(body: bytes) -> bytes:
     return next(body + le(crc, 2) for crc in range(65_536) if dnp3_header(body + le(crc, 2)))
 
 
+def nrpe(version: int, text: bytes) -> bytes:
+    """A query with its sum: 1,036 bytes in version 2, an announced length from version 3 on."""
+    head = be(version, 2) + be(1, 2)
+    rest = be(0, 2) + (text.ljust(1_026, b"\0") if version == 2 else be(0, 2) + be(len(text)) + text + b"\0\0\0")
+    return head + be(zlib.crc32(head + be(0) + rest)) + rest
+
+
 def masked(key: bytes, header: bytes) -> bytes:
     """A packet of Meterpreter under its key: an empty session id, a header, and contents."""
     return key + bytes(byte ^ key[at & 3] for at, byte in enumerate(bytes(16) + header + bytes(20)))
@@ -363,6 +370,59 @@ CASES: tuple[tuple[str, tuple[Turn, ...]], ...] = (
                      c(masked(b"\x19\x77\x02\xe4", be(1) + be(40) + be(1))))),
     ("meterpreter", (s(masked(b"\x5a\x31\xc7\x88", be(0) + be(12) + be(10))),)),
     ("mirai", (c(b"\x00\x00\x00\x01\x00"), s(b"\x00\x00"))),
+    ("daytime", (s(b"Sun Nov 22 08:12:35 2026\r\n"),)),
+    ("daytime", (s(b"Sun, 22 Nov 2026 08:12:35 UTC\r\n"),)),
+    ("chargen", (s(bytes(range(0x21, 0x69)) + b"\r\n" + bytes(range(0x22, 0x6A)) + b"\r\n"),)),
+    ("ident", (c(b"6193, 23\r\n"), s(b"6193, 23 : USERID : UNIX : bob\r\n"))),
+    ("spamd", (c(b"CHECK SPAMC/1.5\r\nContent-length: 5\r\n\r\nhello"), s(b"SPAMD/1.1 0 EX_OK\r\n"))),
+    ("clamd", (c(b"zINSTREAM\x00" + be(5) + b"hello" + be(0)), s(b"stream: OK\x00"))),
+    ("clamd", (c(b"nVERSION\n"), s(b"ClamAV 1.0.9\n"))),
+    ("gpsd", (s(b'{"class":"VERSION","release":"3.22"}\r\n'), c(b"?DEVICES;\n"))),
+    ("asterisk-manager", (s(b"Asterisk Call Manager/7.0.3\r\n"), c(b"Action: Login\r\n"))),
+    ("vtun", (s(b"VTUN server ver 3.X 12/19/2021\n"), c(b"HOST: bob\n"))),
+    ("relp", (c(b"1 open 14 relp_version=0\n"), s(b"1 rsp 92 200 OK\n"))),
+    ("postfix-policy", (c(b"request=smtpd_access_policy\n\n"), s(b"action=DUNNO\n\n"))),
+    ("tor-control", (c(b"PROTOCOLINFO 1\r\n"), s(b"250-PROTOCOLINFO 1\r\n"))),
+    ("zookeeper", (c(b"ruok"), s(b"imok"))),
+    ("zookeeper", (c(be(44) + bytes(12) + be(30_000) + bytes(8) + be(16) + bytes(16)),
+                   s(be(36) + bytes(4) + be(30_000) + b"\x01" * 8 + be(16) + bytes(16)))),
+    ("printer", (c(b"\x02lp\n"), s(b"\x00"))),
+    ("printer", (c(b"\x04lp bob\n"), s(b"no entries\n"))),
+    ("pdl-datastream", (c(b"\x1b%-12345X@PJL INFO ID\r\n"), s(b"@PJL INFO ID\r\n"))),
+    ("t3", (c(b"t3 12.2.1\nAS:255\nHL:19\n\n"), s(b"HELO:12.2.1.3.0.false\nAS:2048\n"))),
+    ("adb", (c(b"000chost:version"), s(b"OKAY00040029"))),
+    ("dict", (s(b"220 s.test dictd 1.13 <auth.mime> <7.1@s.test>\r\n"), c(b"SHOW DB\r\n"))),
+    ("hylafax", (s(b"220 s.test server (HylaFAX (tm) Version 6.0.7) ready.\r\n"), c(b"USER bob\r\n"))),
+    ("giop", (c(b"GIOP\x01\x02\x01\x00" + le(20) + bytes(20)), s(b"GIOP\x01\x02\x01\x01" + le(20) + bytes(20)))),
+    ("java-objects", (s(b"\xac\xed\x00\x05sr"), c(b"\xac\xed\x00\x05sr"))),
+    ("mc-nmf", (c(b"\x00\x01\x00\x01\x02\x02\x0enet.tcp://a/b/\x03\x08\x0c"), s(b"\x0b"))),
+    ("ms-nrtp", (c(b".NET\x01\x00\x00\x00\x00\x00"), s(b".NET\x01\x00\x02\x00\x00\x00"))),
+    ("ceph", (s(b"ceph v2\n\x10\x00"), c(b"ceph v2\n\x10\x00"))),
+    ("redis-cluster", (c(b"RCmb" + be(2_256) + bytes(40)), s(b"RCmb" + be(2_256) + bytes(40)))),
+    ("ibm-mqseries", (c(b"TSH " + be(276) + bytes(40)), s(b"TSH " + be(276) + bytes(40)))),
+    ("hadoop-rpc", (c(b"hrpc\x09\x00\x00" + be(30) + bytes(30)), s(be(40) + bytes(40)))),
+    ("nsq", (c(b"  V2"), s(be(6) + be(0) + b"OK"))),
+    ("agentx", (c(b"\x01\x01\x00\x00" + bytes(12) + le(4) + bytes(4)),
+                s(b"\x01\x12\x00\x00" + bytes(12) + le(8) + bytes(8)))),
+    ("milter", (c(be(13) + b"O" + be(6) + be(0x1FF) + be(0x1FFFFF)), s(be(13) + b"O" + be(6) + be(0) + be(0)))),
+    ("nrpe", (c(nrpe(2, b"_NRPE_CHECK")), s(nrpe(2, b"NRPE v4.1.0")))),
+    ("nrpe", (c(nrpe(3, b"_NRPE_CHECK")), s(nrpe(3, b"NRPE v4.1.0")))),
+    ("nbd", (s(b"NBDMAGICIHAVEOPT\x00\x03"), c(be(1)))),
+    ("spice", (c(b"REDQ" + le(2) + le(2) + le(18) + bytes(18)), s(b"REDQ" + le(2) + le(2) + le(186) + bytes(186)))),
+    ("tarantool", (s(b"Tarantool 2.6.0 (Binary) 0c05d6d7-8e6b-4b1c-9d6b-8f6f1f3a9b00\n" + b"c2FsdA==\n"),)),
+    ("rndc", (c(be(145) + be(1) + b"\x05_auth" + bytes(40)), s(be(180) + be(1) + b"\x05_auth" + bytes(40)))),
+    ("gds-db", (c(be(1) + be(19) + be(2) + be(36) + bytes(20)), s(be(3) + be(10) + be(1) + be(5)))),
+    ("epmd", (c(b"\x00\x01n"), s(be(4_369) + b"name a at port 9100\n"))),
+    ("epmd", (c(be(14, 2) + b"x" + be(9_100, 2) + b"\x4d\x00" + be(6, 2) + be(5, 2) + be(1, 2) + b"a" + be(0, 2)),
+              s(b"y\x00\x00\x01"))),
+    ("erlang", (c(be(19, 2) + b"n\x00\x05" + be(0x37FBD) + b"b@c.example"), s(be(3, 2) + b"sok"))),
+    ("minecraft", (c(b"\x0f\x00\xff\xff\xff\xff\x0f\x05a.b.c\x63\xdd\x01\x01\x00"),
+                   s(b"\x8a\x01\x00\x87\x01" + b'{"version":{}}'))),
+    ("aerospike", (c(b"\x02\x01" + be(6, 6) + b"build\n"), s(b"\x02\x01" + be(14, 6) + b"build\t5.7.0.8\n"))),
+    ("rlogin", (c(b"\x00bob\x00bob\x00xterm/38400\x00"), s(b"\x00Password: "))),
+    ("rsh", (c(b"1022\x00bob\x00bob\x00id\x00"), s(b"\x00uid=1000(bob)\n"))),
+    ("rsh", (c(b"0\x00bob\x00hunter2\x00id\x00"), s(b"\x01Login incorrect.\n"))),
+    ("source-rcon", (c(le(17) + le(7) + le(3) + b"hunter2\x00\x00"), s(le(10) + le(7) + le(2) + b"\x00\x00"))),
     ("echo", (c(b"abcdefgh"), s(b"abcdefgh"), c(b"ij"), s(b"ij"))),
 )
 
@@ -423,7 +483,8 @@ ALIKE = {"rdp": ("iso-tsap",), "s7comm": ("iso-tsap",), "mms": ("iso-tsap",)}
 
 def test_every_probe_has_a_case() -> None:
     named = {name for name, _ in CASES}
-    several = {"tpkt": "rdp", "reply-codes": "smtp", "fake-tls": "tls", "executable-stage": "echo", "shape": "echo"}
+    several = {"tpkt": "rdp", "remote-commands": "rsh",
+               "reply-codes": "smtp", "fake-tls": "tls", "executable-stage": "echo", "shape": "echo"}
     assert {several.get(probe.name, probe.name) for probe in TCP_PROBES} <= named
 
 
