@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+
+
+_GC_THRESHOLD = 50_000
+"""What is imported stays: looking for garbage at every 700 objects of it takes 6 % of the start."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"imapids {__version__}\n")
         return 0
+    gc.set_threshold(max(_GC_THRESHOLD, gc.get_threshold()[0]), *gc.get_threshold()[1:])
     with _end_at_once_until_watched(given):
         from imapids.cli.app import run
 
