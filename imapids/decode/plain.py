@@ -6,7 +6,6 @@ import numpy as np
 
 from imapids.decode.columns import Rows, header_bytes, put_rows
 from imapids.decode.headers import Header
-from imapids.decode.udp_tunnels import may_be_tunnels
 from imapids.decode.work import Work
 from imapids.protocols import ip_headers as ip
 from imapids.records.packets import I64, U8, Bool
@@ -48,7 +47,7 @@ def decode_plain(work: Work, rows: Rows, heads: U8, internet: Bool | None = None
         length[six], protocol[six], ttl[six] = fixed.view(">u2")[:, 2], fixed[:, 6], fixed[:, 7]
         plain[six] = True
     plain &= length <= rows.wire - start
-    size, udp = _take_transport(work, rows, plain, protocol, heads, start, length)
+    size, udp = _take_transport(work, plain, protocol, heads, length, rows.end - start)
     if internet is not None:
         plain &= internet
     if not plain.all():
@@ -67,14 +66,13 @@ def decode_plain(work: Work, rows: Rows, heads: U8, internet: Bool | None = None
         _write_v6_addresses(work, rows.row[six[done]], fixed[done, :40])
 
 
-def _take_transport(work: Work, rows: Rows, plain: Bool, protocol: U8, heads: U8, start: I64,
-                    length: I64) -> tuple[I64, I64]:
+def _take_transport(work: Work, plain: Bool, protocol: U8, heads: U8, length: I64, room: I64) -> tuple[I64, I64]:
     """The sizes of TCP and UDP headers, and which are UDP; `plain` is cleared where none stands whole, or a tunnel's
     port is named.
 
-    `length` are the announced bytes from the header on, at `start`. `length` becomes that of UDP where it has its own.
+    `length` are the announced and `room` the captured bytes from the header on. `length` becomes that of UDP where it
+    has its own.
     """
-    room = rows.end - start
     tcp: Bool = protocol == ip.TCP
     size = (heads[:, 36] >> 4 << 2).astype(np.int64)
     good = size >= 20
@@ -87,11 +85,7 @@ def _take_transport(work: Work, rows: Rows, plain: Bool, protocol: U8, heads: U8
         ports, told, first, second = heads.take(udp, axis=0).view(">u4").T[6:].astype(np.uint32, "C")
         told >>= 16
         fits = (told >= 8) & (told <= length[udp]) & (room[udp] >= 8)
-        suspects = np.flatnonzero(work.tunnel_ports.suspects(ports, first, second, told))
-        if suspects.size:
-            chosen = udp[suspects]
-            inner = rows.select(chosen).moved(start[chosen]).within(told[suspects].astype(np.int64)).moved(8)
-            fits[suspects[may_be_tunnels(work, inner, ports[suspects])]] = False
+        fits &= ~work.tunnel_ports.suspects(ports, first, second, told)
         good[udp] = fits
         size[udp] = 8
         length[udp] = told

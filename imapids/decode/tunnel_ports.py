@@ -8,6 +8,7 @@ import numpy as np
 
 from imapids.decode.headers import Header
 from imapids.protocols import encapsulations as tun
+from imapids.protocols.ip_headers import NO_NEXT_HEADER
 from imapids.records.packets import I64, U8, U32, Bool
 
 _SERVICES: dict[int, Header] = {
@@ -52,7 +53,8 @@ class TunnelPorts:
         """Which datagrams `enter_udp_tunnel` wants to see; all columns have shape (n,).
 
         `ports` is the UDP header's first word, `first` and `second` the words behind it, `length` that of UDP. An
-        IPv6 header that ends where the datagram ends may be Teredo between two peers.
+        IPv6 header that ends where the datagram ends, and has no next header or 8 bytes behind it, may be Teredo
+        between two peers (a DNS answer looks like the header, but asks fewer questions than 8).
         """
         source, destination = ports >> 16, ports & 0xFFFF
         found: Bool = (self._to.take(destination) | self._from.take(source)) != 0
@@ -62,7 +64,9 @@ class TunnelPorts:
             found[pick] = first[pick] & _MASKS[service] == _VALUES[service]
         peers = first >> 28 == 6
         if peers.any():
-            found |= peers & ((second >> 16) + 48 == length)
+            behind = second >> 16
+            peers &= behind + 48 == length
+            found |= peers & ((behind >= 8) | ((second >> 8 & 0xFF) == NO_NEXT_HEADER))
         pick = np.flatnonzero(found)
         if len(pick):
             found[pick] = ~(self._plain[source[pick]] | self._plain[destination[pick]])

@@ -19,25 +19,13 @@ from imapids.decode.headers import Header
 from imapids.decode.links import by_ethertype
 from imapids.decode.work import Work
 from imapids.protocols import encapsulations as tun
-from imapids.records.packets import I64, U8, U32, Bool
+from imapids.records.packets import I64, U8, Bool
 
 _TEREDO_PREFIX = 0x2001_0000
 """First 32 bits of the addresses of Teredo clients (RFC 4380 section 2.6)."""
 _GTP_EXTENSIONS = 8
 """Extension headers of one GTP-U header that are stepped over; there are six kinds."""
 _TZSP_TAGS = 16
-
-
-def may_be_tunnels(work: Work, rows: Rows, ports: U32) -> Bool:
-    """Which of the suspects among datagrams `enter_udp_tunnel` must see: the arguments are the same.
-
-    A packet that looks like Teredo between two peers by its length alone is a DNS answer nearly always.
-    """
-    may: Bool = work.tunnel_ports.services(ports) != Header.UNKNOWN
-    peers = np.flatnonzero(~may)
-    if peers.size:
-        may[peers] = _is_teredo_peer(work.data, rows.select(peers))
-    return may
 
 
 def enter_udp_tunnel(work: Work, rows: Rows, ports: I64) -> Bool:

@@ -29,12 +29,12 @@ def count_batch(columns: FlowColumns, batch: SegmentBatch, groups: Groups, alive
     sizes = np.bincount(cell, weights=batch.length, minlength=2 * count).reshape(count, 2)
     columns.bytes[rows] += sizes.astype(np.int64)
     columns.spoke[rows] |= sizes > 0
-    syn = np.flatnonzero(batch.flags & SYN)
+    syn = np.flatnonzero((batch.flags & SYN) != 0)  # of bools it takes a fifth of the time
     if syn.size:
         flows, ends = rows.take(groups.local.take(syn)), groups.end.take(syn)
         fresh = np.flatnonzero((columns.flags[flows, ends] & SYN) == 0)[::-1]
         columns.isn[flows[fresh], ends[fresh]] = batch.seq[syn[fresh]]  # backwards: the first SYN of a side stays
-    fin = np.flatnonzero(batch.flags & FIN)
+    fin = np.flatnonzero((batch.flags & FIN) != 0)
     fin = fin[is_followed.take(groups.local.take(fin))]
     if fin.size:
         flows, ends = rows.take(groups.local.take(fin)), groups.end.take(fin)

@@ -199,9 +199,10 @@ class FlowEnder:
 
     def _add_to_account(self, kept: KeptRows) -> None:
         account, whole = self.account, kept["selected"] != PEEKED
-        packets, sizes = kept["packets"][whole], kept["bytes"][whole].sum(axis=1)
+        packets, sizes = kept["packets"][whole], kept["bytes"][whole]
+        sizes = sizes[:, 0] + sizes[:, 1]
         account.midstream += int(np.count_nonzero(~kept["began"][whole]))
-        account.one_sided += int(np.count_nonzero((packets == 0).any(axis=1) & (sizes > 0)))
+        account.one_sided += int(np.count_nonzero(((packets[:, 0] == 0) | (packets[:, 1] == 0)) & (sizes > 0)))
         account.payload_bytes += int(sizes[kept["protocol"][whole] == TCP].sum())
 
     def _add_oddities(self, flow: Flow) -> None:

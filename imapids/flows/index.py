@@ -116,8 +116,9 @@ class FlowIndex:
             pending, there = pending[full], there[full]
             pending = pending[self._hashes.take(there) != hashes[pending]]
         held = np.flatnonzero(entry >= 0)
-        wrong = held[(stored.take(entry[held], axis=0) != keys[held]).any(axis=1)]
-        if wrong.size:  # two keys with one hash: not seen in practice
+        differs = stored.take(entry[held], axis=0) != keys[held]
+        if differs.any():  # two keys with one hash: not seen in practice
+            wrong = held[differs.any(axis=1)]
             entry[wrong], slot[wrong] = self._search(keys[wrong], stored, hashes[wrong])
         return entry, slot
 

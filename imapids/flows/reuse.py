@@ -31,10 +31,11 @@ Cut = tuple[int, I64, str, int]
 
 def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
     """When flows are over if nothing more comes, on the clock of the table."""
-    flags, packets = columns.flags[rows], columns.packets[rows]
-    closed = (((flags[:, 0] | flags[:, 1]) & RST) != 0) | ((flags[:, 0] & flags[:, 1] & FIN) != 0)
+    flags, packets, spoke = columns.flags[rows], columns.packets[rows], columns.spoke[rows]
+    either = flags[:, 0] | flags[:, 1]
+    closed = ((either & RST) != 0) | ((flags[:, 0] & flags[:, 1] & FIN) != 0)
     lonely = (packets[:, 0] == 0) | (packets[:, 1] == 0)
-    half_open = lonely & (((flags[:, 0] | flags[:, 1]) & SYN) != 0) & ~columns.spoke[rows].any(axis=1)
+    half_open = lonely & ((either & SYN) != 0) & ~(spoke[:, 0] | spoke[:, 1])
     timeout = np.where(columns.protocol[rows] != TCP, limits.udp_idle_ns, np.where(
         closed, limits.tcp_closed_ns, np.where(half_open, limits.tcp_half_open_ns, limits.tcp_idle_ns)))
     due: I64 = -(-(columns.last_clock[rows] + timeout) // TICK_NS) * TICK_NS
@@ -111,7 +112,7 @@ class ReuseSplitter:
             pause = np.diff(clock[order], prepend=clock[order[:1]])
             long = (pause >= self._shortest_ns) & (np.diff(local[order], prepend=-1) == 0)
             doubtful[local[order[long]]] = True
-        syn = np.flatnonzero(batch.flags & SYN)
+        syn = np.flatnonzero((batch.flags & SYN) != 0)
         if syn.size:
             cell, seq = groups.cell.take(syn), batch.seq.take(syn)
             base = np.empty(2 * len(rows), np.uint32)

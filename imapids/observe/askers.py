@@ -30,8 +30,8 @@ def endpoint_rows(ended: EndedFlows) -> I64:
     if not at.size:
         return at
     flags, sizes, packets = ended.flags[at], ended.bytes[at], ended.packets[at]
-    asked = udp[at] | ((flags[:, 0] & SYN) != 0) | (sizes > 0).any(axis=1) | ((flags[:, 1] & SYN) != 0)
-    asking: I64 = at[asked & (packets > 0).any(axis=1)]
+    asked = udp[at] | (((flags[:, 0] | flags[:, 1]) & SYN) != 0) | ((sizes[:, 0] | sizes[:, 1]) > 0)
+    asking: I64 = at[asked & ((packets[:, 0] | packets[:, 1]) > 0)]
     return asking
 
 
