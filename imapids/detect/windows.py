@@ -13,11 +13,15 @@ from typing import Any, NamedTuple
 from imapids.config import DetectLimits
 from imapids.detect.atoms import compare, is_absent
 from imapids.detect.compiled import Correlation
-from imapids.detect.tallies import Entry, Tally, make_tally, tally_of
+from imapids.detect.tallies import Entry, InOrder, Tally, Together, make_tally, tally_of
 from imapids.records.events import Event
 
 SHOWN = 8
 """Entries that a hit hands on for its why."""
+_THINNED_FROM = 64
+"""Entries of a group from which on those are dropped that no answer depends on."""
+_PARTS = 256
+"""Of a span: how finely what lies behind is remembered where it matters only that rules matched."""
 
 
 class Hit(NamedTuple):
@@ -33,12 +37,13 @@ class Hit(NamedTuple):
 class _Group:
     """The remembered events of one group. `entries[head:]` is the newest window, which the tally measures."""
 
-    __slots__ = ("entries", "head", "tally")
+    __slots__ = ("entries", "head", "tally", "thin_from")
 
     def __init__(self, tally: Tally) -> None:
         self.entries: list[Entry] = []
         self.head = 0
         self.tally = tally
+        self.thin_from = _THINNED_FROM
 
 
 class Windows:
@@ -51,6 +56,8 @@ class Windows:
         self._order = 0
         in_order = rule.kind == "temporal_ordered" and rule.expression is None
         self._only_in_order = in_order and rule.operator in (">", ">=") and rule.threshold >= 1
+        self._only_presence = isinstance(make_tally(rule), Together | InOrder)
+        """It matters that rules matched, not how often."""
         self.dropped_groups = 0
         """Groups forgotten because there were too many."""
         self.dropped_entries = 0
@@ -85,6 +92,8 @@ class Windows:
 
     def _advance(self, group: _Group) -> None:
         """Move the newest window up to the last entry, and forget what no window needs."""
+        if self._only_presence and len(group.entries) >= group.thin_from:
+            self._thin(group)
         entries, span = group.entries, self._rule.span_ns
         start = entries[-1].time_ns - span
         while entries[group.head].time_ns < start:
@@ -98,6 +107,25 @@ class Windows:
         elif group.head > 64 and entries[group.head // 2].time_ns < start - span:  # too old for late events too
             del entries[: group.head // 2]
             group.head -= group.head // 2
+
+    def _thin(self, group: _Group) -> None:
+        """Keeps the first and the last event of each rule in each part of the span: a window that holds one in between
+        holds one of these as well. The conversations of a busy server would all be kept for a week otherwise."""
+        near_ns = max(self._rule.span_ns // _PARTS, 1)
+        first: dict[tuple[int, int], int] = {}
+        last: dict[tuple[int, int], int] = {}
+        newest = len(group.entries) - SHOWN
+        for place, entry in enumerate(group.entries[:newest]):
+            part = entry.time_ns // near_ns, entry.base
+            first.setdefault(part, place)
+            last[part] = place
+        kept = sorted({*first.values(), *last.values(), *range(newest, len(group.entries))})
+        group.entries = [group.entries[place] for place in kept]
+        group.thin_from = max(_THINNED_FROM, 2 * len(kept))
+        chains = group.tally
+        self._recount(group)
+        if isinstance(chains, InOrder):
+            group.tally = chains  # knows more than what is kept tells
 
     def _recount(self, group: _Group) -> None:
         group.head = bisect_left(group.entries, group.entries[-1].time_ns - self._rule.span_ns, key=_time)

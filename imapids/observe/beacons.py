@@ -7,7 +7,9 @@ the connections that were genuine IMAP, and `rhythm` holds what it was before.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from struct import error as struct_error
 
 from imapids.config import ObserveLimits
 from imapids.observe.groups import STEPS
@@ -23,49 +25,67 @@ TOLD_UNITS = 3
 IMAP not below LEAST_UNITS."""
 GENUINE_DAMPING = 0.6
 """What genuine IMAP takes off the score. A perfect beat of a mail program (score 1.0) ends below 0.5."""
+_PLACES = {verdict: place for place, verdict in enumerate(VERDICTS)}
+_GENUINE = _PLACES["genuine"]
 
 _Key = tuple[str, str, int, str]
-_Unit = tuple[int, int, int, int, str, bool]
-"""One connection: start in ns, bytes of the client and the server, length in ms, verdict, whether it went into TLS."""
+_Unit = tuple[int, int, int, int]
+"""One connection: start in ns, bytes of the client and of the server, length in ms."""
+_Single = tuple[_Unit, str, bool]
+"""The only connection of a pair so far, its verdict, and whether it went into TLS."""
+_NARROW, _WIDE = Struct("<qIII"), Struct("<qQQq")
+"""A unit as bytes: 20 where a tuple of numbers takes 200, and the wide form once a connection is too large for it."""
+_Last = tuple[int, int, int, Flow, str, str, str]
+"""Of the newest connection: time, packet, when it was known, and the session's protocol, shape and direction. The event
+itself would hold all its evidence for as long as the pair is counted."""
 
 
 class _Pair:
     """The connections of one client, server and port; the newest ones as units."""
 
-    __slots__ = ("count", "encrypted", "last", "told_ns", "told_units", "units", "verdicts")
+    __slots__ = ("_form", "_units", "count", "encrypted", "last", "told_ns", "told_units", "verdicts")
 
-    def __init__(self, first: _Unit, last: Event) -> None:
-        self.units = [first]
-        self.count = 1
+    def __init__(self, first_ns: int) -> None:
+        self._form = _NARROW
+        self._units = bytearray()
+        self.count = 0
         self.encrypted = 0
-        """Of the connections that were forgotten; so the verdicts."""
-        self.verdicts: dict[str, int] = {}
-        self.last = last
-        self.told_ns = first[0]
+        """Connections that went into TLS."""
+        self.verdicts = [0] * len(VERDICTS)
+        """Connections by verdict."""
+        self.last: _Last | None = None
+        self.told_ns = first_ns
         self.told_units = 0
 
+    def __len__(self) -> int:
+        """Units that are held."""
+        return len(self._units) // self._form.size
+
+    def add(self, unit: _Unit, verdict: str, *, encrypted: bool) -> None:
+        """One more connection."""
+        try:
+            self._units += self._form.pack(*unit)
+        except struct_error:
+            units = [*self.units(), unit]
+            self._form = _WIDE
+            self._units = bytearray().join(_WIDE.pack(*each) for each in units)
+        self.count += 1
+        self.verdicts[_PLACES[verdict]] += 1
+        self.encrypted += encrypted
+
+    def units(self) -> Iterator[_Unit]:
+        """The connections that are held, in the order in which they came."""
+        return self._form.iter_unpack(self._units)
+
     def forget(self, count: int) -> None:
-        """Drops the oldest connections; their numbers stay."""
-        self.verdicts = self.all_verdicts(count)
-        self.encrypted = self.all_encrypted(count)
-        del self.units[:count]
-
-    def all_verdicts(self, first: int | None = None) -> dict[str, int]:
-        """Connections by verdict: the forgotten ones and the first units."""
-        found = dict.fromkeys(VERDICTS, 0) | self.verdicts
-        for unit in self.units[:first]:
-            found[unit[4]] = found.get(unit[4], 0) + 1
-        return found
-
-    def all_encrypted(self, first: int | None = None) -> int:
-        """Connections that went into TLS: the forgotten ones and the first units."""
-        return self.encrypted + sum([unit[5] for unit in self.units[:first]])
+        """Drops the oldest connections; they stay counted."""
+        del self._units[: count * self._form.size]
 
     def worth_telling(self) -> bool:
         """Whether there are enough connections, and new ones."""
         if self.count <= self.told_units or self.count < TOLD_UNITS:
             return False
-        return self.count >= LEAST_UNITS or any(unit[4] != "genuine" for unit in self.units)
+        return self.count >= LEAST_UNITS or self.verdicts[_GENUINE] < self.count
 
 
 class Beacons:
@@ -77,7 +97,7 @@ class Beacons:
 
     def __init__(self, limits: ObserveLimits) -> None:
         self._limits = limits
-        self._pairs: OrderedDict[_Key, _Pair | _Unit] = OrderedDict()  # the pair that began first comes first
+        self._pairs: OrderedDict[_Key, _Pair | _Single] = OrderedDict()  # the pair that began first comes first
         self._turns: tuple[Turns, Flow | None] | None = None
         """Turns whose session comes next."""
         self._held = 0
@@ -93,7 +113,7 @@ class Beacons:
         """Counts connections; tells of a pair at 10, 100 ... of them, and hourly while they go on."""
         told: list[Told] = []
         pairs, limits = self._pairs, self._limits
-        most_pairs, most, hour_ns = limits.pairs, 2 * limits.pair_connections, limits.hour_ns
+        most_pairs, most, hour_ns = limits.pairs, _most_held(limits), limits.hour_ns
         for place, event in enumerate(events):
             body, flow = event.body, event.flow
             if type(body) is not Session or flow is None:
@@ -105,23 +125,26 @@ class Beacons:
                 if of is not None and of.flow_id == flow.flow_id:
                     self._score_turns(event, turns, body, known[place], told)
             key = flow.client, flow.server, flow.server_port, flow.protocol
-            unit = (event.time_ns, body.bytes_client, body.bytes_server, body.duration_ms, body.verdict,
-                    body.starttls == "tls" or body.protocol == "tls")
+            unit = event.time_ns, body.bytes_client, body.bytes_server, body.duration_ms
+            encrypted = body.starttls == "tls" or body.protocol == "tls"
             pair = pairs.get(key)
             if pair is None:
                 if len(pairs) >= most_pairs:
                     self._drop_oldest(known[place], told)
-                pairs[key] = unit  # most pairs of a scan stay at one connection
+                pairs[key] = unit, body.verdict, encrypted  # most pairs of a scan stay at one connection
                 continue
             if type(pair) is tuple:
-                pair = pairs[key] = _Pair(pair, event)
+                first, verdict, was_encrypted = pair
+                pair = pairs[key] = _Pair(first[0])
+                pair.add(first, verdict, encrypted=was_encrypted)
                 self._held += 1
             assert type(pair) is _Pair
-            pair.units.append(unit)
-            pair.count = count = pair.count + 1
-            pair.last = event
+            pair.add(unit, body.verdict, encrypted=encrypted)
+            pair.last = (event.time_ns, event.packet, event.known_ns, flow, body.protocol or "", body.shape or "",
+                         body.direction)
+            count = pair.count
             self._held += 1
-            if self._held > limits.connections or len(pair.units) >= most:
+            if self._held > limits.connections or len(pair) >= most:
                 self._bound(pair, known[place], told)
             if count in STEPS:
                 self._tell(pair, "step", known[place], told)
@@ -147,10 +170,10 @@ class Beacons:
 
     def _bound(self, pair: _Pair, packet: int, told: list[Told]) -> None:
         """Keeps one pair, and all together, within their limits."""
-        keep = self._limits.pair_connections
-        if len(pair.units) >= 2 * keep:  # many at once: moving the rest costs as much
-            pair.forget(keep)
-            self._held -= keep
+        if len(pair) >= _most_held(self._limits):  # many at once: moving the rest costs as much
+            surplus = len(pair) - self._limits.pair_connections
+            pair.forget(surplus)
+            self._held -= surplus
         while self._held > self._limits.connections and len(self._pairs) > 1:
             self._drop_oldest(packet, told)
 
@@ -158,7 +181,7 @@ class Beacons:
         _, pair = self._pairs.popitem(last=False)
         self._dropped_pairs += 1
         if type(pair) is _Pair:
-            self._held -= len(pair.units)
+            self._held -= len(pair)
             self._tell_last(pair, "window", packet, told)
 
     def _tell_last(self, pair: _Pair, reason: str, packet: int, told: list[Told]) -> None:
@@ -166,10 +189,11 @@ class Beacons:
             self._tell(pair, reason, packet, told)
 
     def _tell(self, pair: _Pair, reason: str, packet: int, told: list[Told]) -> None:
-        event = pair.last
-        pair.told_units, pair.told_ns = pair.count, event.time_ns
-        told.append((packet, Event("beacon", event.time_ns, _of_connections(pair, reason, self._limits), event.flow,
-                                   event.packet, event.known_ns)))
+        assert pair.last is not None
+        time_ns, shown_by, known_ns, flow, *_ = pair.last
+        pair.told_units, pair.told_ns = pair.count, time_ns
+        told.append((packet, Event("beacon", time_ns, _of_connections(pair, reason, self._limits), flow, shown_by,
+                                   known_ns)))
 
     # ---- turns --------------------------------------------------------------------------------------------------
 
@@ -182,22 +206,27 @@ class Beacons:
             told.append((packet, Event("beacon", event.time_ns, best, event.flow, event.packet, event.known_ns)))
 
 
+def _most_held(limits: ObserveLimits) -> int:
+    """Units of one pair at most: some more than are scored, so that the oldest are dropped many at a time."""
+    return limits.pair_connections + max(limits.pair_connections // 4, 1)
+
+
 def _rhythm(body: Beacon) -> tuple[float, int]:
     return body.rhythm, body.units
 
 
 def _of_connections(pair: _Pair, reason: str, limits: ObserveLimits) -> Beacon:
     """The event of a pair's newest connections."""
-    newest = sorted(pair.units)[-limits.pair_connections:]
-    starts, client, server, durations, _, _ = zip(*newest, strict=True)
-    session = pair.last.body
-    assert isinstance(session, Session)
-    verdicts = pair.all_verdicts()
+    newest = sorted(pair.units())[-limits.pair_connections:]
+    starts, client, server, durations = zip(*newest, strict=True)
+    assert pair.last is not None
+    *_, protocol, shape, direction = pair.last
+    verdicts = dict(zip(VERDICTS, pair.verdicts, strict=True))
     body = Beacon(
         over="connections", told=reason, units=pair.count, duration_ms=round(_median(durations)),
         genuine=verdicts["genuine"], foreign=verdicts["not-imap"] + verdicts["mimic"], silent=verdicts["silent"],
-        encrypted=pair.all_encrypted(), verdict=max(verdicts, key=verdicts.__getitem__),
-        protocol=session.protocol or "", shape=session.shape or "", direction=session.direction)
+        encrypted=pair.encrypted, verdict=max(verdicts, key=verdicts.__getitem__),
+        protocol=protocol, shape=shape, direction=direction)
     return _scored(body, starts, client, server, (client, server), verdicts["genuine"] / pair.count)
 
 

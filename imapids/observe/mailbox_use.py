@@ -18,8 +18,9 @@ _ROUND = _FETCHED | _REMOVED | _STORED
 class _Use:
     """What both kinds of group count."""
 
-    __slots__ = ("appends", "bodies", "bytes_fetched", "bytes_stored", "deleted", "drafts", "expunged", "last",
-                 "last_ns", "mailbox", "news", "opaque_appends", "opaque_bodies", "remembered", "start_ns", "values")
+    __slots__ = ("appends", "bodies", "bytes_fetched", "bytes_stored", "deleted", "drafts", "expunged", "flow",
+                 "last_ns", "mailbox", "news", "opaque_appends", "opaque_bodies", "packet", "remembered", "start_ns",
+                 "time_ns", "user", "values")
     by = ""
 
     def __init__(self, event: Event, values: Values) -> None:
@@ -27,8 +28,8 @@ class _Use:
         self.remembered = 0
         """Values that were taken from the budget."""
         self.start_ns = self.last_ns = event.time_ns
-        self.last = event
-        self.mailbox = ""
+        self.flow, self.packet, self.time_ns = event.flow, event.packet, event.time_ns
+        self.mailbox = self.user = ""
         self.news = False
         self.appends = self.drafts = self.opaque_appends = self.bytes_stored = 0
         self.bodies = self.bytes_fetched = self.opaque_bodies = self.deleted = self.expunged = 0
@@ -49,7 +50,7 @@ class _Use:
 
     def _count(self, event: Event, body: Message, action: str) -> bool:
         """Counts a command; whether a count passed a step."""
-        self.last = event
+        self.flow, self.packet, self.time_ns = event.flow, event.packet, event.time_ns
         self.last_ns = max(self.last_ns, event.time_ns)
         self.news = True
         if action == "fetch":
@@ -77,17 +78,16 @@ class _Use:
             return passed_step(before, self.deleted)
         return False
 
-    def body(self, told: str, window_ns: int, user: str) -> Mailbox:
+    def body(self, told: str, window_ns: int) -> Mailbox:
         """The event of what is counted now."""
         self.news = False
-        message = self.last.body
-        assert isinstance(message, Message)
+        assert self.flow is not None
         return Mailbox(
             by=self.by, told=told, window_s=window_ns // 10**9, span_s=round((self.last_ns - self.start_ns) / 1e9, 3),
-            user=user, mailbox=self.mailbox, appends=self.appends, drafts=self.drafts,
+            user=self.user, mailbox=self.mailbox, appends=self.appends, drafts=self.drafts,
             opaque_appends=self.opaque_appends, bytes_stored=self.bytes_stored, bodies=self.bodies,
             bytes_fetched=self.bytes_fetched, opaque_bodies=self.opaque_bodies, deleted=self.deleted,
-            expunged=self.expunged, direction=message.direction)
+            expunged=self.expunged, direction=self.flow.direction)
 
 
 def removes(body: Message, action: str) -> bool:
@@ -186,9 +186,9 @@ class ClientUse(_Use):
         self.cycles += 1
         return passed_step(self.cycles - 1, self.cycles)
 
-    def body(self, told: str, window_ns: int, user: str) -> Mailbox:
+    def body(self, told: str, window_ns: int) -> Mailbox:
         """The event of what is counted now."""
-        body = super().body(told, window_ns, user)
+        body = super().body(told, window_ns)
         body.mailboxes, body.searches, body.cycles = len(self.names), self.searches, self.cycles
         body.repeated_search, body.repeated_criteria = self.repeated_search, self.repeated_criteria
         body.created, body.dropped = self.created, self.dropped
@@ -228,8 +228,8 @@ class MailboxUse(_Use):
         """Whether several clients used the mailbox, and anything was counted since the last event."""
         return self.news and len(self.peers) > 1
 
-    def body(self, told: str, window_ns: int, user: str) -> Mailbox:
+    def body(self, told: str, window_ns: int) -> Mailbox:
         """The event of what is counted now."""
-        body = super().body(told, window_ns, user)
+        body = super().body(told, window_ns)
         body.mailbox, body.mailboxes, body.peers, body.handovers = self._name, 1, len(self.peers), self.handovers
         return body

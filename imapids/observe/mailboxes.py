@@ -13,7 +13,7 @@ from imapids.config import ObserveLimits
 from imapids.observe.groups import Groups, Values
 from imapids.observe.mailbox_use import ClientUse, MailboxUse, Reading
 from imapids.observe.observer import Told
-from imapids.records.events import Event, Login, Message
+from imapids.records.events import Event, Login, Message, Session
 from imapids.records.flows import EndedFlows
 from imapids.records.streams import Flow
 
@@ -26,9 +26,9 @@ _Key = tuple[str, str, int]
 
 
 class Mailboxes:
-    """`message` and `login` events in, `mailbox` events out."""
+    """`message`, `login` and `session` events in, `mailbox` events out."""
 
-    kinds = frozenset({"message", "login"})
+    kinds = frozenset({"message", "login", "session"})
     makes = frozenset({"mailbox"})
     wants_flows = False
 
@@ -38,7 +38,7 @@ class Mailboxes:
         self._mailboxes: Groups[tuple[str, str, str], MailboxUse] = Groups(limits.hour_ns, limits.groups)
         self._reading: OrderedDict[_Key, Reading] = OrderedDict()
         self._users: dict[int, str] = {}
-        """Users by flow_id, of the newer conversations."""
+        """Users by flow_id, of the newer conversations that go on."""
         self._old_users: dict[int, str] = {}
         self._forgotten = 0
         self._values = Values(limits.mailbox_values, limits.mailbox_group_values)
@@ -76,6 +76,9 @@ class Mailboxes:
                     self._count(event, body, action, packet, told)
                 if action != "search" and body.result in ("ok", ""):
                     self._count_shared(event, body, action, packet, told)
+            elif type(body) is Session:  # the last that comes of a conversation
+                self._users.pop(flow.flow_id, None)
+                self._old_users.pop(flow.flow_id, None)
             elif type(body) is Login and body.outcome == "success":
                 self._users[flow.flow_id] = body.user
                 if len(self._users) >= most_users:
@@ -141,6 +144,7 @@ class Mailboxes:
         flow = event.flow
         assert flow is not None
         client = self._client_of(event, flow, packet, told)
+        client.user = self._user_of(flow)
         if client.did(event, body, action):
             told.append((packet, self._event(client, "step")))
 
@@ -157,6 +161,7 @@ class Mailboxes:
             oldest_shared = self._mailboxes.add(place, shared)
             if oldest_shared is not None:
                 self._close(oldest_shared, "window", packet, told)
+        shared.user = place[1]
         if shared.did(event, body, action, flow.client):
             told.append((packet, self._event(shared, "step")))
 
@@ -166,7 +171,5 @@ class Mailboxes:
             told.append((packet, self._event(use, reason)))
 
     def _event(self, use: _Use, reason: str) -> Event:
-        last = use.last
-        assert last.flow is not None
-        body = use.body(reason, self._limits.hour_ns, self._user_of(last.flow))
-        return Event("mailbox", last.time_ns, body, last.flow, last.packet, last.time_ns)
+        body = use.body(reason, self._limits.hour_ns)
+        return Event("mailbox", use.time_ns, body, use.flow, use.packet, use.time_ns)
