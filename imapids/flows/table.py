@@ -372,6 +372,8 @@ class FlowTable:
         live = columns.live[:used] & columns.live[columns.target[:used]]
         self._joiner.forget(live)
         late = lingering(columns, self.clock_ns, self.limits.flows // _LINGERING_SHARE)
+        rows = np.flatnonzero(late)
+        late[rows] = self._index.find(columns.keys[rows], columns.keys)[0] == rows  # whose 5-tuple is not used again
         columns.keep(live | late)
         self._ender.dead = int(np.count_nonzero(late))
         if capacity > columns.capacity:

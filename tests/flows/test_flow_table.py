@@ -240,6 +240,21 @@ def test_strays_are_known_although_the_index_is_made_anew() -> None:
     assert len(run(segments)) == len(run(segments, list(range(20, len(segments), 97)))) == 1
 
 
+def test_a_port_that_is_used_again_keeps_its_conversation_when_the_index_is_made_anew() -> None:
+    first = plain_session()
+    again = Talk(client_isn=77_000, start_ns=first.now + 20 * S).open().say(1, b"* OK ready\r\n")
+    again.say(0, b"a1 LOGIN bob hunter2\r\n")
+    others = [Segment((0x0B000000 + i, 1024), (SERVER[0], 80), seq=i, flags=2, time_ns=again.now + i * MS)
+              for i in range(9_000)]
+    again.now += 10 * S
+    again.say(1, b"a1 OK done\r\n").say(0, b"a2 LOGOUT\r\n").say(1, b"* BYE\r\na2 OK\r\n").close()
+    segments = sorted([*first.segments, *again.segments, *others], key=lambda segment: segment.time_ns)
+    for cuts in (None, list(range(20, len(segments), 997))):
+        whole = run(segments, cuts)
+        assert [outcome.data for outcome in whole] == [{0: CLIENT_BYTES, 1: SERVER_BYTES}] * 2
+        assert [outcome.flow.end_reason for outcome in whole] == ["fin", "fin"]
+
+
 def test_a_flow_that_a_full_table_drops_is_not_taken_for_the_one_in_its_row() -> None:
     table = FlowTable(FlowLimits(flows=8), EncapsulationTable())
     told: dict[int, set[int]] = defaultdict(set)
