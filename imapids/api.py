@@ -138,7 +138,7 @@ class Watch(_Records["LiveResult"]):
         self._control.stop = True
 
     def reload(self) -> None:
-        """Asks to read rules and indicators again; conversations go on."""
+        """Asks to read rules, indicators and inventory again; conversations go on."""
         self._control.reload = True
 
 

@@ -13,6 +13,7 @@ from imapids.cli.options import (
     chosen_limits,
     display_options,
     indicator_options,
+    inventory_options,
     read_key,
     rule_options,
     together,
@@ -143,6 +144,7 @@ watch_options = together(
 @line_options
 @rule_options
 @indicator_options
+@inventory_options
 @watch_options
 @display_options
 def command(
@@ -150,14 +152,15 @@ def command(
     form: str | None, output: str | None, rotate: tuple[int, int] | None, stats_interval: float,
     keep_packets: int | None, packets_folder: str | None, metrics: tuple[str, int] | None, fail_on: str | None,
     rules: tuple[str, ...], no_default_rules: bool, allow: tuple[str, ...], indicators: tuple[str, ...],
-    home_nets: tuple[str, ...], watch: tuple[tuple[tuple[int, str], ...], ...], hosts: tuple[str, ...],
-    workers: int, max_memory: int | None, hash_key: str | None, quiet: bool, verbose: int, no_color: bool,
+    inventory: str | None, home_nets: tuple[str, ...], watch: tuple[tuple[tuple[int, str], ...], ...],
+    hosts: tuple[str, ...], workers: int, max_memory: int | None, hash_key: str | None, quiet: bool, verbose: int,
+    no_color: bool,
 ) -> int:
     """Watch an interface (a span port, a tap) until stopped: the same events and alerts as from a capture.
 
     Needs CAP_NET_RAW to start, and keeps no rights: as root it becomes --user before it reads a packet. SIGTERM or
-    Ctrl-C ends it with everything told, a second one at once; SIGHUP reads rules and indicators again and opens the
-    output file anew.
+    Ctrl-C ends it with everything told, a second one at once; SIGHUP reads rules, indicators and inventory again and
+    opens the output file anew.
     """
     from imapids.run.control import Control
     from imapids.run.live import LIVE_EVENTS
@@ -173,7 +176,8 @@ def command(
     options = RunOptions(
         home_nets=home_nets or HOME_NETS, watch_tcp=watch_tcp, watch_udp=watch_udp, hosts=hosts,
         events=events or LIVE_EVENTS, rule_paths=rules, default_rules=not no_default_rules, allow_paths=allow,
-        indicator_paths=indicators, workers=workers, limits=chosen_limits(max_memory), hash_key=read_key(hash_key),
+        indicator_paths=indicators, inventory_path=inventory, workers=workers, limits=chosen_limits(max_memory),
+        hash_key=read_key(hash_key),
     )
     live = LiveOptions(
         interface=interface, source=source, filter=expression or "", user=user, allow_root=allow_root,

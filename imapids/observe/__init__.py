@@ -12,7 +12,7 @@ from imapids.observe.observer import Observer, Told
 from imapids.observe.scans import ScanObserver
 from imapids.protocols.addresses import Networks
 
-__all__ = ["Allowed", "Observer", "Told", "observers"]
+__all__ = ["Allowed", "ExposureObserver", "Inventory", "Observer", "Told", "observers"]
 
 
 def observers(kinds: frozenset[str], limits: ObserveLimits | None = None, *, home: Networks | None = None,

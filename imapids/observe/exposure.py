@@ -10,7 +10,7 @@ import numpy as np
 from imapids.config import ObserveLimits
 from imapids.observe.askers import Askers, endpoint_key, endpoint_keys, endpoint_rows
 from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, mixed, parts_of
-from imapids.observe.inventory import Inventory
+from imapids.observe.inventory import Expected, Inventory
 from imapids.observe.observer import Told
 from imapids.observe.relays import RelayFinder
 from imapids.observe.sheet import (
@@ -67,6 +67,10 @@ class ExposureObserver:
         self._limits = limits
         self._home = home
         self._inventory = inventory
+        self._compared = SeenBefore(limits.values if inventory is not None else 0)
+        """Clients of endpoints that were compared with the inventory."""
+        self._unread: I64 = np.zeros(0, np.int64)
+        """Endpoints that an inventory which was read again has not been held against."""
         self._groups = GroupCounts(FIELDS, limits.endpoints)
         self._lines: dict[int, Line] = {}
         self._closed = 0
@@ -88,6 +92,15 @@ class ExposureObserver:
         hit = {"exposure-endpoints": self._dropped, "exposure-closed-endpoints": self._untold,
                "exposure-values": sum(seen.forgotten for seen in self._seen.values())}
         return {name: count for name, count in hit.items() if count}
+
+    def expect(self, inventory: Inventory | None) -> None:
+        """Another inventory from now on. What differs now of an endpoint is told when it is next asked."""
+        self._inventory = inventory
+        self._compared = SeenBefore(self._limits.values if inventory is not None else 0)
+        for line in self._lines.values():
+            line.expecting, line.expected = self._expected_of(line.flow, home=line.home)
+            line.foreign_client = False
+        self._unread = np.fromiter(self._lines, np.int64, len(self._lines))
 
     # ---- what conversations say ---------------------------------------------------------------------------------
 
@@ -182,7 +195,8 @@ class ExposureObserver:
                               (ANSWERED_WAN, answered & wan), (REFUSED, asked.refused),
                               (UNANSWERED, asked.unanswered), (CLIENTS_LAN, fresh & ~wan), (CLIENTS_WAN, fresh & wan)):
             counted[:, field] = column
-        notes = [*notes, *self._networks(asked, serial), *self._strangers(asked, of, fresh), *self._relayed(asked)]
+        notes = [*notes, *self._networks(asked, serial), *self._read_again(asked, of),
+                 *self._strangers(asked, of, serial), *self._relayed(asked)]
         notes.sort(key=lambda note: note.row)
         return self._add(asked, of, counted, notes)
 
@@ -200,11 +214,15 @@ class ExposureObserver:
             if int(of[row]) in self._lines:
                 continue  # somebody asked in vain first, and was answered later in the same batch
             home = self._home.contains(*parse_address(flow.server))
-            expecting = self._inventory is not None and home
-            expected = self._inventory.of(flow.server, flow.server_port, flow.protocol.lower()) if (
-                self._inventory is not None and home) else None
+            expecting, expected = self._expected_of(flow, home=home)
             self._lines[int(of[row])] = Line(
                 self._limits, flow, home=home, closed=not asked.answered[row], expecting=expecting, expected=expected)
+
+    def _expected_of(self, flow: Flow, *, home: bool) -> tuple[bool, Expected | None]:
+        """Whether the inventory is about the server of a conversation, and what it allows there."""
+        if self._inventory is None or not home:
+            return False, None
+        return True, self._inventory.of(flow.server, flow.server_port, flow.protocol.lower())
 
     def _new(self, name: str, mask: Bool, serial: U64, value: U64) -> Bool:
         """Which of the masked rows bring their endpoint a value that it did not have before."""
@@ -225,11 +243,20 @@ class ExposureObserver:
                 if known[endpoint] <= self._limits.endpoint_networks:
                     yield _Note(row, endpoint, _network(asked.network_text(row), answered=name == "networks"), False)
 
-    def _strangers(self, asked: Askers, of: I64, fresh: Bool) -> Iterator[_Note]:
+    def _read_again(self, asked: Askers, of: I64) -> Iterator[_Note]:
+        """Endpoints whose line may have new words because the inventory was read again."""
+        if not self._unread.size:
+            return
+        for row in np.flatnonzero(np.isin(of, self._unread)).tolist():
+            yield _Note(row, int(asked.keys[row]), _nothing_new, True)
+        self._unread = np.setdiff1d(self._unread, of)
+
+    def _strangers(self, asked: Askers, of: I64, serial: U64) -> Iterator[_Note]:
         """Clients that were answered and that the inventory does not name."""
         if self._inventory is None:
             return
-        for row in np.flatnonzero(fresh).tolist():
+        at = np.flatnonzero(asked.answered)
+        for row in at[self._compared.add(mixed(serial[at], asked.client[at]))].tolist():
             line = self._lines.get(int(of[row]))
             if line is not None and line.expected is not None and not line.foreign_client and (
                     not line.expected.client(asked.client_text(row))):
@@ -303,6 +330,7 @@ class ExposureObserver:
             if event is not None:
                 told.append((known, event))
         self._groups.drop(groups)
+        self._unread = np.setdiff1d(self._unread, groups)
         return told
 
 
@@ -329,6 +357,10 @@ def _network(network: str, *, answered: bool) -> Callable[[Line], None]:
 
 def _relay(upstream: str) -> Callable[[Line], None]:
     return lambda line: line.relay(upstream)
+
+
+def _nothing_new(_line: Line) -> None:
+    """What is to be told follows from what the line holds."""
 
 
 def _foreign_client(line: Line) -> None:

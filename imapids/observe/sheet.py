@@ -128,9 +128,9 @@ class Line:
         open_to = [name for name, field in (("lan", ANSWERED_LAN), ("wan", ANSWERED_WAN)) if count[field]]
         news = self._news(state, open_to, unexpected)
         changes = [change for change in news if change not in self._told]
+        self._told = frozenset(news)
         if not changes and not final:
             return None
-        self._told = frozenset(news)
         return Exposure(
             state=state, home=self.home,
             asked_by=[name for name, asked in (("lan", count[CONNECTIONS] - count[FROM_WAN]), ("wan", count[FROM_WAN]))

@@ -16,7 +16,7 @@ from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.intel import Matcher
 from imapids.judge import history, judge, judge_plain
-from imapids.observe import Allowed, Observer, observers
+from imapids.observe import Allowed, ExposureObserver, Inventory, Observer, observers
 from imapids.parse import PlainDialogue, PlainReader
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.observing import known_of, observed
@@ -135,6 +135,12 @@ class Pipeline:
         """Other payload signatures and indicators from now on; conversations that are open end under these."""
         self._signatures = signatures
         self._matcher = matcher
+
+    def expect(self, inventory: Sequence[Allowed] | None) -> None:
+        """Another inventory from now on."""
+        for observer in self.observers:
+            if isinstance(observer, ExposureObserver):
+                observer.expect(None if inventory is None else Inventory(inventory, self._home))
 
     def pass_on_to(self, observer: Observer) -> None:
         """Puts one observer in the place of all: in another process it stands for those that count over time there."""

@@ -692,7 +692,7 @@ class Stats(Body):
     workers: int = 1
     """Processes that share the packets."""
     reloads: int = 0
-    """Times that rules and indicators were read again."""
+    """Times that rules, indicators and inventory were read again."""
     reloads_failed: int = 0
     """Times that they were wrong, and the old ones stayed."""
     lag_ms: int = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from imapids.detect import Detector, RuleSet, load_rules
 from imapids.errors import RuleError
 from imapids.intel import Matcher, load_indicators
+from imapids.observe import Allowed
 from imapids.pipeline import Pipeline
 from imapids.protocols.secrets import SecretHasher, read_accounts
 from imapids.records.alerts import Alert
@@ -43,7 +44,7 @@ class Engine:
         self.signatures = signatures_for(options, self.detector)
         self.matcher = matcher_for(options.indicator_paths)
         self._hasher = _hasher(options.hash_key)
-        self._inventory = None if options.inventory_path is None else read_inventory(Path(options.inventory_path))
+        self._inventory = inventory_for(options)
         self.pipeline = self.new_pipeline()
         self.counts: dict[str, int] = {}
         """Lines by event type (alerts: all lines of theirs)."""
@@ -128,6 +129,11 @@ def signatures_for(options: RunOptions, detector: Detector) -> Signatures | None
     signatures = Signatures(options.rule_paths, defaults=options.default_rules)
     signatures.check()
     return signatures
+
+
+def inventory_for(options: RunOptions) -> tuple[Allowed, ...] | None:
+    """What is meant to be where; None where no file says so."""
+    return None if options.inventory_path is None else read_inventory(Path(options.inventory_path))
 
 
 def matcher_for(paths: Sequence[str]) -> Matcher | None:

@@ -24,7 +24,7 @@ _COUNTERS: dict[str, tuple[str, Callable[[Stats], float]]] = {
     "packets": ("Packets read", lambda stats: stats.packets),
     "bytes": ("Captured bytes of the packets read", lambda stats: stats.bytes),
     "flows": ("Conversations of any port", lambda stats: stats.flows),
-    "reloads": ("Times that rules and indicators were read again", lambda stats: stats.reloads),
+    "reloads": ("Times that rules, indicators and inventory were read again", lambda stats: stats.reloads),
     "reloads_failed": ("Times that they were wrong, and the old ones stayed", lambda stats: stats.reloads_failed),
     "processor_seconds": ("Processor time", lambda stats: stats.cpu_ms / 1000),
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
+import pytest
 from helpers.rules import SECOND, event
 
 from imapids.config import DetectLimits
@@ -73,3 +75,28 @@ def test_a_flood_into_one_group_takes_linear_time_and_bounded_memory() -> None:
     assert time.process_time() - start < 3
     assert max(len(group.entries) for group in one._groups.values()) <= DetectLimits().group_entries
     assert one.dropped_entries > 0
+
+
+@pytest.mark.parametrize("kind", ["temporal", "temporal_ordered"])
+def test_a_busy_group_of_a_long_span_keeps_little_and_answers_alike(kind: str) -> None:
+    chance = random.Random(kind)
+    thinned = windows(kind=kind, bases=[0, 1], threshold=2, span_ns=7 * 86_400 * SECOND)
+    whole = windows(kind=kind, bases=[0, 1], threshold=2, span_ns=7 * 86_400 * SECOND)
+    whole._only_presence = False
+    now, last = 0.0, 0
+    for _ in range(3_000):
+        now += chance.expovariate(1 / 600)
+        at = now - chance.choice((0, 0, 0, 60, 90_000))  # some were known late
+        last = chance.choices((0, 1), (1, 1 if last else 20))[0]
+        assert feed(thinned, at, base=last) is feed(whole, at, base=last)
+    (kept,), (all_of_them,) = thinned._groups.values(), whole._groups.values()
+    assert len(kept.entries) < len(all_of_them.entries)
+
+
+def test_a_week_of_a_busy_server_is_kept_in_parts_of_it() -> None:
+    one = windows(kind="temporal_ordered", bases=[0, 1], threshold=2, span_ns=7 * 86_400 * SECOND)
+    for number in range(20_000):
+        feed(one, number / 10, base=number % 2)
+    (group,) = one._groups.values()
+    assert len(group.entries) < 100
+    assert one.dropped_entries == 0

@@ -145,3 +145,17 @@ def test_a_week_of_hourly_calls_keeps_little() -> None:
     observer = Beacons(ObserveLimits())
     found = told(observer, calls(24 * 7, HOUR))
     assert 150 < len(found) < 180
+
+
+def test_a_connection_of_many_gigabytes_is_counted_exactly() -> None:
+    sizes = (400, 5 << 32, 400, 1 << 40, 400)
+    events = [session(60.0 * n, number=n + 1, bytes_client=size, bytes_server=90, duration_ms=1 << 33)
+              for n, size in enumerate(sizes)]
+    body = beacons(events)[-1]
+    assert (body.units, body.bytes_client, body.duration_ms) == (5, 400, 1 << 33)
+    assert beacons([*events, *calls(2), *calls(2)][::-1])[-1].units == 9
+
+
+def test_a_connection_that_ended_before_it_began_harms_nobody() -> None:
+    events = [session(60.0 * n, number=n + 1, duration_ms=-5_000) for n in range(4)]  # the clock was set in between
+    assert beacons(events)[-1].duration_ms == -5_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers.observing import HOUR, bodies, login, message, small, told
+from helpers.observing import HOUR, bodies, login, message, session, small, told
 
 from imapids.observe.mailboxes import Mailboxes
 from imapids.records.events import Event, Mailbox
@@ -129,3 +129,25 @@ def test_limits_hold_and_are_counted() -> None:
     assert observer.limits_hit["observe-mailbox-readers"] == 12
     assert observer._values.left == 64, "closed groups give their values back"
     assert len(observer._users) < 16
+
+
+def _signed_in(seconds: float, number: int) -> Event:
+    event = login(seconds, "success", "drop")
+    assert event.flow is not None
+    event.flow.flow_id = number
+    return event
+
+
+def test_users_are_forgotten_when_their_session_ends() -> None:
+    observer = Mailboxes(small())
+    for number in range(1, 4):
+        told(observer, [_signed_in(number, number), message(number + 1, "append", number=number)])
+    assert len(observer._users) == 3
+    told(observer, [session(9, "genuine", number=number) for number in (1, 2)])
+    assert len(observer._users) == 1
+
+
+def test_the_user_is_told_of_though_the_session_is_over() -> None:
+    events = [_signed_in(0, 1), message(1, "append"), session(2, "genuine")]
+    again = [_signed_in(9, 2), message(10, "append", number=2), session(11, "genuine", number=2)]
+    assert {body.user for body in mailboxes(events + again)} == {"drop"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from helpers.ended_flows import Row, ended_flows, parts
 from hypothesis import given, settings
@@ -129,6 +130,24 @@ def test_what_the_inventory_does_not_allow(row: Row, said: Service | None, unexp
         observer.see(*services(ended, (0, said)))
     (last,) = {id(event): event.body for _, event in told_of([ended], observer)[-1:]}.values()
     assert last.unexpected == unexpected
+
+
+def test_an_inventory_that_is_read_again_is_held_against_what_is_there() -> None:
+    observer = observer_of([OFFICE])
+    rows = [Row(DESK, SERVER, 143, "talk"), Row(DESK, "10.20.1.61", 143, "talk"), Row(STRANGER, SERVER, 143, "talk")]
+
+    def unexpected() -> dict[str, list[str]]:
+        return {event.flow.server: event.body.unexpected  # type: ignore[union-attr]
+                for _, event in observer.see_flows(ended_flows(rows))}
+
+    assert unexpected() == {SERVER: ["client-network"], "10.20.1.61": ["service"]}
+    assert unexpected() == {}  # nothing new
+    observer.expect(Inventory([msgspec.structs.replace(OFFICE, servers=("10.20.1.61",), clients=())], HOME))
+    assert unexpected() == {SERVER: ["service"]}
+    observer.expect(Inventory([OFFICE], HOME))
+    assert unexpected() == {SERVER: ["client-network"], "10.20.1.61": ["service"]}
+    observer.expect(None)
+    assert unexpected() == {}
 
 
 def test_a_sweep_of_addresses_that_do_not_exist_is_cut_short_and_counted() -> None:

@@ -337,6 +337,41 @@ def test_rules_are_read_again_and_wrong_ones_change_nothing(wire: Wire, folder: 
         assert "A login of anybody" not in names
 
 
+def sheet_of(lines: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[Any, ...]]:
+    """The last line of each server and port; in which order networks came depends on when conversations were over."""
+    return {(line["dest_ip"], line["dest_port"]): (
+                *(line["exposure"].get(name) for name in (
+                    "state", "open_to", "service", "unexpected", "inventory", "connections", "clients_lan")),
+                sorted(line["exposure"].get("networks", ())))
+            for line in lines if line["event_type"] == "exposure"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_inventory_is_held_against_an_interface_as_against_a_capture(
+    wire: Wire, folder: Path, workers: str,
+) -> None:
+    inventory = folder / "inventory.yml"
+    inventory.write_bytes((SAMPLES / "unexpected-server.inventory.yml").read_bytes())
+    capture = SAMPLES / "unexpected-server.pcap"
+    done = run(sys.executable, "-m", "imapids", "analyze", str(capture), "--format", "jsonl", "--events", "all",
+               "--inventory", str(inventory), "-o", str(folder / "offline.jsonl"))
+    assert done.returncode == 0, done.stderr
+    with wire.live(folder, "--inventory", str(inventory), *ALL, "--workers", workers, "-o",
+                   str(folder / "eve.json")) as live:
+        wire.send(capture)
+        live.wait_for(lambda: "exposure" in {line["event_type"] for line in live.lines("eve.json")})
+        inventory.write_text("services: nothing")
+        live.send_signal(signal.SIGHUP)
+        live.wait_for(lambda: b"former ones stay" in live.said())
+        assert live.stop()[0] == 0
+        offline, online = live.lines("offline.jsonl"), live.lines("eve.json")
+    assert sheet_of(online) == sheet_of(offline)
+    assert any(facts[3] == ["service"] for facts in sheet_of(online).values())
+    names = [{line["alert"]["signature"] for line in lines if line["event_type"] == "alert"}
+             for lines in (offline, online)]
+    assert names[0] == names[1]
+
+
 # ---- the link -------------------------------------------------------------------------------------------------------
 
 
