@@ -106,6 +106,8 @@ class DialogueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Turns of a conversation without IMAP that are remembered for their rhythm: the newest ones (17 bytes each)."""
     rhythm_pause_ns: int = 200 * 10**6
     """A side that goes on after this pause begins a new turn: longer than a round trip, shorter than any keep-alive."""
+    conflicts: int = 32
+    """Differing later copies of first bytes that make another reading of a conversation."""
     anomalies: int = 25
     """Anomaly lines of one kind for each flow; the rest is counted in the session record."""
 

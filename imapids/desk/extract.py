@@ -223,7 +223,7 @@ def _copy_streams(paths: Sequence[str], options: RunOptions, chooser: Chooser, s
             return
         if unredacted:
             for piece in update.pieces:
-                if isinstance(piece, StreamChunk) and piece.reading == 0:
+                if isinstance(piece, StreamChunk):
                     sink.payload(update.flow, piece.side, piece.data)
         elif flow_id in chooser.sessions:
             transcript = transcripts.get(flow_id)

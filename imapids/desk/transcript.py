@@ -83,8 +83,7 @@ class Transcript:
         """Takes pieces of the flow; what was delivered twice or conflicts is told, not shown."""
         for piece in pieces:
             if isinstance(piece, StreamChunk):
-                if piece.reading == 0:
-                    self._chunk(piece)
+                self._chunk(piece)
             elif isinstance(piece, StreamGap):
                 text = f"[{piece.length:,} bytes missing: {piece.reason}]"
                 self._add(piece.packet, piece.time_ns, piece.side, piece.offset, text)

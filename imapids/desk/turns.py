@@ -31,11 +31,10 @@ class Turns:
         self.turns: list[Turn] = []
 
     def feed(self, pieces: Iterable[Piece]) -> None:
-        """Takes pieces; other readings of bytes that were delivered already count for nothing."""
+        """Takes pieces; later copies of bytes that were delivered count for nothing."""
         for piece in pieces:
             if isinstance(piece, StreamChunk):
-                if piece.reading == 0:
-                    self._add(piece.side, piece.time_ns, piece.packet, len(piece.data))
+                self._add(piece.side, piece.time_ns, piece.packet, len(piece.data))
             elif isinstance(piece, StreamGap):
                 self._add(piece.side, piece.time_ns, piece.packet, piece.length)
 

@@ -15,8 +15,8 @@ from imapids.records.streams import Piece, StreamChunk, StreamConflict, StreamGa
 
 _HALF = 1 << 31
 _WRAP = 1 << 32
-_CONFLICT_BYTES = 64
-"""Bytes of both versions that a conflict shows."""
+_CONFLICT_BYTES = 8_192
+"""Bytes of both versions that a conflict keeps: as many as decide what a stream is."""
 _ACKED_PATIENCE = 2
 """Packets of the flow to wait after an acknowledgement of missing bytes: captures swap neighbours."""
 

@@ -205,6 +205,13 @@ CODES: tuple[Code, ...] = (
     Code("server-silent", 50, "undecided", "Only the client spoke.", ""),
     Code("no-greeting", 60, "undecided", "The server answers, and never sent a greeting.", "a1 OK done"),
     # context
+    Code(
+        "reads-otherwise",
+        95,
+        "context",
+        "Bytes came twice and differ: with the later copy, which the host may have taken, it is something else.",
+        "not-imap, http",
+    ),
     Code("client-spoke-first", 20, "context", "The client sent bytes before the server's first.", ""),
     Code("server-spoke-first", 10, "context", "The server sent the first bytes.", ""),
     Code(

@@ -10,7 +10,7 @@ from imapids.judge.imap import judge_imap
 from imapids.judge.places import at_start
 from imapids.records.candidates import Evidence, Finding
 from imapids.records.dialogue import SessionFacts, TlsFacts
-from imapids.records.streams import CLIENT
+from imapids.records.streams import CLIENT, SIDES
 from imapids.records.verdicts import Verdict
 
 SHORT_BYTES = 2
@@ -21,6 +21,13 @@ def judge(facts: SessionFacts) -> Verdict:
     """The verdict, its confidence and its evidence in order of weight."""
     verdict = _judge(facts)
     evidence = verdict.evidence
+    other = facts.other_reading
+    if other is not None:
+        conflict = other.conflict
+        text = ", ".join(part for part in (other.verdict, other.name) if part)
+        evidence.append(Evidence("reads-otherwise", SIDES[conflict.side], conflict.packet, conflict.offset, text))
+        if verdict.verdict == "genuine" and other.verdict in ("mimic", "not-imap"):
+            verdict.confidence = "low"  # a host that takes the later copy sees no IMAP
     if facts.first_side is not None and verdict.verdict == "not-imap" and facts.flow.protocol == "TCP":
         first = facts.first_side == CLIENT
         evidence.append(

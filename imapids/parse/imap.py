@@ -102,8 +102,6 @@ class ImapDialogue:
 
     def feed(self, chunk: StreamChunk) -> StreamChunk | None:
         """Reads a chunk. What belongs to the new layer of an upgrade comes back; while one is on, all of it."""
-        if chunk.reading:
-            return None  # another copy of bytes that were read already: the flow's anomalies tell of it
         if self.upgraded is not None:
             return chunk
         if chunk.side == SERVER:

@@ -105,7 +105,7 @@ class PlainReader:
         told_last: StreamChunk | None = None
         count = 0
         for count, piece in enumerate(pieces):  # noqa: B007
-            if type(piece) is not StreamChunk or piece.reading:
+            if type(piece) is not StreamChunk:
                 break
             data = piece.data
             if piece.side == CLIENT:

@@ -81,7 +81,7 @@ class TlsStream:
         """Takes the next bytes of one side."""
         side = self._sides[chunk.side]
         data = chunk.data
-        if side.dead or chunk.reading:
+        if side.dead:
             return
         if side.left >= len(data) and not side.collect:  # inside a record: nothing to look at
             side.left -= len(data)

@@ -22,6 +22,7 @@ from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.observing import known_of, observed
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
+from imapids.pipeline.readings import other_reading
 from imapids.pipeline.session import flow_body, session_body
 from imapids.pipeline.silent import silent_body
 from imapids.protocols.addresses import Networks
@@ -257,7 +258,9 @@ class Pipeline:
                 conversation.events.clear()
             if type(last) is StreamEnd:
                 del conversations[key]
-                self._close(flow, conversation.facts(), last, conversation.prefix)
+                facts = conversation.facts()
+                facts.other_reading = other_reading(conversation, self.limits.dialogue)
+                self._close(flow, facts, last, conversation.prefix)
 
     def _tell_service(self, flow: Flow, conversation: PeekedConversation, end: StreamEnd) -> None:
         """A flow that was peeked at is over: it has no session, only what its first bytes say of the server."""

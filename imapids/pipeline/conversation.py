@@ -37,6 +37,7 @@ class Conversation:
 
     __slots__ = (
         "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_held_bytes", "_inflaters", "_limits", "candidate",
+        "conflicts",
         "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "prefix", "seen", "tls",
         "turns", "upgrade_prefix",
     )
@@ -67,6 +68,8 @@ class Conversation:
         """When each side spoke, for who measures the rhythm of what is no IMAP."""
         self._asked_at = 0
         self._dropped = [0, 0]
+        self.conflicts: list[StreamConflict] = []
+        """Later copies of the first bytes that differ: another reading of the conversation."""
         self._inflaters: tuple[Inflater, Inflater] | None = None
         self._anomalies: dict[str, int] = {}
 
@@ -97,8 +100,7 @@ class Conversation:
                     if self.first_side is None:
                         self.first_side = side
                 self.seen[side] += len(piece.data)
-                if not piece.reading:
-                    self.turns.add(piece, dialogue is None or dialogue.stopped_being_imap)
+                self.turns.add(piece, dialogue is None or dialogue.stopped_being_imap)
                 if self.candidate is None or not self.prefix.ended[side]:
                     self.prefix.add(side, piece.data, datagram=self.flow.protocol == "UDP")
                 if dialogue is not None and not self.layer:
@@ -273,6 +275,8 @@ class Conversation:
         self._anomaly(name, "applayer", time_ns, packet)
 
     def _tell_conflict(self, conflict: StreamConflict) -> None:
+        if conflict.offset < self._limits.sniff_bytes and len(self.conflicts) < self._limits.conflicts:
+            self.conflicts.append(conflict)
         self._anomaly("overlap-conflict", "stream", conflict.time_ns, conflict.packet)
 
     def _anomaly(self, name: str, kind: str, time_ns: int, packet: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from imapids.records.candidates import Candidate, Evidence
-from imapids.records.streams import Flow
+from imapids.records.streams import Flow, StreamConflict
 
 
 class TlsFacts(msgspec.Struct, kw_only=True):
@@ -209,6 +209,17 @@ class ImapFacts(msgspec.Struct, kw_only=True):
     """For each piece of evidence, how many commands had been completed before it."""
 
 
+class OtherReading(msgspec.Struct):
+    """What a conversation is when its later copies of the same bytes are taken instead of the first ones."""
+
+    verdict: str
+    name: str
+    """Its protocol or shape; empty where it has none."""
+    confidence: str
+    conflict: StreamConflict
+    """The first place at which the copies differ."""
+
+
 class SessionFacts(msgspec.Struct, kw_only=True):
     """Everything that is known of one conversation (pipeline -> judge)."""
 
@@ -232,3 +243,5 @@ class SessionFacts(msgspec.Struct, kw_only=True):
     first_packet_client: int = 0
     """Frame number of the first payload of the side; 0: none."""
     first_packet_server: int = 0
+    other_reading: OtherReading | None = None
+    """Where copies of first bytes differ, and the conversation reads as something else with the later ones."""

@@ -93,8 +93,6 @@ class StreamChunk(msgspec.Struct, gc=False):
     """Frame numbers of those packets, in step with `starts`."""
     times: list[int] | None = None
     """Times of those packets, in step with `starts`."""
-    reading: int = 0
-    """0: what first-wins delivers; 1: another version of bytes that were delivered before."""
 
     def locate(self, position: int) -> tuple[int, int]:
         """Frame number and time of the packet that carried data[position]."""
@@ -112,26 +110,22 @@ class StreamChunk(msgspec.Struct, gc=False):
     def head(self, position: int) -> StreamChunk:
         """The part of the chunk before data[position]."""
         if self.starts is None or self.packets is None or self.times is None:
-            return StreamChunk(self.side, self.offset, self.data[:position], self.time_ns, self.packet,
-                               reading=self.reading)
+            return StreamChunk(self.side, self.offset, self.data[:position], self.time_ns, self.packet)
         count = sum(1 for start in self.starts if start < position)
         return StreamChunk(self.side, self.offset, self.data[:position], self.time_ns, self.packet,
-                           self.starts[:count] or None, self.packets[:count] or None, self.times[:count] or None,
-                           self.reading)
+                           self.starts[:count] or None, self.packets[:count] or None, self.times[:count] or None)
 
     def tail(self, position: int) -> StreamChunk:
         """The rest of the chunk from data[position] on."""
         packet, time_ns = self.locate(position)
         if self.starts is None or self.packets is None or self.times is None:
-            return StreamChunk(self.side, self.offset + position, self.data[position:], time_ns, packet,
-                               reading=self.reading)
+            return StreamChunk(self.side, self.offset + position, self.data[position:], time_ns, packet)
         keep = [i for i, start in enumerate(self.starts) if start > position]
         return StreamChunk(
             self.side, self.offset + position, self.data[position:], time_ns, packet,
             [self.starts[i] - position for i in keep] or None,
             [self.packets[i] for i in keep] or None,
             [self.times[i] for i in keep] or None,
-            self.reading,
         )
 
 
@@ -154,10 +148,14 @@ class StreamConflict(msgspec.Struct, gc=False):
 
     side: int
     offset: int
+    """Stream offset of the first byte that differs."""
     first: bytes
+    """The bytes that were delivered, from there on."""
     second: bytes
+    """The later copy of them: another reading of the stream, which a host may have taken instead."""
     time_ns: int
     packet: int
+    """The packet that carried the later copy."""
     reason: str = "overlap"
 
 

@@ -8,7 +8,7 @@ import zlib
 
 from making.catalogue import mail_server, provider, sample, stranger, workstation
 from making.genuine import encrypted
-from making.network import CLIENT, SERVER, Tcp, Trace, at, datagram, outside, play
+from making.network import CLIENT, MILLISECOND, SECOND, SERVER, Tcp, Trace, at, datagram, outside, play
 
 
 def ssh_string(data: bytes) -> bytes:
@@ -355,6 +355,38 @@ def wrong_tags(trace: Trace) -> None:
         blob = base64.b64encode(trace.random.randbytes(90)).decode()
         play(tcp, f"~ 6\nC: a{number} FETCH {blob}\nS: z{900 + number} OK {blob[::-1]}")
     tcp.close()
+
+
+@sample(
+    "two-readings",
+    "Each byte comes twice and differs: an IMAP session for whoever watches, and an SSH session for the host.",
+    verdicts={"genuine": 1},
+    protocol="imap",
+    alerts=("verdict",),
+)
+def two_readings(trace: Trace) -> None:
+    tcp = Tcp(trace, workstation(66, "linux"), outside("203.0.113.105", system="linux"))
+
+    def say(side: int, shown: bytes, meant: bytes, wait: float = 0.05) -> None:
+        """Two copies of one length for the same place in the stream."""
+        meant = meant.ljust(len(shown), b"\0")
+        tcp.now += round(wait * SECOND)
+        tcp.packet(side, "PA", shown)
+        tcp.sequence[side] = (tcp.sequence[side] - len(shown)) & 0xFFFFFFFF
+        tcp.now += MILLISECOND // 10
+        tcp.packet(side, "PA", meant)
+
+    say(SERVER, b"* OK [CAPABILITY IMAP4rev1] mail.example ready\r\n",
+        b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3 (mail)\r\n")
+    say(CLIENT, b"a1 CAPABILITY\r\n", b"SSH-2.0-Go.1\r\n")
+    say(SERVER, b"* CAPABILITY IMAP4rev1 IDLE\r\na1 OK done\r\n", ssh_packet(b"\x14" + trace.random.randbytes(24)))
+    for beat in range(2, 8):
+        tag = b"a%d" % beat
+        say(CLIENT, tag + b" NOOP                    \r\n", trace.random.randbytes(28), 6.0)
+        say(SERVER, tag + b" OK NOOP completed       \r\n", trace.random.randbytes(28))
+    say(CLIENT, b"a9 LOGOUT\r\n", b"\0" * 11)
+    say(SERVER, b"* BYE bye\r\na9 OK done\r\n", b"\0" * 23)
+    tcp.close(SERVER)
 
 
 @sample("udp-143", "Datagrams to port 143: IMAP has never used UDP.", verdicts={"not-imap": 1}, alerts=("udp",))

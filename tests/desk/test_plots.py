@@ -8,7 +8,7 @@ import pytest
 
 import imapids
 from imapids.desk.turns import Turn, Turns
-from imapids.records.streams import StreamChunk, StreamGap
+from imapids.records.streams import StreamChunk, StreamConflict, StreamGap
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -106,7 +106,7 @@ def test_the_exposure_map_shows_the_latest_word_on_each_port():
 def test_turns_are_told_apart_and_bounded():
     turns = Turns()
     turns.feed([StreamChunk(0, 0, b"abc", 1, 1), StreamChunk(0, 3, b"d", 2, 2), StreamChunk(1, 0, b"xy", 3, 3),
-                StreamChunk(1, 0, b"zz", 3, 3, reading=1), StreamGap(1, 2, 5, 4, 4), StreamChunk(0, 4, b"e", 5, 5)])
+                StreamConflict(1, 0, b"xy", b"zz", 3, 3), StreamGap(1, 2, 5, 4, 4), StreamChunk(0, 4, b"e", 5, 5)])
     assert turns.turns == [Turn(0, 1, 1, 4), Turn(1, 3, 3, 7), Turn(0, 5, 5, 1)]
     for number in range(5_000):
         turns.feed([StreamChunk(number % 2, 0, b"x", number, number)])

@@ -347,13 +347,6 @@ def test_bulk_data_costs_nothing_but_headers() -> None:
     assert stream.facts.application_bytes_server == 64 * 64 * 16_000
 
 
-def test_another_reading_of_the_same_bytes_changes_nothing() -> None:
-    stream = TlsStream(LIMITS)
-    stream.feed(StreamChunk(CLIENT, 0, HELLO, 1, 1))
-    stream.feed(StreamChunk(CLIENT, 3, b"garbage", 1, 1, reading=1))
-    assert not stream.facts.broken
-
-
 def test_facts_are_a_plain_record_that_can_be_sent_elsewhere() -> None:
     facts = run(flights_of(V12)).facts
     assert msgspec.json.decode(msgspec.json.encode(facts), type=TlsFacts) == facts

@@ -63,7 +63,7 @@ def conversations(path: Path) -> list[Conversation]:
         for update in updates:
             conversation = found.setdefault(id(update.flow), Conversation(update.flow))
             for piece in update.pieces:
-                if isinstance(piece, StreamChunk) and not piece.reading:
+                if isinstance(piece, StreamChunk):
                     assert piece.offset == len(conversation.data[piece.side]) + sum(conversation.missing[piece.side])
                     conversation.data[piece.side].extend(piece.data)
                 elif isinstance(piece, StreamGap):
@@ -160,7 +160,8 @@ def conflict_keeps_both(first: bytes, second: bytes) -> Check:
 
 
 DEMANDS: dict[str, Check] = {
-    "H001": conflict_keeps_both(b"GOOD", b"EVIL"), "H003": noted("overlap-conflict", 1),
+    "H001": conflict_keeps_both(b"GOOD", b"EVIL"), "H002": conflict_keeps_both(b"GOOD", b"EVIL"),
+    "H003": noted("overlap-conflict", 1),
     "H004": only(lambda each: len(each.conflicts) == 1 and len(each.conflicts[0].second) == 3
                  and bytes(each.data[0]) == b"GOOD"),
     "H005": noted("overlap-conflict", 1), "H006": anything, "H008": noted("overlap-conflict", 6), "H014": many(14),
