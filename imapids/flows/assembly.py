@@ -416,8 +416,10 @@ class Assembler:
             if columns.finished[row, end] and half.fin is None:
                 half.fin = half.offset
         for piece in stream.recent:
-            if type(piece) is StreamChunk:
-                reassembly.halves[piece.side].remember(piece.offset, piece.data, self.limits.history_bytes)
+            if type(piece) is StreamChunk:  # a conflict is with one packet: how packets were joined must not show
+                half, starts = reassembly.halves[piece.side], [0, *(piece.starts or ()), len(piece.data)]
+                for start, stop in pairwise(starts):
+                    half.remember(piece.offset + start, piece.data[start:stop], self.limits.history_bytes)
         stream.recent = []
         return reassembly
 

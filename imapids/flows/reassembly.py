@@ -44,7 +44,7 @@ class Half:
         """Held segments, sorted: (offset, arrival, data, wire length, packet, time)."""
         self.held = 0
         self.recent: list[tuple[int, bytes]] = []
-        """The newest delivered bytes, to compare later copies with."""
+        """The newest delivered bytes, packet by packet, to compare later copies with."""
         self.recent_bytes = 0
         self.acked = 0
         """Stream offset that the peer acknowledged."""
@@ -210,8 +210,12 @@ class Reassembly:
             self.note("keep-alive")
             return
         differs = False
-        for low, first in self._delivered(half, offset, offset + len(data)):
-            second = data[low - offset : low - offset + len(first)]
+        oldest = half.offset - self.limits.history_bytes  # what is older is forgotten, however the batches were cut
+        for start, kept in half.recent:
+            low, high = max(start, offset, oldest), min(start + len(kept), offset + len(data))
+            if low >= high:
+                continue
+            first, second = kept[low - start : high - start], data[low - offset : high - offset]
             if first != second:
                 at = next(i for i in range(len(first)) if first[i] != second[i])
                 out.append(StreamConflict(side, low + at, first[at : at + _CONFLICT_BYTES],
@@ -220,21 +224,6 @@ class Reassembly:
                 differs = True
         if not differs:
             self.note("retransmission")
-
-    def _delivered(self, half: Half, start: int, end: int) -> list[tuple[int, bytes]]:
-        """What was delivered of a range and is not forgotten: runs between gaps, each with its stream offset."""
-        start = max(start, half.offset - self.limits.history_bytes)  # whatever the cut into batches kept before that
-        runs: list[tuple[int, list[bytes]]] = []
-        expected = -1
-        for at, kept in half.recent:
-            low, high = max(at, start), min(at + len(kept), end)
-            if low >= high:
-                continue
-            if low != expected:
-                runs.append((low, []))
-            runs[-1][1].append(kept[low - at : high - at])
-            expected = high
-        return [(low, b"".join(parts)) for low, parts in runs]
 
     def _hold(self, half: Half, side: int, offset: int, data: bytes, length: int,
               packet: int, time_ns: int, out: list[Piece]) -> None:

@@ -37,9 +37,8 @@ class Conversation:
 
     __slots__ = (
         "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_held_bytes", "_inflaters", "_limits", "candidate",
-        "conflicts",
-        "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "prefix", "seen", "tls",
-        "turns", "upgrade_prefix",
+        "conflicts", "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "prefix", "seen",
+        "tls", "turns", "upgrade_prefix",
     )
 
     def __init__(self, flow: Flow, limits: DialogueLimits, hasher: SecretHasher | None) -> None:

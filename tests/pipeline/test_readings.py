@@ -73,7 +73,8 @@ def test_a_server_that_breaks_the_grammar_with_the_later_copy_only_says_so(tmp_p
 @pytest.mark.parametrize("turns", [
     pytest.param(((1, GREETING, GREETING), *NOOP, *END), id="a copy that is the same"),
     pytest.param(((1, GREETING, GREETING.replace(b"mail", b"post")), *NOOP, *END), id="another name in the greeting"),
-    pytest.param(((1, GREETING, b""), (0, b"a1 NOOP\r\n", b"a1 noop\r\n"), NOOP[1], *END), id="a command in other letters"),
+    pytest.param(((1, GREETING, b""), (0, b"a1 NOOP\r\n", b"a1 noop\r\n"), NOOP[1], *END),
+                 id="a command in other letters"),
 ])
 def test_copies_that_read_as_the_same_are_no_evidence(turns: Sequence[Turn], tmp_path: Path) -> None:
     run = analyze_all(capture(turns, tmp_path))
