@@ -7,6 +7,7 @@ and any cut of the same bytes into chunks gives the same events, facts and verdi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from imapids.config import DialogueLimits
 from imapids.parse import imap_client, imap_server
@@ -33,6 +34,21 @@ EVIDENCE_EACH = 3
 """Pieces of evidence of one code: the first ones tell the story, the counts in the facts tell the rest."""
 
 
+class Unsure(NamedTuple):
+    """What was counted as broken while the client's stream stood at one place.
+
+    A gap is told when bytes behind it come, or at the end: the server may have answered the missing commands by then.
+    """
+
+    client_offset: int
+    counts: dict[str, int]
+    """Names of facts, and how often each was counted."""
+    evidence: int
+    """Pieces of evidence before that."""
+    was_imap: bool
+    """The dialogue had not stopped being IMAP."""
+
+
 class ImapDialogue:
     """One IMAP connection. `feed` the chunks of both sides in order; read `events`, `facts`, `upgraded`, `foreign`."""
 
@@ -56,6 +72,7 @@ class ImapDialogue:
     last_client_line = b""
     _held_bytes = 0
     _foreign: ForeignBytes | None = None
+    _unsure: Unsure | None = None
     _layer = ""
     _layer_start = 0
 
@@ -127,6 +144,7 @@ class ImapDialogue:
         certain = self.certain_client, self.certain_server
         if gap.side == CLIENT:
             self.certain_client = False
+            self._take_back()
         else:
             self.certain_server = False
         if self._reader(gap.side).gap(gap.offset, gap.length, self):
@@ -257,6 +275,30 @@ class ImapDialogue:
             evidence.append(Evidence(code, SIDES[side], packet, offset, text))
             self.facts_.completed_before.append(self.facts_.completed)
 
+    def broken(self, *names: str) -> None:
+        """Counts what is broken unless commands that the capture lacks explain it; call it before `note`."""
+        offset, unsure = self.reader_client.offset, self._unsure
+        if unsure is None or unsure.client_offset != offset:
+            unsure = self._unsure = Unsure(offset, {}, len(self.facts_.evidence), self._foreign is None)
+        for name in names:
+            setattr(self.facts_, name, getattr(self.facts_, name) + 1)
+            unsure.counts[name] = unsure.counts.get(name, 0) + 1
+
+    def _take_back(self) -> None:
+        """The client's next bytes are missing: what looked broken since its last ones may have been in order."""
+        unsure, facts = self._unsure, self.facts_
+        self._unsure = None
+        if unsure is None or unsure.client_offset != self.reader_client.offset:
+            return
+        for name, count in unsure.counts.items():
+            setattr(facts, name, getattr(facts, name) - count)
+        for evidence in facts.evidence[unsure.evidence :]:
+            self._counts[evidence.code] -= 1
+        del facts.evidence[unsure.evidence :], facts.completed_before[unsure.evidence :]
+        if unsure.was_imap and self._foreign is not None:
+            self._foreign = None
+            self.certain_server, self.reader_server.lost = False, True
+
     def anomaly(self, name: str, packet: int, time_ns: int) -> None:
         """Tells an oddity of the wire, the first ones of each name for each flow."""
         count = self._counts.get(name, 0) + 1
@@ -344,6 +386,6 @@ class ImapDialogue:
     def _server_line_is_hopeless(self) -> bool:
         """The unfinished line of the server cannot become one of IMAP: no text, where every byte was seen."""
         reader = self.reader_server
-        if not reader.held_size or reader.lost or not self.certain_server or reader.skip:
+        if not reader.held_size or reader.lost or reader.skip or not (self.certain_server and self.certain_client):
             return False
         return is_binary(bytes(reader.held[:512]))

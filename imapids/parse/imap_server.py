@@ -142,7 +142,7 @@ def _note_before_login(dialogue: ImapDialogue, line: bytes, packet: int, offset:
         each.shape.code in (LOGIN, AUTHENTICATE) or each.shape.spec is None for each in dialogue.pending.values()
     ):
         return
-    dialogue.facts_.before_login += 1
+    dialogue.broken("before_login")
     dialogue.note("data-before-login", SERVER, packet, offset, redact(line, 80))
 
 
@@ -234,7 +234,7 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
             if spec.states & (dialogue.state | pending.state):
                 facts.completed_legal += 1
             elif spec.strict and dialogue.certain_state:
-                facts.impossible += 1
+                dialogue.broken("impossible")
                 dialogue.note(
                     "success-in-impossible-state",
                     SERVER,
@@ -332,10 +332,10 @@ def _read_unmatched(
     if tag in dialogue.done_tags or dialogue.overflowed or not (dialogue.certain_client and dialogue.certain_server):
         return
     if line == dialogue.last_client_line:
-        facts.echoes += 1
+        dialogue.broken("echoes")
         dialogue.note("server-echoes", SERVER, packet, offset, "")
         return
-    facts.unmatched += 1
+    dialogue.broken("unmatched")
     shown = safe_text(tag, 32) if dialogue.exchange is None else f"[{len(tag)} bytes]"  # a word of a SASL response?
     dialogue.note("answer-without-command", SERVER, packet, offset, f"{shown} {reply.result.upper()}")
     if reply.opaque is not None:
@@ -354,12 +354,13 @@ def _read_nonsense(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: in
         return  # TLS after a STARTTLS that the capture does not show
     if not dialogue.certain_server:
         return
-    facts.server_nonsense += 1
     binary = is_binary(line)
-    if binary:
-        facts.server_binary += 1
+    if binary and not dialogue.certain_client:  # TLS, deflate or a security layer, whose beginning the capture lacks
+        dialogue.certain_server, dialogue.reader_server.lost = False, True
+        return
+    dialogue.broken("server_nonsense", *(("server_binary",) if binary else ()))
     if line == dialogue.last_client_line:
-        facts.echoes += 1
+        dialogue.broken("echoes")
         dialogue.note("server-echoes", SERVER, packet, offset, "")
     else:
         hidden = binary or dialogue.exchange is not None  # it may repeat a SASL response
