@@ -98,6 +98,10 @@ def _direct_tls(facts: SessionFacts, tls: TlsFacts) -> Verdict:
             return Verdict(
                 verdict="undecided", confidence="low", protocol="tls", reason="mid-stream", evidence=evidence
             )
+        if (facts.gaps_client or facts.gaps_server) and (tls.hello_offset or not tls.server_hello):
+            # bytes before the hello are missing, STARTTLS among them perhaps; or those of the server, which may be IMAP
+            reason = "snaplen" if facts.flow.snapped else "gap"
+            return Verdict(verdict="undecided", confidence="low", reason=reason, evidence=evidence)
         if not tls.server_hello and not facts.seen_server:
             return Verdict(verdict="undecided", confidence="low", reason="server-silent", evidence=evidence)
         return Verdict(

@@ -182,7 +182,7 @@ _REDIS_REPLY = first_line(
 )
 _REDIS_ERROR = first_line(
     rb"-(?:ERR unknown command|ERR Protocol error|NOAUTH |DENIED Redis|WRONGTYPE |WRONGPASS |ERR wrong "
-    rb"number of arguments|ERR operation not permitted|MISCONF |LOADING Redis).*",
+    rb"number of arguments|ERR max number of clients|ERR operation not permitted|MISCONF |LOADING Redis).*",
     b"-",
 )
 

@@ -148,6 +148,8 @@ def _look_pop3(opening: Opening) -> Answer:
     positive = start[:3] == b"+OK" and start[3:] in (b" ", b"\r", b"\n", b"")
     if not positive and not (start == b"-ERR" and opening.server[4:5] in (b" ", b"\r", b"")):
         return NO, None
+    if not positive and opening.first_side == 1 and not opening.midstream:
+        return _look_refusal(opening)
     if not opening.client:
         if not opening.client_ended:
             return NEED_MORE, None
@@ -160,6 +162,16 @@ def _look_pop3(opening: Opening) -> Answer:
     if positive and opening.first_side == 1 and not opening.midstream:
         return found("pop3", "medium", speaks("server", "pop3", opening.server))
     return NO, None
+
+
+def _look_refusal(opening: Opening) -> Answer:
+    """A server that greets with `-ERR`: one of POP3 that cannot serve now, or Redis that has too many clients."""
+    line = _line(opening.server, opening.server_ended)
+    if line is None:
+        return NEED_MORE, None
+    if line.startswith(b"-ERR max number of clients"):
+        return NO, None
+    return found("pop3", "medium", speaks("server", "pop3", opening.server))
 
 
 # RFC 5804 section 1.7: the greeting is a list of capabilities in quotes that begins with IMPLEMENTATION.

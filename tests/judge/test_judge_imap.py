@@ -286,6 +286,44 @@ def test_a_lost_segment_accuses_nobody(name: str, lost: int) -> None:
     assert play_pieces(pieces).verdict.verdict in ("genuine", "undecided")
 
 
+HELLO_AND_MORE = bytes.fromhex("160303007a020000760303") + noise(118) + b"\x17\x03\x03\x02\x00" + noise(512, 9)
+HIDDEN: dict[str, Talk] = {
+    "TLS after STARTTLS": (
+        GREETING, (C, b"a STARTTLS\r\n"), (S, b"a OK go\r\n"), (C, b"\x16\x03\x01\x02\x00" + noise(200)),
+        (S, HELLO_AND_MORE), (C, b"\x17\x03\x03\x00\x40" + noise(64)), (S, b"\x17\x03\x03\x01\x00" + noise(256)),
+    ),
+    "COMPRESS": (
+        GREETING, *LOGIN, (C, b"b COMPRESS DEFLATE\r\n"), (S, b"b OK active\r\n"), (C, noise(60)), (S, noise(900)),
+        (C, noise(40)), (S, noise(90)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*GENUINE, *HIDDEN])
+@pytest.mark.parametrize("told", ["when the client goes on", "at the end"])
+def test_a_gap_that_is_told_late_accuses_nobody(name: str, told: str) -> None:
+    """Bytes behind a hole wait for it to fill, so the server's answers to what is missing come before the gap does."""
+    chunks = chunks_of({**GENUINE, **HIDDEN}[name])
+    ours = [index for index, chunk in enumerate(chunks) if chunk.side == C]
+    for lost in ours:
+        gone = chunks[lost]
+        gap = StreamGap(C, gone.offset, len(gone.data), gone.time_ns, gone.packet)
+        after = [chunk for chunk in chunks[lost + 1 :] if chunk.side == C]
+        if told == "at the end":
+            rest = [chunk for chunk in chunks[lost + 1 :] if chunk.side == S] + [gap, *after]
+        else:
+            next_one = next((at for at in ours if at > lost), len(chunks))
+            rest = [*chunks[lost + 1 : next_one], gap, *chunks[next_one:]]
+        assert play_pieces([*chunks[:lost], *rest]).verdict.verdict in ("genuine", "undecided")
+
+
+def test_what_was_broken_before_the_last_words_of_the_client_stays_broken() -> None:
+    talk = ((C, b"a0 NOOP\r\n"), (S, b"a0 OK\r\nx1 OK\r\nx2 OK\r\n"), (C, b"a1 NOOP\r\n"), (S, b"a1 OK\r\n"))
+    played = play_pieces([*chunks_of((GREETING, *talk)), StreamGap(C, 18, 20, 9, 9)])
+    assert played.verdict.verdict == "mimic"
+    assert {"answer-without-command"} <= played.codes
+
+
 @pytest.mark.parametrize("name", GENUINE)
 def test_a_capture_that_starts_later_accuses_nobody(name: str) -> None:
     for start in range(1, len(GENUINE[name])):

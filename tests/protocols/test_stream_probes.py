@@ -123,6 +123,8 @@ CASES: tuple[tuple[str, tuple[Turn, ...]], ...] = (
     ),
     ("mongodb", (c(le(20) + le(1) + le(0) + le(2013) + bytes(4)), s(le(20) + le(2) + le(1) + le(2013) + bytes(4)))),
     ("redis", (c(b"*1\r\n$4\r\nPING\r\n"), s(b"+PONG\r\n"))),
+    ("pop3", (s(b"-ERR Auth process broken\r\n"),)),
+    ("redis", (s(b"-ERR max number of clients reached\r\n"),)),
     ("redis", (c(b"HELP\r\n"), s(b"-ERR unknown command 'HELP'\r\n"))),
     ("redis", (c(b"*1\r\n$4\r\nPING\r\n"),)),
     ("memcached", (c(b"mn\r\n"), s(b"MN\r\n"))),
