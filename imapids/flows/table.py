@@ -34,6 +34,7 @@ _LINGERING_SHARE = 8
 _TO_MAIL = np.zeros(65_536, bool)
 _TO_MAIL[list(MAIL_PORTS)] = True
 
+_MINUTE_NS = 60 * 10**9
 _DEAD_SHARE = 4
 """Rows that are over leave when they are this part of all that are allowed, at the latest: where the same 5-tuples
 begin again and again, no new key would ever ask for room."""
@@ -44,6 +45,7 @@ class FlowTable:
 
     def __init__(self, limits: FlowLimits, encapsulations: EncapsulationTable, *, watch_tcp: Sequence[int] = (143,),
                  watch_udp: Sequence[int] = (143,), watch_all: bool = False, tell_ends: bool = False,
+                 tell_minutes: bool = False,
                  peek_tcp: Sequence[int] = (), peek_bytes: int = 1_024, direction: Direction | None = None) -> None:
         """
         Args:
@@ -71,6 +73,9 @@ class FlowTable:
         self._assembler = Assembler(limits, self.columns, self._namer.open, self._namer.service, self._peek_bytes)
         self._splitter = ReuseSplitter(limits, self.columns)
         self._joiner = VlanJoiner(self.columns, encapsulations, self._index)
+        self._minutes: list[tuple[int, int]] = []
+        self._minute = -(1 << 62) if tell_minutes else 1 << 62
+        """The newest minute of the clock that was told of."""
         self._doubted_ns: int | None = None
         """A stamp far in the future that no other packet has confirmed yet."""
         self.last_number = 0
@@ -83,6 +88,11 @@ class FlowTable:
     def take_ended(self) -> EndedFlows | None:
         """The conversations of any port that ended since the last call (where `tell_ends` asked for them)."""
         return self._ended.take() if self._ended is not None else None
+
+    def take_minutes(self) -> list[tuple[int, int]]:
+        """Minutes of the clock that began since the last call: its time, and the packet that showed it."""
+        minutes, self._minutes = self._minutes, []
+        return minutes
 
     def restore_ended(self, rows: EndedRows, source: CaptureSource) -> EndedFlows:
         """Ended conversations that the table of another process kept.
@@ -109,6 +119,8 @@ class FlowTable:
         self._note_source(batch.source)
         self.last_number = int(batch.number[-1])
         clock, alive = self._advance_clock(batch.time_ns)
+        if self.clock_ns // _MINUTE_NS > self._minute:
+            self._note_minutes(clock, batch.number)
         groups = self._group(batch, alive)
         cuts, strays = self._splitter.cuts(batch, groups, clock, alive, self._begins_watched)
         if cuts:
@@ -210,6 +222,13 @@ class FlowTable:
             self._doubted_ns = doubted
         self.clock_ns = int(clock[-1])
         return clock, np.maximum(clock, time_ns)
+
+    def _note_minutes(self, clock: I64, number: I64) -> None:
+        """Remembers the first packet of each minute of the clock."""
+        minutes = clock // _MINUTE_NS
+        first = np.flatnonzero(np.diff(minutes, prepend=self._minute) > 0)
+        self._minutes += zip(clock[first].tolist(), number[first].tolist(), strict=True)
+        self._minute = int(minutes[-1])
 
     def _rows(self, batch: SegmentBatch, keys: Keys, first: I64, local: I64, end: U8, alive: I64) -> I32:
         """The row of each group; rows of new conversations are made.
@@ -331,12 +350,15 @@ class FlowTable:
         if self.clock_ns < -(1 << 61) or now_ns <= self.clock_ns:
             return []
         self.clock_ns = min(now_ns, self.clock_ns + self.limits.forward_jump_ns)
+        if self.clock_ns // _MINUTE_NS > self._minute:
+            self._note_minutes(np.array([self.clock_ns], np.int64), np.array([self.last_number], np.int64))
         self._ender.idle(self.clock_ns, lambda due: np.full(len(due), self.last_number, np.int64))
         return self._first_ends()
 
     def clock_stepped(self, by_ns: int) -> None:
         """The clock that stamps packets was set by so much: no conversation is older or younger for it."""
         self.clock_ns += by_ns
+        self._minute += by_ns // _MINUTE_NS
         self._ender.clock_stepped(by_ns, self.clock_ns)
         self._doubted_ns = None
 

@@ -14,7 +14,7 @@ from imapids.observe.attempts import Attempts, FirstFailure
 from imapids.observe.groups import STEPS, Groups, Values
 from imapids.observe.observer import Told
 from imapids.observe.shared_secrets import SharedSecrets
-from imapids.records.events import Event, Login
+from imapids.records.events import MINUTE, Event, Login
 from imapids.records.flows import EndedFlows
 
 TOLD_ATTEMPTS = 3
@@ -22,6 +22,7 @@ TOLD_ATTEMPTS = 3
 
 _Key = tuple[str, str, str | int]
 _Groups = Groups[_Key, Attempts | FirstFailure]
+_kind = attrgetter("kind")
 _time = attrgetter("time_ns")
 _outcome = attrgetter("body.outcome")
 _packet = itemgetter(0)
@@ -30,7 +31,7 @@ _packet = itemgetter(0)
 class Logins:
     """`login` events in, `guessing` events out."""
 
-    kinds = frozenset({"login"})
+    kinds = frozenset({"login", MINUTE})
     makes = frozenset({"guessing"})
     wants_flows = False
 
@@ -53,16 +54,37 @@ class Logins:
         Tells of a group at 10, 100 ... attempts, when failures end in a success, and when its window is over.
         """
         told: list[Told] = []
-        latest_ns = max(map(_time, events), default=0)
+        kinds = list(map(_kind, events))
+        minutes = [place for place, kind in enumerate(kinds) if kind == MINUTE] if MINUTE in kinds else []
+        start = 0
+        for place in minutes:
+            self._see_logins(events[start:place], known[start:place], told)
+            self._close_over(max(self._clock_ns, events[place].time_ns), known[place], told)
+            self._secrets.close_over(events[place].time_ns, known[place], told)
+            start = place + 1
+        self._see_logins(events[start:], known[start:], told)
+        told.sort(key=_packet)  # stable: of one packet, what is told of secrets stands first
+        return told
+
+    def _see_logins(self, events: Sequence[Event], known: Sequence[int], told: list[Told]) -> None:
+        """Counts the attempts of one minute."""
+        if not events:
+            return
+        latest_ns = max(map(_time, events))
         only_successes = list(map(_outcome, events)).count("success") == len(events)
         self._secrets.see(events, known, latest_ns, told, only_successes=only_successes)
         if only_successes and not self._hour and not self._day:
             self._clock_ns = max(self._clock_ns, latest_ns)
-            return told
+            return
         for event, packet in zip(events, known, strict=True):
             self._count(event, packet, told)
-        told.sort(key=_packet)  # stable: of one packet, what is told of secrets stands first
-        return told
+
+    def _close_over(self, now_ns: int, packet: int, told: list[Told]) -> None:
+        """Tells of windows that are over by now."""
+        self._clock_ns = now_ns
+        for groups in (self._hour, self._day):
+            for group in groups.over(now_ns):
+                self._close(group, groups, "window", packet, told)
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
         """Looks at no flows."""
@@ -82,10 +104,7 @@ class Logins:
         login, flow = event.body, event.flow
         if not isinstance(login, Login) or flow is None:
             return
-        now = self._clock_ns = max(self._clock_ns, event.time_ns)
-        for groups in (self._hour, self._day):
-            for group in groups.over(now):
-                self._close(group, groups, "window", packet, told)
+        self._close_over(max(self._clock_ns, event.time_ns), packet, told)
         if login.outcome != "failure" and not self._day and not self._hour:
             return
         keys: list[_Key] = [("source", "", flow.client), ("server", flow.server, flow.server_port)]

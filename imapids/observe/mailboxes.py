@@ -13,7 +13,7 @@ from imapids.config import ObserveLimits
 from imapids.observe.groups import Groups, Values
 from imapids.observe.mailbox_use import ClientUse, MailboxUse, Reading
 from imapids.observe.observer import Told
-from imapids.records.events import Event, Login, Message, Session
+from imapids.records.events import MINUTE, Event, Login, Message, Session
 from imapids.records.flows import EndedFlows
 from imapids.records.streams import Flow
 
@@ -28,7 +28,7 @@ _Key = tuple[str, str, int]
 class Mailboxes:
     """`message`, `login` and `session` events in, `mailbox` events out."""
 
-    kinds = frozenset({"message", "login", "session"})
+    kinds = frozenset({"message", "login", "session", MINUTE})
     makes = frozenset({"mailbox"})
     wants_flows = False
 
@@ -57,6 +57,8 @@ class Mailboxes:
         for place, event in enumerate(events):
             body, flow = event.body, event.flow
             if flow is None:
+                if event.kind == MINUTE:
+                    self._close_over(event.time_ns, known[place], told)
                 continue
             if type(body) is Message:
                 action = body.action

@@ -74,6 +74,12 @@ class SharedSecrets:
             elif self._users.setdefault(secret, body.user) != body.user:
                 self._share(event, packet, told)
 
+    def close_over(self, now_ns: int, packet: int, told: list[Told]) -> None:
+        """Tells of the day, if it is over by now; the next one begins with the next login."""
+        if self._since_ns is not None and now_ns - self._since_ns >= self._day_ns:
+            told += self.tell("window", packet)
+            self._since_ns = None
+
     def _share(self, event: Event, packet: int, told: list[Told]) -> None:
         """A login with a secret that another user had first."""
         login = event.body

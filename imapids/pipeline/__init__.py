@@ -29,7 +29,7 @@ from imapids.protocols.addresses import Networks
 from imapids.protocols.mail_services import PEEKED_PORTS
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
-from imapids.records.events import EVENT_TYPES, TURNS, Command, Event, Login, Message, Session
+from imapids.records.events import EVENT_TYPES, MINUTE, TURNS, Command, Event, Login, Message, Minute, Session
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I64, PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
@@ -44,6 +44,7 @@ _EVENTS_AT_ONCE = 100_000
 """Events that wait for their batch to be over. A batch of real traffic tells a third of it."""
 _CHUNK_BYTES = 512 << 10
 """A longer run of one side's bytes is read in parts: 512 KiB of the shortest commands tell 60,000 events."""
+_A_MINUTE = Minute()
 MATCHED_KINDS = frozenset({"session", "login", "tls"})
 """Events that indicators are compared with."""
 
@@ -80,6 +81,7 @@ class Pipeline:
         self.decoder = Decoder(limits.decode, self.encapsulations, plain_udp_ports=watch_udp)
         self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
                                tell_ends=any(observer.wants_flows for observer in self.observers),
+                               tell_minutes=MINUTE in self.kinds,
                                peek_tcp=[port for port in peeked if port not in watch_tcp], direction=self._direction)
         self.skipped: dict[str, int] = {}
         """Packets that options left out, by reason."""
@@ -175,6 +177,8 @@ class Pipeline:
         updates.clear()
         while True:
             self._take(waiting)
+            if not waiting:
+                self._tell_minutes()
             events = self._drain(None if waiting else self.table.take_ended())
             if events:
                 yield events
@@ -333,6 +337,12 @@ class Pipeline:
     def _tell_flow(self, flow: Flow, end: StreamEnd) -> None:
         self._events.append(Event("flow", flow.start_ns, flow_body(flow), flow, flow.first_packet, end.time_ns))
         self._order.append(end.known)
+
+    def _tell_minutes(self) -> None:
+        """Minutes of packet time that have begun: for observers whose windows end although nothing happens."""
+        for time_ns, packet in self.table.take_minutes():
+            self._events.append(Event(MINUTE, time_ns, _A_MINUTE, None, packet, time_ns))
+            self._order.append(packet)
 
     def _sign(self, flow: Flow, facts: SessionFacts, verdict: Verdict, prefix: Prefix, end: StreamEnd) -> None:
         """Payload signatures, with what the judge said of the session as their context."""

@@ -737,6 +737,18 @@ TURNS = "turns"
 """The kind of events with `Turns`: no event type, for nobody outside of the program sees them."""
 
 
+class Minute(Body):
+    """pipeline -> observe: another minute of packet time has begun. Never shown.
+
+    It stands where the first packet of the minute does, behind what that packet made known: so windows of time are over
+    at the same place however packets were cut into batches, although nothing else happens.
+    """
+
+
+MINUTE = "minute"
+"""The kind of events with `Minute`: no event type, as `TURNS`."""
+
+
 class Event(msgspec.Struct, gc=False):
     """One fact, with the conversation and the packet it is about."""
 

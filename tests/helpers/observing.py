@@ -10,7 +10,8 @@ from helpers.rules import event, flow
 
 from imapids.config import ObserveLimits
 from imapids.observe.observer import Observer
-from imapids.records.events import TURNS, Body, Event, Turns
+from imapids.records.events import MINUTE as MINUTE_KIND
+from imapids.records.events import TURNS, Body, Event, Minute, Turns
 
 MINUTE, HOUR = 60.0, 3_600.0
 
@@ -35,6 +36,12 @@ def turns(times: Sequence[float], sizes: Sequence[int], sides: Sequence[int], nu
     body = Turns(times=[start + round(each * 1e9) for each in times], sizes=list(sizes), sides=bytes(sides),
                  count=len(times))
     return Event(TURNS, start, body, flow(flow_id=number), 1, start)
+
+
+def minute(seconds: float) -> Event:
+    """A minute of packet time that has begun."""
+    start = event("session", seconds).time_ns
+    return Event(MINUTE_KIND, start, Minute(), None, 1, start)
 
 
 def message(seconds: float, action: str, mailbox: str = "Drafts", client: str = "10.0.0.5", number: int = 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers.observing import HOUR, MINUTE, bodies, login, small, told
+from helpers.observing import HOUR, MINUTE, bodies, login, minute, small, told
 
 from imapids.config import ObserveLimits
 from imapids.observe.logins import Logins
@@ -132,3 +132,28 @@ def test_limits_hold_and_are_counted() -> None:
     assert observer.limits_hit["observe-login-values"] > 0
     assert observer.limits_hit["observe-login-secrets"] == 6
     assert observer._values.left == 20, "closed groups give their values back"
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_a_window_ends_with_a_minute_although_nobody_signs_in(size: int) -> None:
+    events = [login(3 * n, secret=f"s{n}") for n in range(5)] + [minute(60.0 * n) for n in range(1, 90)]
+    found = told(Logins(small()), events, size)
+    assert [(packet, event.body.told, event.body.failures) for packet, event in found  # type: ignore[attr-defined]
+            ] == [(len(events) - 89 + 60, "window", 5)]
+
+
+def test_a_day_of_shared_secrets_ends_with_a_minute() -> None:
+    events = [login(n, "success", f"u{n}", "same") for n in range(4)] + [minute(HOUR * n) for n in (20, 23, 24, 30)]
+    assert [(packet, event.body.told) for packet, event in told(Logins(small()), events)  # type: ignore[attr-defined]
+            ] == [(7, "window")]
+    again = [*events, login(31 * HOUR, "success", "u1", "same"), login(31 * HOUR, "success", "u2", "same")]
+    assert len(told(Logins(small()), again)) == 1, "two users of a new day are too few to tell"
+
+
+def test_how_programs_write_their_attempts_is_told() -> None:
+    events = [login(3 * n, tag=str(n % 3 + 2), attempt=n % 3 + 1, form="LOGIN quoted quoted", client_software="x 1")
+              for n in range(6)]
+    body = last(events, "source")
+    assert body is not None
+    assert (body.tools, body.forms, body.clients) == (["hydra"], ["LOGIN quoted quoted"], ["x 1"])
+    assert (body.connections, body.most_in_one_connection) == (2, 3)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from helpers.observing import login, message, session, small, told, turns
+from helpers.observing import login, message, minute, session, small, told, turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,8 +55,9 @@ def _session(draw: st.DrawFn) -> list[Event]:
     return [turns(times, [n + 1 for n in range(len(times))], sides, number), event]
 
 
-_events = st.lists(st.one_of(_login().map(lambda each: [each]), _message().map(lambda each: [each]), _session()),
-                   max_size=60).map(lambda lists: [event for each in lists for event in each])
+_one = st.one_of(_seconds.map(lambda each: [minute(each)]), _login().map(lambda each: [each]),
+                 _message().map(lambda each: [each]), _session())
+_events = st.lists(_one, max_size=60).map(lambda lists: [event for each in lists for event in each])
 _limits = st.sampled_from([{}, {"groups": 2, "pairs": 3, "values": 9, "group_values": 3, "secrets": 2,
                                 "connections": 6, "pair_connections": 4, "mailbox_values": 5,
                                 "mailbox_group_values": 2, "flow_users": 4}])
