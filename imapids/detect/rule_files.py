@@ -27,6 +27,8 @@ DEPTH = 24
 """Levels of nesting; Sigma needs six."""
 YARA_SUFFIXES = (".yar", ".yara")
 """Payload signatures, which stage `signatures` reads."""
+_OTHER_FILES = ("*.yar", "*.yara", "lists/*.csv")
+"""What a folder without rules may hold instead."""
 
 Path_ = tuple[str | int, ...]
 """Keys and list places that lead to a value of a document."""
@@ -74,12 +76,12 @@ class Document(msgspec.Struct):
 def collect(paths: Iterable[Path], faults: list[Fault], role: str = "rule") -> list[RuleFile]:
     """All rule files under the paths (folders: every `.yml` and `.yaml` in them), sorted; faults go to the list.
 
-    YARA files are passed over: the same option names payload signatures, too.
+    YARA files are passed over: the same option names payload signatures, too, and lists (in a folder `lists`).
     """
     found: list[RuleFile] = []
     for path in paths:
         files = sorted(_files_under(path)) if path.is_dir() else [path] * (path.suffix.lower() not in YARA_SUFFIXES)
-        if path.is_dir() and not files and not any(next(path.rglob(f"*{end}"), None) for end in YARA_SUFFIXES):
+        if path.is_dir() and not files and not any(next(path.rglob(pattern), None) for pattern in _OTHER_FILES):
             faults.append(Fault(safe_str(str(path)), 0, "holds no rule file (*.yml, *.yar)"))
         for file in files[: FILES - len(found)]:
             name = safe_str(str(file), 400)

@@ -142,13 +142,19 @@ class ExposureObserver:
         from_wan = not self._home.contains(*parse_address(flow.client))
         self._waiting.append((known, flow.first_packet, endpoint_key(flow), said, from_wan))
 
-    def _heard(self, known: I64, first_number: I64) -> list[_Note]:
-        """What was said, each at the row of its conversation: both became known by the same packet."""
+    def _heard(self, ended: EndedFlows, rows: I64) -> list[_Note]:
+        """What was said, each at the row of its conversation: both became known by the same packet.
+
+        Conversations of several captures may begin in packets of the same number: the server tells them apart.
+        """
         waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        known, first_number, keys = ended.known[rows], ended.first_number[rows], endpoint_keys(ended, rows)
         notes = []
         for shown, number, endpoint, said, from_wan in waiting:
             start, stop = np.searchsorted(known, shown), np.searchsorted(known, shown, side="right")
-            same = np.flatnonzero(first_number[start:stop] == number)
+            same = np.flatnonzero((first_number[start:stop] == number) & (keys[start:stop] == endpoint))
             place = int(start + same[0]) if same.size else max(int(stop) - 1, 0)
             notes.append(_Note(place, endpoint, _learning(said, from_wan), True))
         return notes
@@ -161,7 +167,7 @@ class ExposureObserver:
         if not rows.size:
             self._waiting.clear()
             return []
-        heard = self._heard(ended.known[rows], ended.first_number[rows])
+        heard = self._heard(ended, rows)
         told: list[Told] = []
         for part in parts_of(len(rows), _ROWS):
             start = part.start

@@ -18,6 +18,7 @@ from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, a
 from imapids.observe.knocks import METHODS, PORT_NAMES, Knocks, knocks_of
 from imapids.observe.observer import Told
 from imapids.protocols.addresses import network_around
+from imapids.protocols.known_scanners import KnownScanners
 from imapids.protocols.scan_tools import TOOLS, traits_text
 from imapids.records.events import Event, Scan
 from imapids.records.flows import EndedFlows
@@ -56,14 +57,16 @@ class ScanObserver:
     makes = frozenset({"scan"})
     wants_flows = True
 
-    def __init__(self, limits: ObserveLimits, *, success_of_clients: float = 0.8,
-                 success_of_scanners: float = 0.2) -> None:
+    def __init__(self, limits: ObserveLimits, *, scanners: KnownScanners | None = None,
+                 success_of_clients: float = 0.8, success_of_scanners: float = 0.2) -> None:
         """
         Args:
+            scanners: who is known to search the whole Internet, to name them.
             success_of_clients, success_of_scanners: how likely the first contact of an ordinary client, and of a
                 scanner, with a new server is answered (the figures of the TRW paper).
         """
         self._limits = limits
+        self._scanners = scanners or KnownScanners()
         self._failure = log((1 - success_of_scanners) / (1 - success_of_clients))
         self._success = log(success_of_scanners / success_of_clients)
         self._groups = tuple(GroupCounts(_FIELDS, limits.groups) for _ in _BY)
@@ -231,6 +234,7 @@ class ScanObserver:
             likelihood=round(counts[_FAILED] * self._failure + answered * self._success, 2),
             per_minute=round(spread / max(span_s / 60, 1 / 60), 2), span_s=round(span_s, 3),
             network=network_around(flow.client) if by == _NETWORK else "", traits=traits, campaign=campaign,
+            scanner=self._scanners.name_of(flow.client) if by in (_SOURCE, _NETWORK) else "",
             networks=counts[_NETWORKS], source_ports=counts[_SOURCE_PORTS],
             overlap=round(counts[_KNOCKS] / max(counts[_HOSTS], 1), 2) if by == _CAMPAIGN else 0.0,
             final=final, direction=flow.direction,

@@ -26,6 +26,7 @@ from imapids.pipeline.readings import other_reading
 from imapids.pipeline.session import flow_body, session_body
 from imapids.pipeline.silent import silent_body
 from imapids.protocols.addresses import Networks
+from imapids.protocols.known_scanners import KnownScanners
 from imapids.protocols.mail_services import PEEKED_PORTS
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
@@ -59,7 +60,7 @@ class Pipeline:
                  watch_tcp: Sequence[int] = (143,), watch_udp: Sequence[int] = (143,), hosts: Sequence[str] = (),
                  since_ns: int | None = None, until_ns: int | None = None, hasher: SecretHasher | None = None,
                  signatures: Signatures | None = None, matcher: Matcher | None = None,
-                 inventory: Sequence[Allowed] | None = None,
+                 inventory: Sequence[Allowed] | None = None, scanners: KnownScanners | None = None,
                  on_update: Callable[[FlowUpdate], None] | None = None) -> None:
         """
         Args:
@@ -70,10 +71,12 @@ class Pipeline:
             signatures: payload rules over the first bytes of sessions that are not genuine.
             matcher: indicators that events are compared with.
             inventory: which mail services are meant to be where; None where nobody said.
+            scanners: who is known to search the whole Internet.
             on_update: shown what flows brought, before it is read (for those who want to see the bytes).
         """
         self.limits = limits
-        self.observers = observers(frozenset(kinds), limits.observe, home=Networks(home_nets), inventory=inventory)
+        self.observers = observers(frozenset(kinds), limits.observe, home=Networks(home_nets), inventory=inventory,
+                                   scanners=scanners)
         seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
         self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
         peeked = PEEKED_PORTS if "service" in self.kinds else ()

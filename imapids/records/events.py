@@ -356,6 +356,8 @@ class Scan(Body):
     traits: str = ""
     """What stays the same in the SYN packets that a program made by itself, past the stack of its system: the tool
     where it has a mark, first time to live, window, segment size. Empty for SYN packets of ordinary systems."""
+    scanner: str = ""
+    """Who is known to search the whole Internet from that network, by the list rules/lists/research-scanners.csv."""
     campaign: str = ""
     """Identity of all knocks with the same traits that follow each other within hours, whoever sent them."""
     networks: int = 0

@@ -13,6 +13,7 @@ from imapids.errors import RuleError
 from imapids.intel import Matcher, load_indicators
 from imapids.observe import Allowed
 from imapids.pipeline import Pipeline
+from imapids.protocols.known_scanners import KnownScanners, read_scanners
 from imapids.protocols.secrets import SecretHasher, read_accounts
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
@@ -21,7 +22,8 @@ from imapids.run.options import RunOptions
 from imapids.signatures import Signatures
 
 _LISTS = Path(__file__).parent.parent / "_rules" / "lists"
-"""Lists of default and weak accounts, shipped with the rules."""
+"""Lists of default and weak accounts (*.txt) and of known scanners, shipped with the rules."""
+_SCANNERS = "research-scanners.csv"
 
 _GC_THRESHOLD = 200_000
 """Conversations are short-lived objects in great number: collecting at every 700 of them costs a fifth of a run."""
@@ -36,7 +38,7 @@ class Engine:
     def __init__(self, options: RunOptions, rules: RuleSet) -> None:
         """
         Raises:
-            RuleError: a signature, indicator or inventory file is wrong.
+            RuleError: a signature, indicator, scanner or inventory file is wrong.
         """
         self.options = options
         self.rules = rules
@@ -45,6 +47,7 @@ class Engine:
         self.matcher = matcher_for(options.indicator_paths)
         self._hasher = _hasher(options.hash_key)
         self._inventory = inventory_for(options)
+        self._scanners = scanners_for(options)
         self.pipeline = self.new_pipeline()
         self.counts: dict[str, int] = {}
         """Lines by event type (alerts: all lines of theirs)."""
@@ -57,7 +60,7 @@ class Engine:
             options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
             watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
             since_ns=options.since_ns, until_ns=options.until_ns, hasher=self._hasher,
-            signatures=self.signatures, matcher=self.matcher, inventory=self._inventory)
+            signatures=self.signatures, matcher=self.matcher, inventory=self._inventory, scanners=self._scanners)
 
     def handle(self, events: Sequence[Event]) -> Iterator[Sequence[Event | Alert]]:
         """What is to be shown of events, then the alerts that they made."""
@@ -120,6 +123,26 @@ def _hasher(key: bytes | None) -> SecretHasher:
     """Hashes secrets under the run's key, and compares them with the lists of weak accounts that are shipped."""
     accounts = {path.stem: read_accounts(path.read_bytes().splitlines()) for path in sorted(_LISTS.glob("*.txt"))}
     return SecretHasher(key or secrets.token_bytes(32), accounts)
+
+
+def scanners_for(options: RunOptions) -> KnownScanners:
+    """Who is known to search the whole Internet: the shipped list, and `lists/research-scanners.csv` of rule folders.
+
+    Raises:
+        RuleError: a list is wrong.
+    """
+    scanners, faults = KnownScanners(), []
+    own = [Path(path) / "lists" / _SCANNERS for path in options.rule_paths]
+    for path in (*([_LISTS / _SCANNERS] if options.default_rules else []), *own):
+        if not path.is_file():
+            continue
+        try:
+            faults += read_scanners(path.read_text("utf-8", "replace").splitlines(), scanners, str(path))
+        except OSError as error:
+            faults.append(f"{path}: cannot be read: {error.strerror}")
+    if faults:
+        raise RuleError(faults)
+    return scanners
 
 
 def signatures_for(options: RunOptions, detector: Detector) -> Signatures | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scapy.layers.inet import TCP
 
 from making.attacks import CLEAR_GREETING, sign_in
 from making.catalogue import mail_server, sample, stranger, workstation
 from making.genuine import mail_program
 from making.impostors import ssh_key_exchange
-from making.network import MILLISECOND, SECOND, START_NS, Host, Tcp, Trace, inside, outside, play
+from making.network import CLIENT, MILLISECOND, SECOND, SERVER, START_NS, Host, Tcp, Trace, inside, outside, play
 
 MAIL_PORTS = (25, 110, 143, 465, 587, 993, 995)
 
@@ -23,6 +25,7 @@ def probe(
     flags: str = "S",
     source_port: int = 48_926,
     mss_only: bool = True,
+    window: int = 1_024,
 ) -> None:
     """One raw segment as scanning tools make it, and the target's answer (flags; empty: it says nothing)."""
     sequence = 0x5B9C_2F11
@@ -35,7 +38,7 @@ def probe(
             dport=port,
             flags=flags,
             seq=sequence,
-            window=1_024,
+            window=window,
             options=[("MSS", 1_460)] if mss_only and flags == "S" else [],
         ),
     )
@@ -121,6 +124,64 @@ def odd_probes(trace: Trace) -> None:
         flags = ("F", "", "FPU")[number % 3]
         when = START_NS + 9 * SECOND + number * 120 * MILLISECOND
         probe(trace, when, odd, target, 143, "RA" if number % 2 else "", flags, source_port=51_333)
+
+
+@sample(
+    "shared-scan",
+    "Six hosts of three networks run one program that makes its packets itself, and divide 36 hosts among themselves.",
+    verdicts={"silent": 36},
+    alerts=("scanning",),
+)
+def shared_scan(trace: Trace) -> None:
+    scanners = [outside(address, 9 + number) for number, address in enumerate(
+        ("192.0.2.17", "192.0.2.83", "198.51.100.140", "198.51.100.201", "203.0.113.60", "203.0.113.152"))]
+    targets = list(range(36))
+    trace.random.shuffle(targets)
+    for turn, number in enumerate(targets):
+        scanner = scanners[number % len(scanners)]
+        when = START_NS + turn * 1_900 * MILLISECOND + trace.jitter(400 * MILLISECOND)
+        probe(trace, when, scanner, inside(f"10.20.0.{number + 11}", 0x60 + number), 143, "" if number % 3 else "RA",
+              source_port=31_337, mss_only=False, window=29_200)
+
+
+@sample(
+    "research-scanner",
+    "A search engine for the Internet asks 18 hosts with zmap, and the mail server as ZGrab does; another one's "
+    "crawler grabs the banner with ID NIL.",
+    verdicts={"silent": 18, "genuine": 2},
+    protocol="imap",
+    alerts=("scanning",),
+)
+def research_scanner(trace: Trace) -> None:
+    scanner, crawler = outside("203.0.113.135", 12), outside("198.51.100.185", 15)
+    raw = replace(scanner, ttl=255 - 12)  # what zmap makes past the stack of its system
+    for number in range(18):
+        target = inside(f"10.20.0.{number + 30}", 0x60 + number)
+        raw.identification = 54_321 - 1
+        when = START_NS + number * 90 * MILLISECOND
+        probe(trace, when, raw, target, 143, "" if number % 4 else "RA", mss_only=False, window=65_535,
+              source_port=34_000 + 37 * number)
+    greeting = CLEAR_GREETING
+    play(
+        Tcp(trace, scanner, mail_server(), start=9.0),
+        greeting + "\nC: a001 CLOSE\nS: a001 BAD Error in IMAP command received by server.",
+    ).close(CLIENT)
+    play(
+        Tcp(trace, crawler, mail_server(), start=31.0),
+        greeting + """
+C: A001 CAPABILITY
+S: * CAPABILITY IMAP4rev1 ID AUTH=PLAIN
+S: A001 OK Capability completed.
+C: A002 ID NIL
+S: * ID ("name" "Dovecot")
+S: A002 OK ID completed.
+C: A003 STARTTLS
+S: A003 BAD Error in IMAP command received by server.
+C: A004 LOGOUT
+S: * BYE Logging out
+S: A004 OK Logout completed.
+""",
+    ).close(SERVER)
 
 
 @sample(

@@ -9,6 +9,7 @@ from making.attacks import CLEAR_GREETING, STARTTLS_GREETING, USERS, sign_in
 from making.catalogue import mail_server, provider, sample, stranger, workstation
 from making.genuine import INBOX, encrypted, said
 from making.network import CLIENT, SERVER, Host, Tcp, Trace, outside, play
+from making.office import ask_name
 
 CRAM_GREETING = "S: * OK [CAPABILITY IMAP4rev1 AUTH=CRAM-MD5] ready"
 
@@ -49,6 +50,32 @@ def few_users_guessing(trace: Trace) -> None:
                 f"S: {attempt + 2} NO [AUTHENTICATIONFAILED] Authentication failed.",
             )
         tcp.close(CLIENT)
+
+
+@sample(
+    "hydra-stops",
+    "Six passwords for one user, counted and written as Hydra does, three in a connection; then only a desk asks for "
+    "names, for an hour and a half.",
+    verdicts={"genuine": 2},
+    protocol="imap",
+    alerts=("credentials",),
+)
+def hydra_stops(trace: Trace) -> None:
+    source, desk = stranger(103), workstation(44)
+    for connection in range(2):
+        tcp = play(
+            Tcp(trace, source, mail_server(), start=9.0 * connection),
+            CLEAR_GREETING + "\nC: 1 CAPABILITY\nS: * CAPABILITY IMAP4rev1 SASL-IR\nS: 1 OK Capability completed.",
+        )
+        for attempt in range(3):
+            play(
+                tcp,
+                f'C: {attempt + 2} LOGIN "maria" "{password(400 + 3 * connection + attempt)}"\n~ 2.0\n'
+                f"S: {attempt + 2} NO [AUTHENTICATIONFAILED] Authentication failed.",
+            )
+        tcp.close(CLIENT)
+    for minute in range(0, 95, 5):
+        ask_name(trace, 60.0 * minute + 30.0, desk, "www.example.net", "203.0.113.10")
 
 
 @sample(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from imapids.config import ObserveLimits
 from imapids.observe import Told
 from imapids.observe.scans import ScanObserver
+from imapids.protocols.known_scanners import KnownScanners
 from imapids.protocols.scan_tools import TOOLS
 from imapids.records.events import Scan
 from imapids.records.flows import EndedFlows
@@ -145,6 +146,16 @@ def test_scanners_that_each_ask_all_hosts_overlap() -> None:
 ])
 def test_what_makes_a_campaign(rows: list[Row], campaigns: int) -> None:
     assert len({scan.campaign for scan in scans(rows) if scan.by == "campaign"}) == campaigns
+
+
+def test_known_scanners_are_named() -> None:
+    known = KnownScanners()
+    known.add("198.51.100.0/24", "Somebody")
+    observer = ScanObserver(ObserveLimits(), scanners=known)
+    rows = [*hosts(6), *(Row("203.0.113.5", f"10.0.1.{number}") for number in range(6))]
+    told = [event.body for _, event in observer.see_flows(ended_flows(rows))]
+    assert {(scan.by, scan.scanner) for scan in told if isinstance(scan, Scan)} == {
+        ("source", "Somebody"), ("source", "")}
 
 
 def test_who_was_quiet_for_hours_begins_anew() -> None:

@@ -1,4 +1,4 @@
-"""One capture whole, packet by packet, or in ten files: the same scans and the same exposure sheet."""
+"""One capture whole, packet by packet, or in ten files: the same scans, guessing and exposure sheet."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from helpers.analysis import analyze_all, limits_of
 from imapids.records.events import Event
 
 SAMPLES = Path(__file__).parents[2] / "sample_pcaps"
-KINDS = frozenset({"scan", "exposure", "service"})
-NAMES = ["scan", "scan-inside", "slow-scan", "odd-probes", "unexpected-server", "open-mail-proxy", "office-day"]
+KINDS = frozenset({"scan", "exposure", "service", "guessing"})
+NAMES = ["scan", "scan-inside", "slow-scan", "odd-probes", "unexpected-server", "open-mail-proxy", "office-day",
+         "shared-scan", "research-scanner", "hydra-stops"]
 
 
 def told(*paths: Path, batch_packets: int | None = None, inventory: Path | None = None) -> list[Event]:

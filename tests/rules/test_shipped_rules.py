@@ -117,3 +117,16 @@ def test_genuine_captures_raise_nothing_severe(shared: Path) -> None:
             if severe:
                 accused[path.name] = severe
     assert accused == {}
+
+
+def test_a_scanner_that_is_known_is_told_of_at_the_lowest_level_only(tmp_path: Path) -> None:
+    known = tmp_path / "lists" / "research-scanners.csv"
+    known.parent.mkdir()
+    known.write_text("203.0.113.128/25, A search engine\n")
+    sink = _Alerts()
+    analyze([sample("research-scanner")], RunOptions(rule_paths=(str(tmp_path),)), sink)
+    named = {alert.rule.name: alert.rule.level for alert in sink.found}
+    assert named["research_scanner"] == "informational"
+    unknown = names_fired_by(sample("research-scanner"))
+    assert {"mail_port_scan_from_outside", "scan_tool_outside"} <= unknown.keys() - named.keys()
+    assert unknown.keys() - named.keys() <= {"mail_port_scan_from_outside", "scan_tool_outside"}, "nothing else hides"
