@@ -115,16 +115,14 @@ def _write_fields(work: Work, place: slice | I64, heads: U8, udp: I64) -> None:
     out = work.segments.columns
     short, wide = heads.view(">u2"), heads.view(">u4")
     for name, column in (("src_lo", 4), ("dst_lo", 5)):
-        address = wide[:, column].astype(np.uint64)
-        address |= V4_PREFIX
-        out[name][place] = address
+        out[name][place] = wide[:, column]
+        out[name][place] |= V4_PREFIX
     out["src_port"][place], out["dst_port"][place] = short[:, 12], short[:, 13]
+    without = udp + place.start if isinstance(place, slice) else place[udp]
     for name, field in (("seq", wide[:, 7]), ("ack", wide[:, 8]), ("flags", heads[:, 37] & 0x3F),
                         ("window", short[:, 19])):
-        if len(udp):
-            field = field.astype(out[name].dtype)
-            field[udp] = 0
         out[name][place] = field
+        out[name][without] = 0
 
 
 def _write_v6_addresses(work: Work, place: I64, headers: U8) -> None:

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imapids.flows.columns import FlowColumns
+from imapids.flows.columns import COUNTED, FlowColumns
 from imapids.flows.naming import FlowNamer, KeptRows, states_of
+from imapids.protocols.mail_services import MAIL_PORTS
 from imapids.records.flows import EndedFlows, EndedRows
-from imapids.records.packets import I32, I64, U8
+from imapids.records.packets import I32, I64, U8, Bool
+from imapids.records.segments import TCP
 from imapids.records.streams import Flow
 
 _KEPT = ("keys", "protocol", "path", "source", "interface", "client_end", "roles", "selected", "first_ns", "last_ns",
          "first_number", "last_number", "first_seq", "packets", "bytes", "flags", "began", "unreachable", "tool",
          "traits")
+_MAIL = np.zeros(65_536, np.bool_)
+_MAIL[list(MAIL_PORTS)] = True
 
 
 class EndedFlowsGatherer:
@@ -29,10 +33,23 @@ class EndedFlowsGatherer:
         self._parts: list[tuple[KeptRows, I64, I64, str]] = []
 
     def add(self, rows: I32, over_ns: I64, known: I64, reason: str) -> None:
-        """Notes rows that are over."""
+        """Notes rows that are over, where anybody may ask for them."""
+        matter = self._matter(rows)
+        if not matter.all():
+            rows, over_ns, known = rows[matter], over_ns[matter], known[matter]
         if len(rows):
             kept = KeptRows({name: getattr(self._columns, name)[rows] for name in _KEPT})
             self._parts.append((kept, over_ns, known, reason))
+
+    def _matter(self, rows: I32) -> Bool:
+        """Which rows `EndedFlows` tells of: nine of ten conversations of ordinary traffic are none of its matter."""
+        columns = self._columns
+        ports = (columns.keys[rows, 4] >> np.uint64(32)).view(np.int64)
+        sizes = columns.bytes[rows]
+        matter: Bool = (columns.protocol[rows] == TCP) & (sizes[:, 0] + sizes[:, 1] == 0)
+        matter |= columns.selected[rows] != COUNTED
+        matter |= _MAIL.take(ports & 0xFFFF) | _MAIL.take(ports >> 16)
+        return matter
 
     def take(self) -> EndedFlows | None:
         """All that ended since the last call, in order; None if nothing did."""

@@ -52,7 +52,7 @@ class FlowTable:
             watch_tcp: server ports whose flows are selected; `watch_all` selects every flow.
             peek_tcp: server ports of which the first bytes are delivered, where anybody spoke: each side's segments
                 until it has delivered `peek_bytes`; later ones are only counted.
-            tell_ends: keep the columns of ended flows for `take_ended`.
+            tell_ends: keep the columns of ended flows for `take_ended` (of those that EndedFlows tells of).
             direction: names the direction of a flow from (client hi, lo, server hi, lo).
         """
         self.limits = limits
@@ -86,7 +86,7 @@ class FlowTable:
         self._ender = FlowEnder(limits, self.columns, self._assembler, self._namer, self.account, self._ended)
 
     def take_ended(self) -> EndedFlows | None:
-        """The conversations of any port that ended since the last call (where `tell_ends` asked for them)."""
+        """The conversations that ended since the last call (where `tell_ends` asked for them)."""
         return self._ended.take() if self._ended is not None else None
 
     def take_minutes(self) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""flows -> observe: conversations of any port that are over, as columns (scans and exposure need every one of them)."""
+"""flows -> observe: conversations that are over and that scans or exposure may ask for, as columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ STATES = ("open", "closed", "rejected", "silent")
 
 @dataclass(slots=True)
 class EndedFlows:
-    """Conversations that ended, of any port. Columns have shape (n,), or (n, 2) with the client's value first.
+    """Conversations that ended: those with a mail port at either end, those whose bytes were delivered, and the TCP
+    connections to any port in which nobody said anything. Columns have shape (n,), or (n, 2) with the client's value
+    first.
 
     They stand in one order however the packets were cut into batches: by `known`, then `over_ns`, `first_ns`,
     `first_number`.
