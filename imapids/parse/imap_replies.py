@@ -64,7 +64,7 @@ class Reply:
 
 
 UNTAGGED_MEMO: dict[bytes, Reply] = {}
-"""Whole lines, and forms of lines whose numbers do not matter (see `_template`), that were read before."""
+"""Whole lines, and forms of lines whose numbers do not matter (see `form_of`), that were read before."""
 TAGGED_MEMO: dict[bytes, Reply] = {}
 _MEMO_LINES = 4_096
 _MEMO_BYTES = 400
@@ -75,7 +75,7 @@ _TEMPLATE_DIGITS = 20
 _LONG_WORD = re.compile(rb"[A-Za-z0-9+/_\-]{12}")
 
 
-def _template(line: bytes) -> bytes | None:
+def form_of(line: bytes) -> bytes | None:
     """The form of a line: each digit a zero, where they change nothing because they differ from session to session.
 
     Few digits and short words only: together they cannot be a token of encoded data. The line feed in front, which no
@@ -93,9 +93,9 @@ def _remember(memo: dict[bytes, Reply], line: bytes, reply: Reply) -> Reply:
             memo.clear()
         if reply.kind == CONDITION and not _LONG_WORD.search(line) and (
                 reply.code not in _NUMBERS_MATTER and reply.code.translate(_NO_DIGITS) == reply.code):
-            template = _template(line)
-            if template is not None:
-                memo[template] = reply
+            form = form_of(line)
+            if form is not None:
+                memo[form] = reply
                 return reply
         memo[line] = reply
     return reply
@@ -112,7 +112,7 @@ def read_untagged(line: bytes, limits: DialogueLimits) -> Reply | None:
     if number is not None:
         return _read_numbered(number, word, line, limits)
     if word in CONDITIONS:
-        template = _template(line)
+        template = form_of(line)
         known = UNTAGGED_MEMO.get(template) if template is not None else None
         if known is not None:
             return known
@@ -155,7 +155,7 @@ def read_tagged(rest: bytes) -> Reply | None:
     """`OK|NO|BAD text` after a tag and a space, or None."""
     if rest in TAGGED_MEMO:
         return TAGGED_MEMO[rest]
-    template = _template(rest)
+    template = form_of(rest)
     if template is not None and template in TAGGED_MEMO:
         return TAGGED_MEMO[template]
     match = TAGGED.match(b"x " + rest.lstrip(b" "))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES = 512
 """First bytes of a fetched message that are kept: a mail header shows itself within them."""
+DONE_TAGS = 64
+"""Tags of completed commands that are remembered."""
 NOT_AUTHENTICATED = int(State.NOT_AUTHENTICATED)
 LOGOUT = int(State.LOGOUT)
 
@@ -221,7 +223,7 @@ def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: in
         del dialogue.pending[tag]
     done = dialogue.done_tags
     done[tag] = None
-    if len(done) > 64:
+    if len(done) > DONE_TAGS:
         del done[next(iter(done))]
     shape, result = pending.shape, reply.result
     spec = shape.spec

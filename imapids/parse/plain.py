@@ -11,92 +11,89 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
-
-import msgspec
 
 from imapids.config import DialogueLimits
 from imapids.parse.imap import HashSecret, ImapDialogue
 from imapids.parse.imap_client import keep_words
 from imapids.parse.imap_commands import ID, LOGIN, read_command
-from imapids.parse.imap_pending import Pending
-from imapids.parse.plain_turns import Capabilities, Greeting, Order
+from imapids.parse.imap_pending import Pending, Tally
+from imapids.parse.imap_server import DONE_TAGS
+from imapids.parse.plain_turns import NO_CAPABILITIES, Capabilities, Greeting, Order
 from imapids.protocols.imap_commands import STATE_NAMES, N
 from imapids.records.dialogue import ImapFacts
 from imapids.records.streams import Flow, Piece, StreamChunk
 
 
-class PlainDialogue(msgspec.Struct, gc=False):
+class PlainDialogue:
     """One IMAP connection as long as it is plain; `PlainReader.read` moves it on.
 
-    A record, because one is made for every session: it costs a tenth of what an `__init__` of as many lines does.
     Names that `ImapFacts` has too mean the same there. What is not plain is constant here.
     """
 
-    compress: ClassVar[str] = ""
-    preauth: ClassVar[bool] = False
-    client_nonsense: ClassVar[int] = 0
-    limits: ClassVar[Sequence[str]] = ()
+    __slots__ = (
+        "asked", "asked_state", "byes", "bytes_client", "bytes_server", "client_software", "completed",
+        "completed_offset", "completed_ok", "completed_packet", "direction", "done", "exists",
+        "first_packet_client", "flow", "greeting", "greeting_packet", "heard", "kept", "learned",
+        "literal_bytes", "literals", "login", "logins", "logins_failed", "mailbox", "more_lines", "refusals",
+        "selected", "software", "starttls", "state", "tag", "tally", "untagged", "waiting",
+    )
 
-    flow: Flow | None = None
-    """Whose dialogue it is, for the events."""
-    direction: str = "unknown"
-    greeting: Greeting | None = None
-    greeting_text: str = ""
-    greeting_packet: int = 0
-    first_packet_client: int = 0
-    """Frame number of the client's first line."""
-    state: int = N
-    mailbox: str = ""
-    done_tags: dict[bytes, None] = {}
-    kept: list[Sequence[Piece]] = []
-    """The pieces that hold the first bytes of both sides, if anybody wants them."""
+    compress = ""
+    preauth = False
+    client_nonsense = 0
+    limits: Sequence[str] = ()
 
-    # the command under way
-    waiting: Order | None = None
-    """What it says; None: the last one was completed."""
-    asked: StreamChunk | None = None
-    """The client's last line."""
-    asked_state: int = 0
-    """The state in which it was sent."""
-    tag: bytes = b""
-    login: re.Match[bytes] | None = None
-    """The words of a LOGIN."""
+    def __init__(self, flow: Flow | None = None, direction: str = "unknown") -> None:
+        self.flow = flow
+        """Whose dialogue it is, for the events."""
+        self.direction = direction
+        self.greeting: Greeting | None = None
+        self.greeting_packet = 0
+        self.first_packet_client = 0
+        """Frame number of the client's first line."""
+        self.state: int = N
+        self.mailbox = ""
+        self.done: list[bytes] = []
+        """Tags of completed commands, the newest last (see `remembered_tags`)."""
+        self.kept: list[Sequence[Piece]] | None = None
+        """The pieces that hold the first bytes of both sides, if anybody wants them."""
 
-    # what its answer adds up to
-    touched: bool = False
-    opaque: bool = False
-    fetched: int = 0
-    expunged: int = 0
-    bodies: int = 0
-    tally_bytes: int = 0
-    found: int = -1
-    exists: int = -1
+        # the command under way
+        self.waiting: Order | None = None
+        """What it says; None: the last one was completed."""
+        self.asked: StreamChunk | None = None
+        """The client's last line."""
+        self.heard: StreamChunk | None = None
+        """The server's last chunk, while a batch is read."""
+        self.asked_state = 0
+        """The state in which it was sent."""
+        self.tag = b""
+        self.login: re.Match[bytes] | None = None
+        """The words of a LOGIN."""
+        self.tally: Tally | None = None
+        """What its answer adds up to; None: nothing so far."""
+        self.exists = -1
+        """Messages of the mailbox, as the last EXISTS says."""
 
-    # facts
-    software: str = ""
-    client_software: str = ""
-    starttls: str = ""
-    capabilities: list[str] = []
-    logindisabled: bool = False
-    offers: bool = False
-    """STARTTLS is among the capabilities."""
-    bytes_client: int = 0
-    bytes_server: int = 0
-    more_lines: int = 0
-    """Lines of responses that go on behind literals."""
-    completed: int = 0
-    completed_ok: int = 0
-    completed_packet: int = 0
-    completed_offset: int = 0
-    untagged: int = 0
-    byes: int = 0
-    refusals: int = 0
-    selected: int = 0
-    literals: int = 0
-    literal_bytes: int = 0
-    logins: int = 0
-    logins_failed: int = 0
+        # facts
+        self.software = self.client_software = self.starttls = ""
+        self.learned = NO_CAPABILITIES
+        self.bytes_client = self.bytes_server = 0
+        self.more_lines = 0
+        """Lines of responses that go on behind literals."""
+        self.completed = self.completed_ok = self.completed_packet = self.completed_offset = 0
+        self.untagged = self.byes = self.refusals = self.selected = 0
+        self.literals = self.literal_bytes = self.logins = self.logins_failed = 0
+
+    @property
+    def greeting_text(self) -> str:
+        """The greeting line, safe text."""
+        return "" if self.greeting is None else self.greeting.text
+
+    @property
+    def capabilities(self) -> list[str]:
+        """What the server listed last."""
+        return self.learned.words
 
     @property
     def commands(self) -> int:
@@ -110,13 +107,13 @@ class PlainDialogue(msgspec.Struct, gc=False):
 
     def learn(self, learned: Capabilities) -> None:
         """The server told its capabilities."""
-        self.capabilities, self.logindisabled, self.offers = learned
-        if self.offers and not self.starttls:
+        self.learned = learned
+        if learned.starttls:
             self.starttls = "offered"
 
     def first_bytes(self) -> Iterator[tuple[int, bytes]]:
         """(side, bytes) of the kept pieces, in their order."""
-        for pieces in self.kept:
+        for pieces in self.kept or ():
             for piece in pieces:
                 if type(piece) is StreamChunk:
                     yield piece.side, piece.data
@@ -133,10 +130,20 @@ class PlainDialogue(msgspec.Struct, gc=False):
             completed_ok=self.completed_ok, completed_legal=self.completed_ok, untagged=self.untagged,
             tagged=self.completed, refusals=self.refusals, literals=self.literals, literal_bytes=self.literal_bytes,
             byes=self.byes, starttls=self.starttls, software=self.software, client_software=self.client_software,
-            capabilities=self.capabilities, logins=self.logins, logins_failed=self.logins_failed,
-            logindisabled=self.logindisabled, bytes_client=self.bytes_client, bytes_server=self.bytes_server,
+            capabilities=self.learned.words, logins=self.logins, logins_failed=self.logins_failed,
+            logindisabled=self.learned.logindisabled, bytes_client=self.bytes_client, bytes_server=self.bytes_server,
             lines_client=commands, lines_server=self.lines_server,
         )
+
+
+def remembered_tags(tags: Sequence[bytes]) -> dict[bytes, None]:
+    """The tags that the machine remembers of completed commands: each at its first place, the oldest ones forgotten."""
+    done: dict[bytes, None] = {}
+    for tag in tags:
+        done[tag] = None
+        if len(done) > DONE_TAGS:
+            del done[next(iter(done))]
+    return done
 
 
 def machine_of(plain: PlainDialogue, limits: DialogueLimits, hash_secret: HashSecret | None) -> ImapDialogue:
@@ -145,16 +152,15 @@ def machine_of(plain: PlainDialogue, limits: DialogueLimits, hash_secret: HashSe
     machine.facts_ = plain.facts
     machine.state = plain.state
     machine.greeted = plain.greeting is not None
-    machine.done_tags = plain.done_tags
+    machine.done_tags = remembered_tags(plain.done)
     if plain.mailbox:
         machine.mailbox = plain.mailbox
     machine.logins = plain.logins
     line = plain.asked.data[:-2] if plain.asked is not None else b""
     machine.last_client_line = line
-    tally = machine.tally
-    tally.exists, tally.found, tally.touched, tally.opaque = plain.exists, plain.found, plain.touched, plain.opaque
-    tally.fetched, tally.expunged, tally.bodies = plain.fetched, plain.expunged, plain.bodies
-    tally.literal_bytes = plain.tally_bytes
+    if plain.tally is not None:
+        machine.tally = plain.tally
+    machine.tally.exists = plain.exists
     for reader, lines, size in ((machine.reader_client, plain.commands, plain.bytes_client),
                                 (machine.reader_server, plain.lines_server, plain.bytes_server)):
         reader.lines, reader.offset = lines, size

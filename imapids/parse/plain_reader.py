@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from imapids.config import DialogueLimits
 from imapids.parse.imap import HashSecret, ImapDialogue
-from imapids.parse.imap_client import arguments_of
-from imapids.parse.imap_commands import ID, SELECT
 from imapids.parse.imap_events import MAIL_HEADER
 from imapids.parse.imap_login import login_form
-from imapids.parse.imap_replies import id_name
-from imapids.parse.imap_server import BODY_BYTES
-from imapids.parse.plain import PlainDialogue, machine_of
+from imapids.parse.imap_pending import Tally
+from imapids.parse.imap_server import BODY_BYTES, DONE_TAGS
+from imapids.parse.plain import PlainDialogue, machine_of, remembered_tags
 from imapids.parse.plain_turns import (
     ALIKE,
     ANSWERS,
+    ANSWERS_ALIKE,
     EXACT,
     LINE_BYTES,
     LOGIN_LINE,
@@ -30,12 +30,11 @@ from imapids.parse.plain_turns import (
     NOTHING,
     ORDERS,
     TAG_CHARS,
-    TURNS,
+    WHOLE_TURNS,
     ZEROS,
     Answer,
     Data,
     Literals,
-    Order,
     Turn,
     read_answer,
     read_greeting,
@@ -47,13 +46,26 @@ from imapids.parse.plain_turns import (
 from imapids.protocols.imap_commands import N, State
 from imapids.protocols.text import safe_text
 from imapids.records.events import Event, Login, Message
-from imapids.records.streams import CLIENT, Flow, Piece, StreamChunk
+from imapids.records.streams import SERVER, Flow, Piece, StreamChunk
 
 _TAG_BYTES = 63
-_DONE_TAGS = 64  # as many as the machine remembers (imap_server)
+_TAGS_KEPT = 4 * DONE_TAGS
+"""Tags of completed commands are counted off now and then, not one by one."""
+_BRACE = ord("}")
 _LOGOUT_STATE = int(State.LOGOUT)
 _USUAL_HEADERS = (b"Return-Path:", b"Received:", b"Delivered-To:", b"From:", b"Date:", b"Message-ID:", b"MIME-Version:")
 """What most messages begin with: one comparison instead of a pattern."""
+
+
+class LoginWords(NamedTuple):
+    """The arguments of a LOGIN."""
+
+    user: bytes
+    secret: bytes
+    longest: int
+    """Bytes of the longest one as the machine counts them: quotes too, split at each space."""
+    form: str
+    """How the command is written."""
 
 
 class PlainReader:
@@ -82,12 +94,8 @@ class PlainReader:
         """The machine that reads on where `read` stopped."""
         return machine_of(plain, self._limits, self._hash)
 
-    def read(self, plain: PlainDialogue, pieces: Sequence[Piece], events: list[Event],  # noqa: C901
-             known: list[int]) -> int:
+    def read(self, plain: PlainDialogue, pieces: Sequence[Piece], events: list[Event], known: list[int]) -> int:
         """Reads the pieces of both sides in order as long as they are plain; the next is for `machine`, or an end.
-
-        One long function, because it reads every turn of nearly every dialogue: calls and attributes cost more than
-        what is done here.
 
         Args:
             events: gets what was told, and `known` for each event the frame number of the packet that showed it.
@@ -95,187 +103,251 @@ class PlainReader:
         Returns:
             How many pieces were read.
         """
-        limits, want_commands = self._limits, self._want_commands
-        if limits.line_bytes < 2 * LINE_BYTES:
+        if self._limits.line_bytes < 2 * LINE_BYTES:
             return 0
-        flow, direction, done = plain.flow, plain.direction, plain.done_tags
-        order, state, greeted = plain.waiting, plain.state, plain.greeting is not None
-        asked, asked_state, tag, login = plain.asked, plain.asked_state, plain.tag, plain.login
-        completed, completed_ok, untagged = plain.completed, plain.completed_ok, plain.untagged
-        told_last: StreamChunk | None = None
-        count = 0
-        for count, piece in enumerate(pieces):  # noqa: B007
-            if type(piece) is not StreamChunk:
-                break
-            data = piece.data
-            if piece.side == CLIENT:
-                if order is not None or not greeted:
+        count, end = 0, len(pieces)
+        while count < end:
+            if plain.waiting is None and plain.greeting is not None:
+                count = self._read_known(plain, pieces, count, events, known)
+                if count == end:
                     break
-                tag, _, rest = data.partition(b" ")
-                order, login = ORDERS.get(rest), None
-                if order is None:
-                    login = LOGIN_LINE.match(rest)
-                    order = read_order(rest, limits) if login is None else LOGIN_ORDER
-                    if order is None:
-                        break
-                if not order.states & state or len(tag) > _TAG_BYTES or not (
-                        tag.isalnum() or (tag and not tag.translate(None, TAG_CHARS))):
-                    order = None
-                    break
-                if order.code == ID and not plain.client_software:
-                    plain.client_software = id_name(arguments_of(data[:-2]))
-                if not completed:
-                    plain.first_packet_client = piece.packet
-                asked, asked_state = piece, state
-                continue
-            if not greeted:
-                if not self._greeted(plain, piece):
-                    break
-                greeted = True
-                told_last = piece
-                continue
-            # Untagged responses, whole, and the completion of the command that waits, if it ends the chunk.
-            head, answer = data, None
-            if order is not None:
-                head, mark, words = data.rpartition(tag + b" ")
-                answer = ANSWERS.get(words) if mark else None
-                if answer is None:
-                    head, line = _last_line(data, tag)
-                    if line is not None:
-                        answer = read_answer(line)
-                        if answer is None:
-                            break
-            told: Data | None = NOTHING
-            text, literals = head, NO_LITERALS
-            if head:
-                if b"}" in head:
-                    parted = without_literals(head)
-                    if parted is None:
-                        break
-                    text, literals = parted
-                told = ALIKE.get(text.translate(ZEROS)) or EXACT.get(text) or read_responses(text, limits)
-            if told is None or len(told.whole) != len(literals) or (told.illegal and state == N):
+            if not self._read_piece(plain, pieces[count], events, known):
                 break
-            if answer is None or order is None or asked is None:
-                untagged += told.untagged
-                if told.byes:
-                    state = _LOGOUT_STATE
-                _hear(plain, told, text, literals, data, asked is not None)
-                told_last = piece
-                continue
-            if state != asked_state:
-                break
-            turn = TURNS.get((order, told, answer, state)) or read_turn(order, told, answer, state)
-            packet = known_packet = piece.packet
-            time_ns = piece.time_ns
-            if piece.packets is not None:
-                packet, time_ns = piece.locate(len(head))
-                known_packet = piece.packets[-1]
-            if not completed:
-                plain.completed_packet, plain.completed_offset = packet, piece.offset + len(head)
-            untagged += turn.untagged
-            completed += 1
-            completed_ok += turn.ok
-            state = turn.state
-            done[tag] = None
-            if completed > _DONE_TAGS and len(done) > _DONE_TAGS:
-                del done[next(iter(done))]
-            asked_ns = asked.time_ns
-            if want_commands:
-                size, longest = order.size, order.longest
-                if login is not None:
-                    size, longest = len(login.string) - 2, max(map(len, login.string[6:-2].split(b" ")))
-                events.append(Event("command", asked_ns, replace(
-                    turn.command, tag=tag.decode(), line_bytes=len(tag) + 1 + size, longest_argument=longest,
-                    direction=direction, duration_us=(time_ns - asked_ns) // 1000 if time_ns > asked_ns else 0,
-                ), flow, asked.packet, asked_ns))
-                known.append(known_packet)
-            if turn.special or plain.touched:
-                if told.touched or told.special:
-                    _hear(plain, told, text, literals, data, True)
-                body: Login | Message | None
-                if login is not None:
-                    body = self._login(plain, login, tag, answer)
-                else:
-                    body = self._message(plain, order, turn)
-                if body is not None:
-                    kind = "message" if login is None else "login"
-                    events.append(Event(kind, asked_ns, body, flow, asked.packet, asked_ns))
-                    known.append(known_packet)
-                if answer.learned is not None:
-                    plain.learn(answer.learned)
-            order = None
-            told_last = piece
-        else:
-            count = len(pieces)
-        size_client = 0 if asked is None else asked.offset + len(asked.data)
-        size_server = plain.bytes_server if told_last is None else told_last.offset + len(told_last.data)
-        keep = self._keep
-        if count and (plain.bytes_client < keep or plain.bytes_server < keep):
-            whole = size_client + size_server <= keep
-            plain.kept.append(pieces[:count] if whole else _first_bytes(plain, pieces[:count], keep))
-        plain.waiting, plain.state, plain.asked = order, state, asked
-        if order is not None:
-            plain.tag, plain.asked_state, plain.login = tag, asked_state, login
-        plain.bytes_client, plain.bytes_server = size_client, size_server
-        plain.completed, plain.completed_ok, plain.untagged = completed, completed_ok, untagged
+            count += 1
+        if count:
+            self._settle(plain, pieces, count)
         return count
 
+    def _settle(self, plain: PlainDialogue, pieces: Sequence[Piece], count: int) -> None:
+        """Notes how far both sides were read, and keeps their first bytes for who wants them."""
+        client, server, keep = plain.bytes_client, plain.bytes_server, self._keep
+        asked, heard = plain.asked, plain.heard
+        if asked is not None:
+            plain.bytes_client = asked.offset + len(asked.data)
+        if heard is not None:
+            plain.bytes_server = heard.offset + len(heard.data)
+            plain.heard = None
+        if client < keep or server < keep:
+            read = pieces[:count]
+            if plain.bytes_client + plain.bytes_server > keep:
+                read = _first_bytes(read, keep - client, keep - server)
+            if plain.kept is None:
+                plain.kept = [read]
+            else:
+                plain.kept.append(read)
+        if len(plain.done) > _TAGS_KEPT:
+            plain.done = list(remembered_tags(plain.done))
+
+    # ---- whole turns that were read before ----------------------------------------------------------------------
+
+    def _read_known(self, plain: PlainDialogue, pieces: Sequence[Piece], count: int, events: list[Event],
+                    known: list[int]) -> int:
+        """Reads whole turns, a command and its answer, as long as equal ones were read before; how far it came.
+
+        What it does not know is left to `_read_piece`, which remembers it: this is nothing but the shorter way.
+        """
+        last = len(pieces) - 1
+        while count < last:
+            asked, heard = pieces[count], pieces[count + 1]
+            if type(asked) is not StreamChunk or type(heard) is not StreamChunk or asked.side or not heard.side:
+                break
+            tag, _, rest = asked.data.partition(b" ")
+            order, login = ORDERS.get(rest), None
+            if order is None:
+                login = LOGIN_LINE.match(rest)
+                if login is None:
+                    break
+                order = LOGIN_ORDER
+            head, mark, words = heard.data.rpartition(tag + b" ")
+            text, literals = head, NO_LITERALS
+            if _BRACE in head:
+                text, literals = without_literals(head)
+            if order.numbers:
+                turn = WHOLE_TURNS.get((order, plain.state, text.translate(ZEROS), words.translate(ZEROS)))
+            else:
+                turn = WHOLE_TURNS.get((order, plain.state, text, words))
+            if turn is None or turn.literals != len(literals) or not mark or not (
+                    (tag.isalnum() and len(tag) <= _TAG_BYTES) or _is_tag(tag)):
+                break
+            plain.asked, plain.heard = asked, heard
+            self._complete(plain, turn, tag, login, asked, heard, text, literals, len(head), events, known)
+            count += 2
+        return count
+
+    # ---- anything else that is plain ----------------------------------------------------------------------------
+
+    def _read_piece(self, plain: PlainDialogue, piece: Piece, events: list[Event], known: list[int]) -> bool:
+        """Reads one chunk; false where it is not plain, and nothing was changed."""
+        if type(piece) is not StreamChunk:
+            return False
+        if piece.side == SERVER:
+            if plain.greeting is None:
+                return self._greeted(plain, piece)
+            return self._answered(plain, piece, events, known)
+        return plain.greeting is not None and plain.waiting is None and self._asked(plain, piece)
+
     def _greeted(self, plain: PlainDialogue, piece: StreamChunk) -> bool:
-        """Reads the server's first line; false where it is no plain greeting."""
+        """Reads the server's first line."""
         greeting = read_greeting(piece.data, self._limits)
         if greeting is None:
             return False
+        plain.heard = piece
         plain.greeting = greeting
-        plain.greeting_text = greeting.text
         plain.greeting_packet = piece.packet
         plain.software = greeting.software
-        if greeting.capabilities is not None:
-            plain.learn(greeting.capabilities)
+        if greeting.learned is not None:
+            plain.learn(greeting.learned)
         return True
 
-    # ---- what a completion says beside that it is one -----------------------------------------------------------
+    def _asked(self, plain: PlainDialogue, piece: StreamChunk) -> bool:
+        """Reads a command."""
+        tag, _, rest = piece.data.partition(b" ")
+        login = None
+        order = ORDERS.get(rest)
+        if order is None:
+            login = LOGIN_LINE.match(rest)
+            order = read_order(rest, self._limits) if login is None else LOGIN_ORDER
+        if order is None or not order.states & plain.state or not _is_tag(tag):
+            return False
+        if order.software and not plain.client_software:
+            plain.client_software = order.software
+        if not plain.first_packet_client:
+            plain.first_packet_client = piece.packet
+        plain.waiting, plain.asked, plain.asked_state, plain.tag, plain.login = order, piece, plain.state, tag, login
+        return True
 
-    def _message(self, plain: PlainDialogue, order: Order, turn: Turn) -> Message | None:
+    def _answered(self, plain: PlainDialogue, piece: StreamChunk, events: list[Event], known: list[int]) -> bool:
+        """Reads untagged responses, whole, and the completion of the command that waits, if it ends the chunk."""
+        order, asked, state, tag = plain.waiting, plain.asked, plain.state, plain.tag
+        head, words, answer = piece.data, None, None
+        if order is not None:
+            head, words = _last_line(head, tag)
+            if words is not None:
+                answer = ANSWERS.get(words) or ANSWERS_ALIKE.get(words.translate(ZEROS)) or read_answer(words)
+                if answer is None or state != plain.asked_state:
+                    return False
+        text, literals = without_literals(head)
+        told = NOTHING if not head else (
+            ALIKE.get(text.translate(ZEROS)) or EXACT.get(text) or read_responses(text, self._limits))
+        if told is None or len(told.whole) != len(literals) or (told.illegal and state == N):
+            return False
+        plain.heard = piece
+        if answer is not None and order is not None and asked is not None and words is not None:
+            plain.waiting = None
+            turn = read_turn(order, told, answer, state, text, words)
+            self._complete(plain, turn, tag, plain.login, asked, piece, text, literals, len(head), events, known)
+            return True
+        plain.untagged += told.untagged
+        if told.byes:
+            plain.state = _LOGOUT_STATE
+        _hear(plain, told, text, asked is not None)
+        if told.touched:
+            _count(plain, told, literals, piece.data)
+        return True
+
+    # ---- what a completion says ---------------------------------------------------------------------------------
+
+    def _complete(self, plain: PlainDialogue, turn: Turn, tag: bytes, login: re.Match[bytes] | None,
+                  asked: StreamChunk, heard: StreamChunk, text: bytes, literals: Literals, at: int,
+                  events: list[Event], known: list[int]) -> None:
+        """A command is over: its events, and what they change.
+
+        Args:
+            text, literals: the responses before the completion; it stands at `at` in the chunk `heard`.
+        """
+        packet = known_packet = heard.packet
+        time_ns = heard.time_ns
+        if heard.packets is not None:
+            packet, time_ns = heard.locate(at)
+            known_packet = heard.packets[-1]
+        if not plain.completed:
+            plain.first_packet_client = asked.packet
+            plain.completed_packet, plain.completed_offset = packet, heard.offset + at
+        plain.completed += 1
+        plain.completed_ok += turn.ok
+        plain.untagged += turn.untagged
+        plain.state = turn.state
+        plain.done.append(tag)
+        asked_ns, packet, flow = asked.time_ns, asked.packet, plain.flow
+        word, order = tag.decode(), turn.order
+        words = None if login is None else _login_words(login)
+        if self._want_commands:
+            events.append(Event("command", asked_ns, replace(
+                turn.command, tag=word, line_bytes=len(asked.data) - 2, direction=plain.direction,
+                longest_argument=order.longest if words is None else words.longest,
+                duration_us=(time_ns - asked_ns) // 1000 if time_ns > asked_ns else 0,
+            ), flow, packet, asked_ns))
+            known.append(known_packet)
+        if not turn.more and plain.tally is None:
+            return
+        told, answer = turn.told, turn.answer
+        if order.software and not plain.client_software:
+            plain.client_software = order.software
+        if told.special:
+            _hear(plain, told, text, True)
+        if told.touched:
+            _count(plain, told, literals, heard.data)
+        if words is None:
+            body: Login | Message | None = self._message(plain, turn)
+        else:
+            body = self._login(plain, words, word, answer)
+        if body is not None:
+            events.append(Event("message" if words is None else "login", asked_ns, body, flow, packet, asked_ns))
+            known.append(known_packet)
+        if answer.learned is not None:
+            plain.learn(answer.learned)
+
+    def _message(self, plain: PlainDialogue, turn: Turn) -> Message | None:
         """The event of mailbox use, if the command is one and it is wanted; and what the command changes."""
-        message = None
+        message, tally, order = None, plain.tally, turn.order
         if turn.message is not None and self._want_messages:
-            message = replace(turn.message, direction=plain.direction,
-                              mailbox=plain.mailbox if order.mailbox is None else order.mailbox)
-            if plain.touched:
-                _count(message, plain)
-        if order.code == SELECT:
-            if message is not None:
-                message.count = max(plain.exists, 0)
+            direction, mailbox = plain.direction, plain.mailbox if order.mailbox is None else order.mailbox
+            if turn.select:
+                message = replace(turn.message, direction=direction, mailbox=mailbox, count=max(plain.exists, 0))
+            elif tally is None:
+                message = replace(turn.message, direction=direction, mailbox=mailbox)
+            else:
+                message = _counted(turn.message, tally, direction, mailbox)
+        if turn.select:
             plain.mailbox = order.mailbox or "" if turn.ok else ""
             plain.selected += turn.ok
             plain.exists = -1
-        if plain.touched:
-            plain.touched = plain.opaque = False
-            plain.fetched = plain.expunged = plain.bodies = plain.tally_bytes = 0
-            plain.found = -1
+        plain.tally = None
         return message
 
-    def _login(self, plain: PlainDialogue, login: re.Match[bytes], tag: bytes, answer: Answer) -> Login | None:
+    def _login(self, plain: PlainDialogue, words: LoginWords, tag: str, answer: Answer) -> Login | None:
         """The `login` event of a LOGIN that was completed."""
+        plain.tally = None
         plain.logins += 1
         if answer.result != "ok":
             plain.logins_failed += 1
         if not self._want_logins:
             return None
-        quoted_user, user, quoted_secret, secret = login.groups()
-        user = user if quoted_user is None else quoted_user
         hashed = ""
         traits: list[str] = []
         if self._hash is not None:
-            hashed, traits = self._hash(user, secret if quoted_secret is None else quoted_secret)
+            hashed, traits = self._hash(words.user, words.secret)
         return Login(
             mechanism="login", outcome="success" if answer.result == "ok" else "failure",
-            user=safe_text(user, self._limits.text_bytes), code=answer.code, tag=tag.decode(), secret_hash=hashed,
-            secret_traits=traits, attempt=plain.logins, starttls_offered=plain.offers,
-            form=login_form(login.string[:5], (quoted_user is not None, quoted_secret is not None)),
-            client_software=plain.client_software,
-            logindisabled=plain.logindisabled, direction=plain.direction)
+            user=safe_text(words.user, self._limits.text_bytes), code=answer.code, tag=tag, secret_hash=hashed,
+            secret_traits=traits, attempt=plain.logins, starttls_offered=plain.learned.starttls,
+            logindisabled=plain.learned.logindisabled, form=words.form, client_software=plain.client_software,
+            direction=plain.direction)
+
+
+def _is_tag(word: bytes) -> bool:
+    return 0 < len(word) <= _TAG_BYTES and not word.translate(None, TAG_CHARS)
+
+
+def _login_words(login: re.Match[bytes]) -> LoginWords:
+    quoted_user, user, quoted_secret, secret = login.groups()
+    if user is not None and secret is not None:
+        longest = max(len(user), len(secret))
+    else:
+        longest = max(map(len, login.string[6:-2].split(b" ")))
+    return LoginWords(
+        quoted_user if user is None else user, quoted_secret if secret is None else secret, longest,
+        login_form(login.string[:5], (quoted_user is not None, quoted_secret is not None)))
 
 
 def _last_line(data: bytes, tag: bytes) -> tuple[bytes, bytes | None]:
@@ -285,58 +357,73 @@ def _last_line(data: bytes, tag: bytes) -> tuple[bytes, bytes | None]:
     return (data[:start], data[start + len(mark):]) if data.startswith(mark, start) else (data, None)
 
 
-def _hear(plain: PlainDialogue, told: Data, text: bytes, literals: Literals, data: bytes, asked: bool) -> None:
-    """Adds what responses say beside that they came.
+def _hear(plain: PlainDialogue, told: Data, text: bytes, asked: bool) -> None:
+    """Takes over what responses say that belongs to no command.
 
     Args:
-        text: the responses without their literals; `data`: with them.
+        text: the responses without their literals.
         asked: the client spoke before.
     """
-    if told.special:
-        if told.exists is not None:
-            plain.exists = int(text[told.exists[0]:told.exists[1]])
-        if told.byes:
-            plain.byes += told.byes
-            plain.refusals += told.byes if asked else 0
-        if told.software:
-            plain.software = told.software
-        for capabilities in told.capabilities:
-            plain.learn(capabilities)
-    if told.touched:
-        plain.touched = True
-        plain.more_lines += told.lines - told.untagged
-        plain.fetched += told.fetched
-        plain.expunged += told.expunged
-        if told.found >= 0:
-            plain.found = max(plain.found, 0) + told.found
-        for whole, (start, size) in zip(told.whole, literals, strict=True):
-            plain.tally_bytes += size
-            plain.literal_bytes += size
-            plain.literals += 1
-            if whole:
-                plain.bodies += 1
-                end = start + min(size, BODY_BYTES)
-                if size and not data.startswith(_USUAL_HEADERS, start, end) and not MAIL_HEADER.match(data, start, end):
-                    plain.opaque = True
+    if told.exists is not None:
+        plain.exists = int(text[told.exists[0]:told.exists[1]])
+    if told.byes:
+        plain.byes += told.byes
+        plain.refusals += told.byes if asked else 0
+    if told.software:
+        plain.software = told.software
+    if told.learned is not None:
+        plain.learned = told.learned
+        if told.starttls:
+            plain.starttls = "offered"
 
 
-def _count(message: Message, plain: PlainDialogue) -> None:
-    """Puts into an event what the responses before the completion add up to."""
+def _count(plain: PlainDialogue, told: Data, literals: Literals, data: bytes) -> None:
+    """Adds up what responses say that belongs to the next command which is completed.
+
+    Args:
+        data: the responses with their literals.
+    """
+    tally = plain.tally
+    if tally is None:
+        tally = plain.tally = Tally()
+        tally.touched = True
+    plain.more_lines += told.lines - told.untagged
+    tally.fetched += told.fetched
+    tally.expunged += told.expunged
+    if told.found >= 0:
+        tally.found = max(tally.found, 0) + told.found
+    if not literals:
+        return
+    plain.literals += len(literals)
+    for whole, (start, size) in zip(told.whole, literals, strict=True):
+        tally.literal_bytes += size
+        plain.literal_bytes += size
+        if whole:
+            tally.bodies += 1
+            end = start + min(size, BODY_BYTES)
+            if size and not data.startswith(_USUAL_HEADERS, start, end) and not MAIL_HEADER.match(data, start, end):
+                tally.opaque = True
+
+
+def _counted(message: Message, tally: Tally, direction: str, mailbox: str) -> Message:
+    """The event of a command with what the responses before its completion add up to."""
     action = message.action
     if action == "fetch":
-        message.count, message.bytes, message.bodies, message.opaque_body = (
-            plain.fetched, plain.tally_bytes, plain.bodies, plain.opaque)
-    elif action == "store":
-        message.count = plain.fetched
+        return replace(message, direction=direction, mailbox=mailbox, count=tally.fetched, bytes=tally.literal_bytes,
+                       bodies=tally.bodies, opaque_body=tally.opaque)
+    count = message.count
+    if action == "store":
+        count = tally.fetched
     elif action == "search":
-        message.count = max(plain.found, 0)
+        count = max(tally.found, 0)
     elif action == "expunge":
-        message.count = plain.expunged
+        count = tally.expunged
+    return replace(message, direction=direction, mailbox=mailbox, count=count)
 
 
-def _first_bytes(plain: PlainDialogue, pieces: Sequence[Piece], keep: int) -> list[Piece]:
-    """The parts of pieces that lie in the first `keep` bytes of their side."""
-    room = [keep - plain.bytes_client, keep - plain.bytes_server]
+def _first_bytes(pieces: Sequence[Piece], room_client: int, room_server: int) -> list[Piece]:
+    """The parts of pieces that have room."""
+    room = [room_client, room_server]
     first: list[Piece] = []
     for piece in pieces:
         assert type(piece) is StreamChunk

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from imapids.config import DialogueLimits
 from imapids.parse import imap_replies as replies
+from imapids.parse.imap_client import arguments_of
 from imapids.parse.imap_commands import ID, LOGIN, LOGOUT, PLAIN, REDACTED, SELECT, Shape, read_command
 from imapids.parse.imap_events import set_size
-from imapids.parse.imap_replies import TAGGED_MEMO, Reply, read_tagged, read_untagged
+from imapids.parse.imap_replies import TAGGED_MEMO, Reply, form_of, read_tagged, read_untagged
 from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, N, State
 from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, TAG, UNTAGGED
 from imapids.protocols.imap_responses import CLEARTEXT_BAN
@@ -35,6 +36,7 @@ TAG_CHARS = bytes(code for code in range(256) if TAG.match(bytes((code,))))
 _CHARS = rb"!#$&'*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|~"
 _WORD = rb'(?:"([ ' + _CHARS + rb']*+)"|([' + _CHARS + rb"]++))"
 LOGIN_LINE = re.compile(rb"(?!.*\.\.)[Ll][Oo][Gg][Ii][Nn] " + _WORD + rb" " + _WORD + rb"\r\n\Z")
+_LITERAL = re.compile(rb"\{([0-9]{1,9})\}\r\n")
 # A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
 _FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
 
@@ -43,7 +45,7 @@ class Order:
     """What one command line says, its tag left out; shared by all lines that are equal (but those of LOGIN)."""
 
     __slots__ = ("action", "arguments", "code", "criteria", "flags", "longest", "mailbox", "name", "next_no",
-                 "next_ok", "size", "special", "states")
+                 "next_ok", "numbers", "size", "software", "special", "states")
 
     def __init__(self, shape: Shape, states: int, action: str, argument: int) -> None:
         self.name, self.states, self.action, self.size = shape.name, states, action, shape.size
@@ -53,44 +55,55 @@ class Order:
         self.mailbox = shape.mailbox if argument >= 0 else None
         """The mailbox that it names; None: it is about the one that is open."""
         self.next_ok, self.next_no = NEXT_STATE.get((shape.name, "ok"), 0), NEXT_STATE.get((shape.name, "no"), 0)
-        self.special = self.code in (SELECT, LOGIN) or bool(action)
+        self.software = ""
+        """Client software that an ID names."""
+        self.special = self.code in (SELECT, LOGIN, ID) or bool(action)
         """Its completion says more than that it was one."""
+        self.numbers = False
+        """Its answers hold numbers that differ from one to the other: they are looked up without them."""
 
 
 LOGIN_ORDER = Order(Shape("LOGIN", None, 0), N, "", -1)
 LOGIN_ORDER.arguments = REDACTED
 
 
-Capabilities = tuple[list[str], bool, bool]
-"""Capabilities; whether LOGIN is banned among them, and whether STARTTLS is offered."""
+class Capabilities:
+    """What matters of a list of capabilities; shared by all that hear it."""
+
+    __slots__ = ("logindisabled", "starttls", "words")
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+        self.logindisabled = CLEARTEXT_BAN.decode() in words
+        self.starttls = "STARTTLS" in words
 
 
-def told_capabilities(words: list[str]) -> Capabilities:
-    """What matters of a list of capabilities."""
-    return words, CLEARTEXT_BAN.decode() in words, "STARTTLS" in words
+NO_CAPABILITIES = Capabilities([])
 
 
 class Answer:
     """What a completion says, its tag left out; shared by all that are equal."""
 
-    __slots__ = ("code", "code_text", "learned", "result")
+    __slots__ = ("alike", "code", "code_text", "learned", "result")
 
     def __init__(self, reply: Reply) -> None:
+        self.alike = False
+        """It is the same with other numbers."""
         self.result = reply.result
         self.code = reply.code
         self.code_text = reply.code_text
-        self.learned = None if reply.capabilities is None else told_capabilities(reply.capabilities)
+        self.learned = None if reply.capabilities is None else Capabilities(reply.capabilities)
 
 
 class Greeting:
     """What one greeting line says; shared by all that are equal."""
 
-    __slots__ = ("capabilities", "software", "text")
+    __slots__ = ("learned", "software", "text")
 
     def __init__(self, text: str, software: str, capabilities: list[str] | None) -> None:
         self.text = text
         self.software = software
-        self.capabilities = None if capabilities is None else told_capabilities(capabilities)
+        self.learned = None if capabilities is None else Capabilities(capabilities)
 
 
 Literals = Sequence[tuple[int, int]]
@@ -101,8 +114,8 @@ NO_LITERALS: Literals = ()
 class Data:
     """What a run of untagged responses says; shared by all that are equal but for their numbers."""
 
-    __slots__ = ("byes", "capabilities", "exact", "exists", "expunged", "fetched", "found", "illegal", "lines",
-                 "software", "special", "touched", "untagged", "whole")
+    __slots__ = ("byes", "exact", "exists", "expunged", "fetched", "found", "illegal", "learned", "lines", "software",
+                 "special", "starttls", "touched", "untagged", "whole")
 
     def __init__(self) -> None:
         self.lines = self.untagged = self.fetched = self.expunged = self.byes = 0
@@ -110,7 +123,10 @@ class Data:
         """Messages that SEARCH named; -1: no such response."""
         self.exists: tuple[int, int] | None = None
         """Where the number of the last EXISTS stands."""
-        self.capabilities: list[Capabilities] = []
+        self.learned: Capabilities | None = None
+        """The last list of capabilities."""
+        self.starttls = False
+        """One of those lists offers STARTTLS."""
         self.software = ""
         self.touched = False
         """Something that belongs to the command under way: messages, or literals."""
@@ -127,9 +143,13 @@ class Data:
 class Turn:
     """A command and its whole answer, sent in one state; shared by all turns that are alike."""
 
-    __slots__ = ("command", "message", "ok", "special", "state", "untagged")
+    __slots__ = ("answer", "command", "literals", "message", "more", "ok", "order", "select", "state", "told",
+                 "untagged")
 
     def __init__(self, order: Order, told: Data, answer: Answer, state: int) -> None:
+        self.order, self.told, self.answer = order, told, answer
+        self.literals = len(told.whole)
+        """How many the responses hold."""
         self.untagged = told.untagged
         self.ok = int(answer.result == "ok")
         self.state = _LOGOUT_STATE if told.byes else state
@@ -138,11 +158,12 @@ class Turn:
             self.state = (order.next_ok if self.ok else order.next_no) or self.state
         self.command = Command(
             tag="", name=order.name, result=answer.result, state=STATE_NAMES[state], code=answer.code,
-            arguments=order.arguments)
-        """Its event; tag, lengths, duration and direction are to be added."""
+            arguments=order.arguments, longest_argument=order.longest)
+        """Its event; tag, length, duration and direction are to be added."""
         self.message = _message(order, answer) if order.action else None
         """The same of mailbox use; mailbox, direction, and what the responses say are to be added."""
-        self.special = bool(order.special or told.touched or told.special or answer.learned)
+        self.select = order.code == SELECT
+        self.more = bool(order.special or told.touched or told.special or answer.learned)
         """More follows from it than counts."""
 
 
@@ -168,8 +189,13 @@ ORDERS: dict[bytes, Order] = {}
 """By the line after its tag, with its end."""
 ANSWERS: dict[bytes, Answer] = {}
 """By the completion after its tag and a space, with its end."""
+ANSWERS_ALIKE: dict[bytes, Answer] = {}
+"""The same with every digit as a zero: where numbers do not matter, as the times at the end of Dovecot's."""
 TURNS: dict[tuple[Order, Data, Answer, int], Turn] = {}
 """By what the command says, the responses, the completion, and the state in which it was sent."""
+WHOLE_TURNS: dict[tuple[Order, int, bytes, bytes], Turn] = {}
+"""The same by their texts: command, state, responses without their literals, completion; without numbers, where the
+command says so. One look-up for a whole turn."""
 EXACT: dict[bytes, Data] = {}
 """By the text of the responses, literals left out: where numbers matter."""
 ALIKE: dict[bytes, Data] = {}
@@ -206,6 +232,8 @@ def read_order(rest: bytes, limits: DialogueLimits) -> Order | None:
     if spec is None or spec.action == "append":  # a message in one line is none
         return None
     order = Order(shape, spec.states, spec.action, spec.mailbox)
+    if shape.code == ID:
+        order.software = replies.id_name(arguments_of(b"x " + line))
     if len(rest) <= _MEMO_BYTES:
         if len(ORDERS) >= _MEMO_ENTRIES:
             ORDERS.clear()
@@ -213,12 +241,28 @@ def read_order(rest: bytes, limits: DialogueLimits) -> Order | None:
     return order
 
 
-def read_turn(order: Order, told: Data, answer: Answer, state: int) -> Turn:
-    """What such a turn says, where nobody remembers it."""
-    turn = Turn(order, told, answer, state)
-    if len(TURNS) >= _MEMO_ENTRIES:
-        TURNS.clear()
-    TURNS[order, told, answer, state] = turn
+def read_turn(order: Order, told: Data, answer: Answer, state: int, text: bytes, words: bytes) -> Turn:
+    """What such a turn says.
+
+    Args:
+        state: in which the command was sent.
+        text: the responses without their literals; `words`: the completion behind its tag.
+    """
+    if len(text) + len(words) > _MEMO_BYTES:
+        return Turn(order, told, answer, state)
+    turn = TURNS.get((order, told, answer, state))
+    if turn is None:
+        turn = Turn(order, told, answer, state)
+        if len(TURNS) >= _MEMO_ENTRIES:
+            TURNS.clear()
+        TURNS[order, told, answer, state] = turn
+    if not told.exact and (answer.alike or words == words.translate(ZEROS)):
+        forms = text.translate(ZEROS), words.translate(ZEROS)
+        order.numbers = order.numbers or forms != (text, words)
+        text, words = forms
+    if len(WHOLE_TURNS) >= _MEMO_ENTRIES:
+        WHOLE_TURNS.clear()
+    WHOLE_TURNS[order, state, text, words] = turn
     return turn
 
 
@@ -231,33 +275,37 @@ def read_answer(words: bytes) -> Answer | None:
     if reply is None or reply.opaque is not None:
         return None
     answer = Answer(reply)
-    if line in TAGGED_MEMO:  # not where lines that differ in numbers share a form
-        if len(ANSWERS) >= _MEMO_ENTRIES:
-            ANSWERS.clear()
-        ANSWERS[words] = answer
+    memo, key = ANSWERS, words
+    if line not in TAGGED_MEMO:
+        if form_of(line) not in TAGGED_MEMO:  # too long to be remembered
+            return answer
+        answer.alike = True
+        memo, key = ANSWERS_ALIKE, words.translate(ZEROS)
+    if len(memo) >= _MEMO_ENTRIES:
+        memo.clear()
+    memo[key] = answer
     return answer
 
 
-def without_literals(data: bytes) -> tuple[bytes, Literals] | None:
-    """Responses without the literals between their lines, and where those begin and how long they are; or None."""
-    brace = data.find(b"}\r\n")
-    if brace < 0:
+def without_literals(data: bytes) -> tuple[bytes, Literals]:
+    """Responses without the literals between their lines, and where those begin and how long they are.
+
+    Where a literal is longer than the data, nothing is taken out: there are fewer literals than the lines announce.
+    """
+    match = _LITERAL.search(data)
+    if match is None:
         return data, NO_LITERALS
     parts: list[bytes] = []
     literals: list[tuple[int, int]] = []
     position, end = 0, len(data)
-    while brace >= 0:
-        _, opening, digits = data[position:brace].rpartition(b"{")
-        if not opening or len(digits) > _SIZE_DIGITS or not digits.isdigit():
-            return None
-        start = brace + 3
-        size = int(digits)
+    while match is not None:
+        start, size = match.end(), int(match[1])
         parts.append(data[position:start])
         literals.append((start, size))
         position = start + size
         if position > end:
-            return None
-        brace = data.find(b"}\r\n", position)
+            return data, NO_LITERALS
+        match = _LITERAL.search(data, position)
     parts.append(data[position:])
     return b"".join(parts), literals
 
@@ -295,7 +343,7 @@ def read_responses(text: bytes, limits: DialogueLimits) -> Data | None:
         start += len(line) + 2
     if reply is not None:
         return None
-    known.special = bool(known.exists or known.byes or known.software or known.capabilities)
+    known.special = bool(known.exists or known.byes or known.software or known.learned)
     if len(text) <= _MEMO_BYTES:
         key = text.translate(ZEROS)
         known.exact = known.exact or b"RFC000" in key.upper()  # RFC822 is a word of FETCH, RFC823 is none
@@ -337,6 +385,7 @@ def _add(known: Data, reply: Reply, line: bytes, start: int) -> bool:
         known.software = reply.software
         known.exact = True
     if reply.capabilities is not None:
-        known.capabilities.append(told_capabilities(reply.capabilities))
+        known.learned = Capabilities(reply.capabilities)
+        known.starttls = known.starttls or known.learned.starttls
         known.exact = True
     return True

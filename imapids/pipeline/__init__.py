@@ -29,13 +29,13 @@ from imapids.protocols.addresses import Networks
 from imapids.protocols.known_scanners import KnownScanners
 from imapids.protocols.mail_services import PEEKED_PORTS
 from imapids.protocols.secrets import SecretHasher
-from imapids.records.dialogue import ImapFacts, SessionFacts, TlsFacts
+from imapids.records.dialogue import SessionFacts
 from imapids.records.events import EVENT_TYPES, MINUTE, TURNS, Command, Event, Login, Message, Minute, Session
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I64, PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
 from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
-from imapids.records.verdicts import Revision, Verdict
+from imapids.records.verdicts import Verdict
 from imapids.signatures import Signatures
 
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
@@ -241,7 +241,7 @@ class Pipeline:
                     continue
                 conversation = conversations[key] = self._begin(flow, pieces[0])
             if type(conversation) is PlainDialogue:
-                read = read_plain(conversation, pieces, events, order)
+                read = 0 if type(pieces[0]) is StreamEnd else read_plain(conversation, pieces, events, order)
                 left = len(pieces) - read
                 if not left:
                     continue
@@ -300,7 +300,7 @@ class Pipeline:
     def _close_plain(self, flow: Flow, plain: PlainDialogue, end: StreamEnd) -> None:
         """A flow is over that was plain IMAP to its end."""
         verdict = judge_plain(flow, plain, lambda: plain_facts(flow, plain))
-        self._tell_end(flow, end, verdict, [], SERVER, plain, None)
+        self._tell_session(flow, end, session_body(flow, verdict, [], first_side=SERVER, imap=plain))
         if self._signatures is not None and verdict.verdict != "genuine":
             prefix = Prefix(self.limits.dialogue)
             prefix.take(plain.first_bytes())
@@ -311,16 +311,12 @@ class Pipeline:
         assert type(end) is StreamEnd
         verdict = judge(facts)
         if flow.watched or _is_imap(facts, verdict):
-            self._tell_end(flow, end, verdict, history(facts, verdict), facts.first_side, facts.imap, facts.tls)
+            self._tell_session(flow, end, session_body(
+                flow, verdict, history(facts, verdict), first_side=facts.first_side, imap=facts.imap, tls=facts.tls))
         elif "flow" in self.kinds:
             self._tell_flow(flow, end)
         if self._signatures is not None and prefix is not None and verdict.verdict not in ("genuine", "silent"):
             self._sign(flow, facts, verdict, prefix, end)
-
-    def _tell_end(self, flow: Flow, end: StreamEnd, verdict: Verdict, before: list[Revision],
-                  first_side: int | None, imap: ImapFacts | PlainDialogue | None, tls: TlsFacts | None) -> None:
-        """The session event, and the one of the flow's counts."""
-        self._tell_session(flow, end, session_body(flow, verdict, before, first_side=first_side, imap=imap, tls=tls))
 
     def _close_silent(self, flow: Flow, end: StreamEnd) -> None:
         """A flow is over of which no payload came."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from imapids.protocols.timestamps import eve_time
-from imapids.records.dialogue import ImapFacts, TlsFacts
+from imapids.records.dialogue import TlsFacts
 from imapids.records.events import FlowBody, Session
 from imapids.records.streams import SIDES, Flow
 from imapids.records.verdicts import Revision, Verdict
 
 
 class DialogueCounts(Protocol):
-    """What the record tells of an IMAP dialogue: `ImapFacts`, or a plain dialogue itself."""
+    """What the record tells of an IMAP dialogue: the facts of the machine, or a plain dialogue itself."""
 
     @property
     def limits(self) -> Sequence[str]: ...
@@ -43,29 +45,32 @@ class DialogueCounts(Protocol):
     def client_nonsense(self) -> int: ...
 
 
-_NO_DIALOGUE = ImapFacts()
-
-
 def session_body(flow: Flow, verdict: Verdict, history: list[Revision], *, first_side: int | None = None,
                  imap: DialogueCounts | None = None, tls: TlsFacts | None = None) -> Session:
     """One record of what a flow was, when it has ended."""
-    told = _NO_DIALOGUE if imap is None else imap
+    told_limits = () if imap is None else imap.limits
     packets_client, packets_server = flow.packets_client, flow.packets_server
+    # In steps: of more than fifteen keywords the interpreter makes a dictionary, which costs three times as much.
     body = Session(
         verdict=verdict.verdict, confidence=verdict.confidence, protocol=verdict.protocol, shape=verdict.shape,
         reason=verdict.reason, evidence=verdict.evidence, sides_seen=flow.sides_seen, midstream=flow.midstream,
-        limits=[*flow.limits, *told.limits] if told.limits else flow.limits, packets=packets_client + packets_server,
+        limits=[*flow.limits, *told_limits] if told_limits else flow.limits, packets=packets_client + packets_server,
         bytes_client=flow.bytes_client, bytes_server=flow.bytes_server, direction=flow.direction, state=flow.state,
-        transport="tcp" if flow.protocol == "TCP" else "udp", roles_by=flow.roles_by, end_reason=flow.end_reason,
+    )
+    body = replace(
+        body, transport="tcp" if flow.protocol == "TCP" else "udp", roles_by=flow.roles_by, end_reason=flow.end_reason,
         packets_client=packets_client, packets_server=packets_server,
         duration_ms=(flow.end_ns - flow.start_ns) // 1_000_000, missing_client=flow.missing_client,
         missing_server=flow.missing_server, snapped=flow.snapped, anomalies=flow.anomalies,
         on_watched_port=flow.watched, history=history, first_speaker="" if first_side is None else SIDES[first_side],
-        greeting=told.greeting_text, software=told.software, client_software=told.client_software,
-        capabilities=told.capabilities, starttls=told.starttls, compress=told.compress, commands=told.commands,
-        completed=told.completed, logins=told.logins, logins_failed=told.logins_failed, preauth=told.preauth,
-        client_nonsense=told.client_nonsense,
     )
+    if imap is not None:
+        body = replace(
+            body, greeting=imap.greeting_text, software=imap.software, client_software=imap.client_software,
+            capabilities=imap.capabilities, starttls=imap.starttls, compress=imap.compress, commands=imap.commands,
+            completed=imap.completed, logins=imap.logins, logins_failed=imap.logins_failed, preauth=imap.preauth,
+            client_nonsense=imap.client_nonsense,
+        )
     if flow.tunnels:
         body.tunnels = list(flow.tunnels)
     if tls is not None:

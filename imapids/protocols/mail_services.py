@@ -6,6 +6,7 @@ Ports never decide what a service is: they only say where to look. Pure function
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from imapids.protocols.imap_software import server_software
@@ -121,9 +122,14 @@ def service_facts(protocol: str, client: bytes, server: bytes) -> ServiceFacts:
     line = server.split(b"\n", 1)[0].rstrip(b"\r")
     if not line or not _is_text(line):
         return ServiceFacts(protocol)
-    facts = ServiceFacts(protocol, safe_text(line, _BANNER_BYTES), software_of(line), proxy=proxy_signs(line))
+    facts = _of_banner(protocol, line)
     reader = {"smtp": _smtp, "pop3": _pop3, "imap": _imap}.get(protocol)
     return facts if reader is None else reader(facts, _plain_lines(client), _plain_lines(server), client)
+
+
+@lru_cache(maxsize=1_024)  # a server greets all its clients alike
+def _of_banner(protocol: str, line: bytes) -> ServiceFacts:
+    return ServiceFacts(protocol, safe_text(line, _BANNER_BYTES), software_of(line), proxy=proxy_signs(line))
 
 
 _NO_TEXT = re.compile(rb"[^\t\n\x20-\x7e]")

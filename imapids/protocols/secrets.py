@@ -48,11 +48,12 @@ class SecretHasher:
     and waits for the reading thread to hand it back.
     """
 
-    __slots__ = ("_key", "_weak")
+    __slots__ = ("_keyed", "_weak")
 
     def __init__(self, key: bytes, accounts: Mapping[str, Accounts] | None = None) -> None:
         """`accounts`: lists of default and weak accounts by name, compared here and never kept with a login."""
-        self._key = blake2b(key).digest()  # a key file of any length becomes the 64 bytes that BLAKE2b takes
+        # a key file of any length becomes the 64 bytes that BLAKE2b takes; the keyed state is copied for each secret
+        self._keyed = blake2b(key=blake2b(key).digest(), digest_size=HASH_DIGITS // 2)
         self._weak: dict[bytes, list[tuple[str, bytes]]] = {}
         """By password: (list, user), in the order of the lists. One look-up answers for nearly all secrets."""
         for title, known in (accounts or {}).items():
@@ -77,4 +78,6 @@ class SecretHasher:
         for title, account in self._weak.get(plain, ()):
             if account in (bare, ANY_USER) and f"default:{title}" not in traits:
                 traits.append(f"default:{title}")
-        return blake2b(word, key=self._key, digest_size=HASH_DIGITS // 2).hexdigest(), traits
+        keyed = self._keyed.copy()
+        keyed.update(word)
+        return keyed.hexdigest(), traits
