@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from imapids.parse.imap_commands import AUTHENTICATE
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import Reply
 from imapids.protocols.imap_grammar import QUOTED, unquote
@@ -124,6 +125,8 @@ def tell_login(
     """The `login` event of a LOGIN or AUTHENTICATE that was completed (or never was: result `none`)."""
     facts = dialogue.facts_
     written: Written = ()
+    if exchange is None and pending.shape.code == AUTHENTICATE:  # its answer is not in the capture
+        exchange = start_exchange(pending, pending.parts[0] if pending.parts else b"")
     if exchange is not None:
         credentials = read_exchange(exchange.mechanism, exchange.messages)
         mechanism = exchange.mechanism.lower()

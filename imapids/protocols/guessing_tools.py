@@ -49,8 +49,9 @@ _HABITS: tuple[tuple[str, Callable[[SignIn], bool], tuple[str, ...]], ...] = (
     # one tag for all commands
     ("medusa", _is(r"gerg"), ()),
     ("ncrack", _is(r"01"), (_ATOMS,)),
-    # CAPABILITY is 1, the attempts are 2, 3 and 4, then the next connection; the word in capitals
-    ("hydra", lambda each: each.attempt <= 3 and not each.initial_response and _HYDRA(each), (_QUOTED, "AUTHENTICATE")),
+    # CAPABILITY is 1, the attempts are 2, 3 and 4, then the next connection; the first one alone is mbsync's, too
+    ("hydra", lambda each: 2 <= each.attempt <= 3 and not each.initial_response and _HYDRA(each),
+     (_QUOTED, "AUTHENTICATE")),
     # no command before the first attempt, several attempts in a connection: the first one alone is fetchmail's too
     ("nmap", lambda each: each.attempt >= 2 and _NMAP(each), (_QUOTED,)),
     ("imaplib", _is(r"[A-P]{4}[0-9]{1,4}"), (_MIXED, "LOGIN quoted quoted", "AUTHENTICATE")),  # Patator, and scripts

@@ -35,11 +35,12 @@ def test_a_session_tells_its_commands_in_order() -> None:
 LOGINS: dict[str, tuple[Talk, dict[str, Any]]] = {
     "LOGIN with atoms": (
         ((C, b"x LOGIN bob hunter2\r\n"), (S, b"x OK in\r\n")),
-        {"mechanism": "login", "user": "bob", "outcome": "success"},
+        {"mechanism": "login", "user": "bob", "outcome": "success", "form": "LOGIN atom atom"},
     ),
     "LOGIN with quotes": (
         ((C, b'x LOGIN "b\\"ob" "hunter2"\r\n'), (S, b"x NO [AUTHENTICATIONFAILED] no\r\n")),
-        {"mechanism": "login", "user": 'b"ob', "outcome": "failure", "code": "AUTHENTICATIONFAILED"},
+        {"mechanism": "login", "user": 'b"ob', "outcome": "failure", "code": "AUTHENTICATIONFAILED",
+         "form": "LOGIN quoted quoted"},
     ),
     "LOGIN with literals": (
         (
@@ -50,11 +51,11 @@ LOGINS: dict[str, tuple[Talk, dict[str, Any]]] = {
             (C, b"hunter2\r\n"),
             (S, b"x OK in\r\n"),
         ),
-        {"mechanism": "login", "user": "bob", "outcome": "success"},
+        {"mechanism": "login", "user": "bob", "outcome": "success", "form": "LOGIN literal literal"},
     ),
     "LOGIN with literals that do not wait": (
         ((C, b'x LOGIN {3+}\r\nbob "hunter2"\r\n'), (S, b"x OK in\r\n")),
-        {"user": "bob"},
+        {"user": "bob", "form": "LOGIN literal quoted"},
     ),
     "LOGIN without an answer": (((C, b"x LOGIN bob hunter2\r\n"),), {"user": "bob", "outcome": "unknown"}),
     "PLAIN at once": (
@@ -63,7 +64,7 @@ LOGINS: dict[str, tuple[Talk, dict[str, Any]]] = {
     ),
     "PLAIN after the prompt": (
         ((C, b"x authenticate plain\r\n"), (S, b"+ \r\n"), (C, PLAIN + b"\r\n"), (S, b"x NO no\r\n")),
-        {"mechanism": "plain", "user": "bob", "outcome": "failure"},
+        {"mechanism": "plain", "user": "bob", "outcome": "failure", "form": "authenticate"},
     ),
     "SASL LOGIN": (
         (
@@ -105,6 +106,21 @@ def test_logins(name: str) -> None:
     assert login["starttls_offered"] is True
     hidden = {"given up", "a mechanism of a vendor", "CRAM-MD5"}
     assert bool(login.get("secret_hash")) is (name not in hidden)
+
+
+def test_sign_ins_of_one_side_of_a_conversation() -> None:
+    played = play(((C, b"x AUTHENTICATE DIGEST-MD5\r\ny AUTHENTICATE PLAIN " + PLAIN + b"\r\nz LOGIN bob s3cret\r\n"),))
+    found = [(each["mechanism"], each.get("user", ""), each["outcome"], each["form"]) for each in played.of("Login")]
+    assert found == [
+        ("digest-md5", "", "unknown", "AUTHENTICATE"), ("plain", "bob", "unknown", "AUTHENTICATE"),
+        ("login", "bob", "unknown", "LOGIN atom atom")]
+
+
+def test_a_login_names_the_client_that_introduced_itself() -> None:
+    talk = ((C, b'a ID ("name" "desk" "version" "2")\r\n'), (S, b"* ID NIL\r\na OK done\r\n"),
+            (C, b"b LOGIN bob hunter2\r\n"), (S, b"b NO no\r\n"))
+    [login] = play((GREETING, *talk)).of("Login")
+    assert login["client_software"] == "desk 2"
 
 
 NO_SECRETS: dict[str, Talk] = {

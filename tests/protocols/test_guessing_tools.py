@@ -13,7 +13,7 @@ QUOTED, ATOMS, MIXED = "LOGIN quoted quoted", "LOGIN atom atom", "LOGIN atom quo
     # as they were captured
     pytest.param(SignIn("gerg", QUOTED, 5), "medusa", id="Medusa gives every command the same tag"),
     pytest.param(SignIn("01", ATOMS, 7), "ncrack", id="so does Ncrack"),
-    pytest.param(SignIn("2", QUOTED, 1), "hydra", id="Hydra asks for capabilities, then tries"),
+    pytest.param(SignIn("3", QUOTED, 2), "hydra", id="Hydra asks for capabilities, then tries; the second try"),
     pytest.param(SignIn("4", "AUTHENTICATE", 3), "hydra", id="Hydra's third try of a connection"),
     pytest.param(SignIn("A0002", QUOTED, 2), "nmap", id="the second try of Nmap's imap-brute"),
     pytest.param(SignIn("KDPL1", MIXED, 1), "imaplib", id="Python's imaplib, which Patator uses"),
@@ -29,6 +29,8 @@ QUOTED, ATOMS, MIXED = "LOGIN quoted quoted", "LOGIN atom atom", "LOGIN atom quo
     # what is nobody's
     pytest.param(SignIn("A0001", QUOTED, 1), "", id="fetchmail, or the first try of Nmap"),
     pytest.param(SignIn("2", "login quoted quoted", 1), "thunderbird", id="Thunderbird counts as Hydra does"),
+    pytest.param(SignIn("2", QUOTED, 1), "", id="mbsync, or the first try of Hydra"),
+    pytest.param(SignIn("1", QUOTED, 1), "", id="mbsync that knows the capabilities, Dovecot as a client"),
     pytest.param(SignIn("3", QUOTED, 1), "", id="Hydra sends one command before the first try"),
     pytest.param(SignIn("5", QUOTED, 4), "", id="Hydra tries three times"),
     pytest.param(SignIn("01", QUOTED, 1), "", id="Ncrack writes no quotes"),
