@@ -15,9 +15,6 @@ from imapids.protocols import link_layers as link
 from imapids.records.packets import I64, U8, U16, U32
 from imapids.records.segments import V4_PREFIX
 
-BLOCK_ROWS = 16_384
-"""Packets decoded at a time: what is in work fits the caches, and NumPy's cost of each call is spread (measured)."""
-
 CHAINED = {4: (ip.AH,), 6: (*ip.EXTENSION_HEADERS, ip.AH, ip.FRAGMENT)}
 """Headers between IP and transport, by the version of IP."""
 _CHAINED = {version: np.isin(np.arange(256), numbers) for version, numbers in CHAINED.items()}
@@ -28,24 +25,23 @@ def decode_ethernet(work: Work, rows: Rows) -> None:
 
     Where the type is IP, perhaps behind one 802.1Q tag, most packets are decoded to the end here.
     """
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = work.need(rows.part(start, start + BLOCK_ROWS), 14)
-        if not len(block):
-            continue
-        block = block.moved(14)
-        heads = header_bytes(work.data, block.at - LEAD_BYTES, HEAD_BYTES)
-        types = heads.view(">u2")[:, 1].astype(np.uint16)
-        tagged = np.flatnonzero(types == link.ETHERTYPE_VLAN)
-        if len(tagged):
-            block = _strip_one_tag(work, block, types, heads, tagged)
-        internet = is_ip_type(types)
-        if internet.all():
-            decode_plain(work, block, heads)
-        else:
-            other = np.flatnonzero(~internet)
-            by_ethertype(work, block.select(other), types[other].astype(np.int64))
-            if len(other) < len(block):
-                decode_plain(work, block, heads, internet)
+    rows = work.need(rows, 14)
+    if not len(rows):
+        return
+    rows = rows.moved(14)
+    heads = header_bytes(work.data, rows.at - LEAD_BYTES, HEAD_BYTES)
+    types = heads.view(">u2")[:, 1].astype(np.uint16)
+    tagged = np.flatnonzero(types == link.ETHERTYPE_VLAN)
+    if len(tagged):
+        rows = _strip_one_tag(work, rows, types, heads, tagged)
+    internet = is_ip_type(types)
+    if internet.all():
+        decode_plain(work, rows, heads)
+    else:
+        other = np.flatnonzero(~internet)
+        by_ethertype(work, rows.select(other), types[other].astype(np.int64))
+        if len(other) < len(rows):
+            decode_plain(work, rows, heads, internet)
 
 
 def _strip_one_tag(work: Work, rows: Rows, types: U16, heads: U8, tagged: I64) -> Rows:
@@ -70,11 +66,11 @@ def _strip_one_tag(work: Work, rows: Rows, types: U16, heads: U8, tagged: I64) -
 
 def decode_ip(work: Work, rows: Rows) -> None:
     """IPv4 or IPv6 by the version in the first four bits, whatever the layer below announced."""
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows.part(start, start + BLOCK_ROWS)
-        heads = np.empty((len(block), HEAD_BYTES), np.uint8)
-        heads[:, LEAD_BYTES:] = header_bytes(work.data, block.at, HEAD_BYTES - LEAD_BYTES)  # `at` may be 0
-        decode_plain(work, block, heads)
+    if not len(rows):
+        return
+    heads = np.empty((len(rows), HEAD_BYTES), np.uint8)
+    heads[:, LEAD_BYTES:] = header_bytes(work.data, rows.at, HEAD_BYTES - LEAD_BYTES)  # `at` may be 0
+    decode_plain(work, rows, heads)
 
 
 def decode_odd_ip(work: Work, rows: Rows) -> None:
