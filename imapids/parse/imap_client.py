@@ -66,6 +66,8 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
         return
     if shape.code and shape.code in WITH_ARGUMENTS:
         keep_words(pending, line)
+        if reader.cut:
+            pending.cut = True
     register(dialogue, pending)
 
 
@@ -176,6 +178,8 @@ def _read_response(dialogue: ImapDialogue, exchange: Exchange, line: bytes) -> N
     if exchange.prompts:
         exchange.prompts -= 1
     exchange.add(line)
+    if dialogue.reader_client.cut:
+        exchange.pending.cut = True
     if exchange.rounds > dialogue.facts_.auth_rounds:
         dialogue.facts_.auth_rounds = exchange.rounds
     dialogue.reader_client.lost = False

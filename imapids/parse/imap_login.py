@@ -135,7 +135,7 @@ def tell_login(
         mechanism = "login"
     hashed = ""
     traits: list[str] = []
-    if dialogue.hash_secret is not None and credentials.secret is not None:
+    if dialogue.hash_secret is not None and credentials.secret is not None and not pending.cut:
         hashed, traits = dialogue.hash_secret(credentials.user, credentials.secret)
     dialogue.logins += 1
     facts.logins += 1

@@ -20,6 +20,8 @@ class Pending:
     """First line's arguments, literal, next line, literal ...: only what logins and mailbox names need."""
     word = b""
     """The command word in the client's capitals: only where a login needs it."""
+    cut = False
+    """A line of it is not whole: what stands last may be a part of a secret."""
     twin: Pending | None = None
     """An earlier command of the same tag (Medusa sends one tag for all) that has no answer yet."""
 

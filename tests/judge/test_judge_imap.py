@@ -324,6 +324,16 @@ def test_what_was_broken_before_the_last_words_of_the_client_stays_broken() -> N
     assert {"answer-without-command"} <= played.codes
 
 
+@pytest.mark.parametrize("line", [b"a1 LOGIN bob bo", b"a1 LOGIN bob ", b"a1 AUTHENTICATE PLAIN AGJvYgBi"])
+def test_a_login_that_the_capture_cut_off_says_nothing_of_the_secret(line: bytes) -> None:
+    """Half a secret has another hash, may look empty, or like the user's name."""
+    chunks = chunks_of((GREETING, (C, line), (S, b"a1 OK in\r\n")))
+    played = play_pieces([*chunks[:2], StreamGap(C, len(line), 9, 2, 2), chunks[2]])
+    login = played.of("Login")[0]
+    assert (login["outcome"], login.get("secret_hash", "")) == ("success", "")
+    assert not login.get("secret_traits")
+
+
 @pytest.mark.parametrize("name", GENUINE)
 def test_a_capture_that_starts_later_accuses_nobody(name: str) -> None:
     for start in range(1, len(GENUINE[name])):
