@@ -7,7 +7,6 @@ and any cut of the same bytes into chunks gives the same events, facts and verdi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from imapids.config import DialogueLimits
 from imapids.parse import imap_client, imap_server
@@ -15,7 +14,7 @@ from imapids.parse.imap_events import tell
 from imapids.parse.imap_foreign import ForeignBytes, unfinished
 from imapids.parse.imap_lines import LineReader
 from imapids.parse.imap_login import Exchange
-from imapids.parse.imap_pending import Pending, Tally
+from imapids.parse.imap_pending import Early, Pending, Tally, Unsure
 from imapids.protocols.imap_commands import STATE_NAMES, UNKNOWN_STATE, State
 from imapids.protocols.imap_grammar import is_binary
 from imapids.records.candidates import Evidence, Opening, Upgraded
@@ -30,23 +29,11 @@ NOT_AUTHENTICATED = int(State.NOT_AUTHENTICATED)
 _MAILBOX_STATES = frozenset((int(State.AUTHENTICATED), int(State.SELECTED), UNKNOWN_STATE))
 HELD_BYTES = 4_096
 """Client bytes behind STARTTLS that wait for its answer: a hello is shorter, and commands are read after that many."""
+EARLY_NS = 100_000_000
+"""Captures merged from one tap for each direction, whose clocks differ by that much, hold answers before commands."""
+EARLY_KEPT = 16
 EVIDENCE_EACH = 3
 """Pieces of evidence of one code: the first ones tell the story, the counts in the facts tell the rest."""
-
-
-class Unsure(NamedTuple):
-    """What was counted as broken while the client's stream stood at one place.
-
-    A gap is told when bytes behind it come, or at the end: the server may have answered the missing commands by then.
-    """
-
-    client_offset: int
-    counts: dict[str, int]
-    """Names of facts, and how often each was counted."""
-    evidence: int
-    """Pieces of evidence before that."""
-    was_imap: bool
-    """The dialogue had not stopped being IMAP."""
 
 
 class ImapDialogue:
@@ -111,6 +98,8 @@ class ImapDialogue:
         self.pending: dict[bytes, Pending] = {}
         self.done_tags: dict[bytes, None] = {}
         """The last tags that were completed: a second answer to one is no answer to a tag that was never sent."""
+        self.early: dict[bytes, Early] = {}
+        """By tag: the last answers to tags that were never sent, so far."""
         self.tally = Tally()
         self._counts: dict[str, int] = {}
         """Pieces of evidence and anomalies so far, by name."""
@@ -144,7 +133,7 @@ class ImapDialogue:
         certain = self.certain_client, self.certain_server
         if gap.side == CLIENT:
             self.certain_client = False
-            self._take_back()
+            self.take_back()
         else:
             self.certain_server = False
         if self._reader(gap.side).gap(gap.offset, gap.length, self):
@@ -284,12 +273,16 @@ class ImapDialogue:
             setattr(self.facts_, name, getattr(self.facts_, name) + 1)
             unsure.counts[name] = unsure.counts.get(name, 0) + 1
 
-    def _take_back(self) -> None:
+    def take_back(self) -> None:
         """The client's next bytes are missing: what looked broken since its last ones may have been in order."""
-        unsure, facts = self._unsure, self.facts_
+        unsure = self._unsure
+        if unsure is not None and unsure.client_offset == self.reader_client.offset:
+            self._forget(unsure)
         self._unsure = None
-        if unsure is None or unsure.client_offset != self.reader_client.offset:
-            return
+        self.early.clear()
+
+    def _forget(self, unsure: Unsure) -> None:
+        facts = self.facts_
         for name, count in unsure.counts.items():
             setattr(facts, name, getattr(facts, name) - count)
         for evidence in facts.evidence[unsure.evidence :]:
@@ -298,6 +291,27 @@ class ImapDialogue:
         if unsure.was_imap and self._foreign is not None:
             self._foreign = None
             self.certain_server, self.reader_server.lost = False, True
+
+    def keep_early(self, tag: bytes, early: Early) -> None:
+        """A tagged answer whose tag was not sent: the command may stand behind it in the capture."""
+        if len(self.early) >= EARLY_KEPT:
+            del self.early[next(iter(self.early))]
+        self.early[tag] = early
+
+    def answered_early(self, pending: Pending) -> None:
+        """The command of such an answer came after all: the capture does not hold the two sides in order."""
+        early = self.early.pop(pending.tag)
+        if not 0 <= pending.time_ns - early.time_ns <= EARLY_NS:
+            return
+        unsure, self._unsure = self._unsure, None
+        if unsure is not None and unsure.counts.get("unmatched"):
+            self._forget(unsure)
+            self.facts_.unmatched += unsure.counts["unmatched"] - 1  # the others wait for their commands
+        elif self.facts_.unmatched:
+            self.facts_.unmatched -= 1
+        self.certain_state = False
+        if self.certain_server:  # else the new layer of an upgrade has begun, and its first bytes are lost
+            imap_server.complete(self, pending, early.reply, early.packet, early.time_ns, early.offset)
 
     def anomaly(self, name: str, packet: int, time_ns: int) -> None:
         """Tells an oddity of the wire, the first ones of each name for each flow."""

@@ -102,6 +102,8 @@ def register(dialogue: ImapDialogue, pending: Pending) -> None:
         waiting[pending.tag] = pending
     if shape.code:
         _special(dialogue, pending, shape.code)
+    if dialogue.early and pending.tag in dialogue.early:
+        dialogue.answered_early(pending)
 
 
 def _special(dialogue: ImapDialogue, pending: Pending, code: int) -> None:

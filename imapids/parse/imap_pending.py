@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from imapids.parse.imap_commands import Shape
 from imapids.parse.imap_replies import Reply
 
@@ -56,3 +58,27 @@ class Tally:
         self.fetched = self.bodies = self.expunged = self.literal_bytes = 0
         self.found = -1
         self.opaque = self.touched = False
+
+
+class Early(NamedTuple):
+    """A tagged answer whose command did not come yet."""
+
+    reply: Reply
+    packet: int
+    time_ns: int
+    offset: int
+
+
+class Unsure(NamedTuple):
+    """What was counted as broken while the client's stream stood at one place.
+
+    A gap is told when bytes behind it come, or at the end: the server may have answered the missing commands by then.
+    """
+
+    client_offset: int
+    counts: dict[str, int]
+    """Names of facts, and how often each was counted."""
+    evidence: int
+    """Pieces of evidence before that."""
+    was_imap: bool
+    """The dialogue had not stopped being IMAP."""

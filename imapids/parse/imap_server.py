@@ -8,7 +8,7 @@ from imapids.parse import imap_replies as replies
 from imapids.parse.imap_client import register
 from imapids.parse.imap_commands import AUTHENTICATE, COMPRESS, IDLE, LOGIN, SELECT, STARTTLS, redact
 from imapids.parse.imap_events import MAIL_HEADER, mailbox_of, tell
-from imapids.parse.imap_pending import Pending
+from imapids.parse.imap_pending import Early, Pending
 from imapids.parse.imap_replies import TAGGED_MEMO, UNTAGGED_MEMO, Reply, read_tagged, read_untagged
 from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, UNKNOWN_STATE, State
 from imapids.protocols.imap_grammar import AFTER_LITERAL, ANSWER_TO_NONSENSE, CONTINUATION, GREETING, is_binary
@@ -54,7 +54,7 @@ def read_line(dialogue: ImapDialogue, line: bytes, packet: int, time_ns: int, of
         if pending is not None:
             answer = TAGGED_MEMO.get(rest) or read_tagged(rest)
             if answer is not None:
-                _complete(dialogue, pending, answer, packet, time_ns, offset)
+                complete(dialogue, pending, answer, packet, time_ns, offset)
                 return
         if line[:1] == b"+" and CONTINUATION.match(line):
             dialogue.facts_.continuations += 1
@@ -210,7 +210,7 @@ def _continue_response(dialogue: ImapDialogue, reply: Reply, line: bytes, packet
 # ---------------------------------------------------------------- completions
 
 
-def _complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: int, time_ns: int, offset: int) -> None:
+def complete(dialogue: ImapDialogue, pending: Pending, reply: Reply, packet: int, time_ns: int, offset: int) -> None:
     """The tagged answer to a command that was sent."""
     facts, tag = dialogue.facts_, pending.tag
     facts.tagged += 1
@@ -317,7 +317,7 @@ def _read_unmatched(
         if not client.capture:
             client.skip = client.wanted = 0  # refused before the client sent any byte of it
         register(dialogue, building)
-        _complete(dialogue, building, reply, packet, time_ns, offset)
+        complete(dialogue, building, reply, packet, time_ns, offset)
         return
     reader = dialogue.reader_server
     if reader.lost:  # the rest of a line whose head is missing looks like this now and then
@@ -328,16 +328,21 @@ def _read_unmatched(
     if not dialogue.reader_client.offset:  # the client's half is not in the capture, or it never spoke: the judge knows
         dialogue.certain_client = dialogue.certain_state = False
         dialogue.state = UNKNOWN_STATE
+        dialogue.take_back()
     if reply.result != "ok" and (facts.client_nonsense or tag in dialogue.done_tags):
         facts.answers_to_nonsense += 1
         return
-    if tag in dialogue.done_tags or dialogue.overflowed or not (dialogue.certain_client and dialogue.certain_server):
+    if tag in dialogue.done_tags or dialogue.overflowed or not dialogue.certain_server:
+        return
+    if not dialogue.certain_client:
+        dialogue.keep_early(tag, Early(reply, packet, time_ns, offset))
         return
     if line == dialogue.last_client_line:
         dialogue.broken("echoes")
         dialogue.note("server-echoes", SERVER, packet, offset, "")
         return
     dialogue.broken("unmatched")
+    dialogue.keep_early(tag, Early(reply, packet, time_ns, offset))
     shown = safe_text(tag, 32) if dialogue.exchange is None else f"[{len(tag)} bytes]"  # a word of a SASL response?
     dialogue.note("answer-without-command", SERVER, packet, offset, f"{shown} {reply.result.upper()}")
     if reply.opaque is not None:

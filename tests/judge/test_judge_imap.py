@@ -317,6 +317,27 @@ def test_a_gap_that_is_told_late_accuses_nobody(name: str, told: str) -> None:
         assert play_pieces([*chunks[:lost], *rest]).verdict.verdict in ("genuine", "undecided")
 
 
+@pytest.mark.parametrize("ahead", [1, 3, 9])
+@pytest.mark.parametrize("name", [*GENUINE, *HIDDEN])
+def test_a_tap_whose_clock_is_ahead_accuses_nobody(name: str, ahead: int) -> None:
+    """Two taps, one for each direction: all packets of the server stand `ahead` milliseconds too early."""
+    for start in range(1, len({**GENUINE, **HIDDEN}[name])):  # so far the client took its time, and all was in order
+        chunks = chunks_of({**GENUINE, **HIDDEN}[name])
+        for chunk in chunks[start:]:
+            chunk.time_ns -= ahead * 1_100_000 * (chunk.side == S)
+        late = sorted(chunks[start:], key=lambda chunk: chunk.time_ns)
+        assert play_pieces([*chunks[:start], *late]).verdict.verdict in ("genuine", "undecided")
+
+
+def test_commands_behind_their_answers_are_completed() -> None:
+    talk = ((C, b"a1 LOGIN bob hunter2\r\n"), (S, b"a1 OK in\r\n"), (S, b"a2 OK [READ-WRITE] done\r\n"))
+    played = play((GREETING, *talk, (C, b"a2 SELECT INBOX\r\n"), *FETCH, *LOGOUT))
+    assert played.verdict.verdict == "genuine"
+    assert [command["result"] for command in played.of("Command")] == ["ok"] * 4
+    assert played.dialogue.facts.unmatched == 0
+    assert "answer-without-command" not in played.codes
+
+
 def test_what_was_broken_before_the_last_words_of_the_client_stays_broken() -> None:
     talk = ((C, b"a0 NOOP\r\n"), (S, b"a0 OK\r\nx1 OK\r\nx2 OK\r\n"), (C, b"a1 NOOP\r\n"), (S, b"a1 OK\r\n"))
     played = play_pieces([*chunks_of((GREETING, *talk)), StreamGap(C, 18, 20, 9, 9)])
