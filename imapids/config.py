@@ -146,6 +146,9 @@ class LiveLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Statistics, the state of the link, and the clock of a silent link are looked at this often."""
     clock_margin_ns: int = 10**9
     """The clock of a silent link stays this far behind: a packet on its way must not come too late."""
+    open_session_ns: int = 300 * 10**9
+    """A session that is still open is judged at this age for the first time, then at twice that age, and so on: shells
+    and tunnels stay open for weeks, while most sessions of mail programs that fetch are over by then."""
     output_bytes: int = 16 << 20
     """Lines that wait for a slow output; what does not fit is dropped and counted."""
     output_retry_ns: int = 10**9

@@ -16,7 +16,7 @@ from imapids.detect.rolling import RollingAlerts, Subject, subject_of
 from imapids.detect.windows import Hit, Windows, present_value
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import LEVELS, Alert, Reason
-from imapids.records.events import Event
+from imapids.records.events import OPEN_SESSION, Event
 from imapids.records.streams import Flow
 
 Reader = Callable[[Event], tuple[Any, ...]]
@@ -90,7 +90,20 @@ class Detector:
             some = events[start : start + _AT_ONCE]
             for place, matched in self._matches(some):
                 self._fire(some[place], matched, out)
+            if self._alerts.told_early:
+                for event in some:
+                    if event.kind == "session" and event.flow is not None:
+                        self._alerts.session_over(event.flow.flow_id, event, out)
         return out
+
+    def _fire_early(self, event: Event, out: list[Alert]) -> None:
+        """The rules of sessions about one that is still open; correlations count sessions when they are over."""
+        session = Event("session", event.time_ns, event.body, event.flow, event.packet, event.known_ns)
+        for _, matched in self._matches([session]):
+            for _, _, place, _ in self._plan(matched).singles[: self._limits.alerts_per_event]:
+                rule = self._rules.rules[place]
+                self._alerts.fire_early(rule.info, subject_of(rule.subject, session), session, rule.labels,
+                                        self._whys[place].reason, out)
 
     def _matches(self, events: Sequence[Event]) -> list[Match]:
         """Places of the events for which rules hold, in order, with the places of those rules."""
@@ -99,6 +112,9 @@ class Detector:
             kinds[event.kind].append(place)
         found: list[Match] = []
         for kind, places in kinds.items():
+            if kind == OPEN_SESSION:
+                found += [(place, ()) for place in places]
+                continue
             program = self._programs[kind] if kind in self._programs else self._program(kind)
             if program is not None:
                 found += [(places[place], matched) for place, matched in program.matches([events[i] for i in places])]
@@ -127,6 +143,9 @@ class Detector:
 
     def _fire(self, event: Event, matched: tuple[int, ...], out: list[Alert]) -> None:
         """Count the matches of one event, the most severe first."""
+        if event.kind == OPEN_SESSION:
+            self._fire_early(event, out)
+            return
         plan = self._plans.get(matched) or self._plan(matched)
         todo = plan.singles
         if plan.feeding:

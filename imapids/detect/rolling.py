@@ -84,6 +84,12 @@ def case_of(flow: Flow | None) -> str:
     return short_hash(f"{flow.client}|{flow.server}|{flow.server_port}", size=6)
 
 
+STILL_OPEN = "session-open"
+"""Label of an alert about a session that goes on: it may become something else, and its counts grow."""
+REVISED = "verdict-revised"
+"""Label of the last line of an alert that a session raised while it was open, and that did not hold at its end."""
+
+
 class _Open(msgspec.Struct):
     """A rolling alert that has begun."""
 
@@ -100,6 +106,8 @@ class RollingAlerts:
     def __init__(self, limits: DetectLimits) -> None:
         self._limits = limits
         self._open: OrderedDict[tuple[str, Subject], _Open] = OrderedDict()  # the quietest first
+        self.told_early: dict[int, list[tuple[str, Subject]]] = {}
+        """The alerts that sessions raised while they were open, by flow_id; they were counted then."""
         self.closed_early = 0
         """Alerts that got their `final` line because too many were open."""
 
@@ -112,6 +120,8 @@ class RollingAlerts:
         key = (info.id, subject)
         time_ns = event.time_ns
         state = self._open.get(key)
+        if self.told_early and self._was_told(key, event) and state is not None:
+            return self._completed(state, info, subject, event, labels, why)
         if state is not None:
             if time_ns - state.last_ns <= self._limits.alert_idle_ns:
                 self._open.move_to_end(key)
@@ -129,6 +139,52 @@ class RollingAlerts:
         self._open[key] = _Open(alert, 1, time_ns, 10)
         out.append(alert)
         return alert
+
+    def fire_early(self, info: RuleInfo, subject: Subject, event: Event, labels: list[str],
+                   why: Callable[[Event], Reason], out: list[Alert]) -> None:
+        """A rule holds for a session that is still open: tell now what `fire` counts no more when the session is over.
+
+        Where it holds again for a session that is something else by now, an `update` says so.
+        """
+        key, flow_id = (info.id, subject), event.flow.flow_id if event.flow is not None else 0
+        state = self._open.get(key)
+        keys = self.told_early.get(flow_id, [])
+        if key in keys and state is not None:
+            self._completed(state, info, subject, event, labels, why)
+            out.append(_again(state, "update", event.known_ns))
+        elif len(self.told_early) < self._limits.open_alerts:
+            self.fire(info, subject, event, [*labels, STILL_OPEN], why, out)
+            self.told_early[flow_id] = [*keys, key]
+
+    def _was_told(self, key: tuple[str, Subject], event: Event) -> bool:
+        """Whether a session that is over now raised this alert while it was open."""
+        keys = self.told_early.get(event.flow.flow_id) if event.kind == "session" and event.flow is not None else None
+        if not keys or key not in keys:
+            return False
+        keys.remove(key)
+        return True
+
+    def _completed(self, state: _Open, info: RuleInfo, subject: Subject, event: Event, labels: list[str],
+                   why: Callable[[Event], Reason]) -> Alert:
+        """Puts the facts of now into an alert that this session began, under the identity that it has."""
+        alert = state.alert
+        state.last_ns = max(state.last_ns, event.time_ns)
+        if alert.flow is not None and event.flow is not None and alert.flow.flow_id == event.flow.flow_id:
+            state.alert = msgspec.structs.replace(
+                _new(info, subject, event, labels, why(event), alert.first_ns), id=alert.id)
+        return state.alert
+
+    def session_over(self, flow_id: int, event: Event, out: list[Alert]) -> None:
+        """A session is over: the alerts that it raised while it was open and that do not hold at its end are closed."""
+        for key in self.told_early.pop(flow_id, ()):
+            state = self._open.get(key)
+            if state is None:
+                continue
+            state.count -= 1
+            if not state.count:
+                del self._open[key]
+                state.alert.labels = [*state.alert.labels, REVISED]
+                out.append(_final(state, event.known_ns or event.time_ns))
 
     def _close_quietest(self, event: Event, out: list[Alert]) -> None:
         key = next(iter(self._open))

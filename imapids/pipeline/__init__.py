@@ -20,6 +20,7 @@ from imapids.observe import Allowed, ExposureObserver, Inventory, Observer, obse
 from imapids.parse import PlainDialogue, PlainReader
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.observing import known_of, observed
+from imapids.pipeline.open_sessions import OpenSessions
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.readings import other_reading
@@ -61,6 +62,7 @@ class Pipeline:
                  since_ns: int | None = None, until_ns: int | None = None, hasher: SecretHasher | None = None,
                  signatures: Signatures | None = None, matcher: Matcher | None = None,
                  inventory: Sequence[Allowed] | None = None, scanners: KnownScanners | None = None,
+                 open_after_ns: int | None = None,
                  on_update: Callable[[FlowUpdate], None] | None = None) -> None:
         """
         Args:
@@ -72,6 +74,7 @@ class Pipeline:
             matcher: indicators that events are compared with.
             inventory: which mail services are meant to be where; None where nobody said.
             scanners: who is known to search the whole Internet.
+            open_after_ns: age at which conversations that go on are judged for the first time; None: at the end only.
             on_update: shown what flows brought, before it is read (for those who want to see the bytes).
         """
         self.limits = limits
@@ -100,6 +103,8 @@ class Pipeline:
         self._on_update = on_update
         self._plain = PlainReader(limits.dialogue, hash_secret=self._hasher, kinds=self.kinds,
                                   keep=limits.dialogue.sniff_bytes if "signature" in self.kinds else 0)
+        self._open = OpenSessions(open_after_ns, limits.dialogue) if (
+            open_after_ns is not None and "session" in self.kinds) else None
         self._conversations: dict[int, Conversation | PlainDialogue | PeekedConversation] = {}
         self._events: list[Event] = []
         self._order: list[int] = []
@@ -259,15 +264,33 @@ class Pipeline:
                     self._tell_service(flow, conversation, last)
                 continue
             assert type(conversation) is Conversation
-            conversation.feed(pieces)
+            if self._open is None:
+                conversation.feed(pieces)
+            else:
+                self._feed_by_age(self._open, key, conversation, pieces)
             if conversation.events:
                 self._tell(flow, conversation.events)
                 conversation.events.clear()
             if type(last) is StreamEnd:
                 del conversations[key]
+                if self._open is not None:
+                    self._open.over(key)
                 facts = conversation.facts()
                 facts.other_reading = other_reading(conversation, self.limits.dialogue)
                 self._close(flow, facts, last, conversation.prefix)
+
+    def _feed_by_age(self, watched: OpenSessions, key: int, conversation: Conversation, pieces: list[Piece]) -> None:
+        """Feeds a conversation, and tells the rules what it is when it grows old."""
+        for part, reached in watched.parts(key, conversation.flow, pieces):
+            if part:
+                conversation.feed(part)
+            event = watched.look(key, conversation, reached) if reached is not None else None
+            if event is None or reached is None:
+                continue
+            self._tell(conversation.flow, conversation.events)
+            conversation.events.clear()
+            self._events.append(event)
+            self._order.append(reached[1])
 
     def _tell_service(self, flow: Flow, conversation: PeekedConversation, end: StreamEnd) -> None:
         """A flow that was peeked at is over: it has no session, only what its first bytes say of the server."""

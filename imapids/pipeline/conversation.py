@@ -287,6 +287,21 @@ class Conversation:
 
     # ---- what the judge wants to know ---------------------------------------------------------------------------
 
+    def facts_so_far(self, flow: Flow) -> SessionFacts | None:
+        """What is known of the conversation while it goes on; None where no parser has read its bytes yet.
+
+        `flow`: its record with the counts of now.
+        """
+        facts = self.facts()
+        if self.candidate is None and self.first_side is not None:
+            candidate = sniff(self.prefix.opening(flow, sides_seen=flow.sides_seen, over=True))
+            if candidate.finding is None:
+                return None
+            candidate.finding.evidence = [self._placed(each) for each in candidate.finding.evidence]
+            facts.candidate = candidate
+        facts.flow = flow
+        return facts
+
     def facts(self) -> SessionFacts:
         """All that is known of the conversation now."""
         imap = self.dialogue.facts if self.dialogue is not None else None

@@ -737,6 +737,9 @@ class Turns(Body):
 
 TURNS = "turns"
 """The kind of events with `Turns`: no event type, for nobody outside of the program sees them."""
+OPEN_SESSION = "open-session"
+"""pipeline -> detect: the kind of events with what a `Session` is so far that is still open. Never shown: a session is
+told of once, when it is over; but the rules of sessions raise their alerts."""
 
 
 class Minute(Body):

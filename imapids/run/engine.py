@@ -35,8 +35,11 @@ class Engine:
     Whoever drives it feeds `pipeline` with packets and hands its events to `handle`.
     """
 
-    def __init__(self, options: RunOptions, rules: RuleSet) -> None:
+    def __init__(self, options: RunOptions, rules: RuleSet, *, live: bool = False) -> None:
         """
+        Args:
+            live: somebody waits for the alerts: rules hear of sessions that stay open before they are over.
+
         Raises:
             RuleError: a signature, indicator, scanner or inventory file is wrong.
         """
@@ -48,6 +51,7 @@ class Engine:
         self._hasher = _hasher(options.hash_key)
         self._inventory = inventory_for(options)
         self._scanners = scanners_for(options)
+        self._open_after_ns = options.limits.live.open_session_ns if live else None
         self.pipeline = self.new_pipeline()
         self.counts: dict[str, int] = {}
         """Lines by event type (alerts: all lines of theirs)."""
@@ -60,7 +64,8 @@ class Engine:
             options.limits, kinds=options.events | self.detector.categories, home_nets=options.home_nets,
             watch_tcp=options.watch_tcp, watch_udp=options.watch_udp, hosts=options.hosts,
             since_ns=options.since_ns, until_ns=options.until_ns, hasher=self._hasher,
-            signatures=self.signatures, matcher=self.matcher, inventory=self._inventory, scanners=self._scanners)
+            signatures=self.signatures, matcher=self.matcher, inventory=self._inventory, scanners=self._scanners,
+            open_after_ns=self._open_after_ns)
 
     def handle(self, events: Sequence[Event]) -> Iterator[Sequence[Event | Alert]]:
         """What is to be shown of events, then the alerts that they made."""

@@ -27,7 +27,7 @@ def listen(options: RunOptions, live: LiveOptions, control: Control) -> Generato
     if os.geteuid() == 0 and not live.allow_root:
         raise UsageError("packets of strangers are not parsed as root: give the interpreter CAP_NET_RAW instead, use "
                          "`imapids live`, which gives up its rights, or say allow_root=True")
-    engine = Engine(options, rules_for(options))
+    engine = Engine(options, rules_for(options), live=True)
     rings = open_rings(live.interface, 1, limits=options.limits.live, batch=options.limits.capture,
                        program=packet_program(options, live))
     crew = Alone(LiveFeed(rings[0], engine.pipeline, options.limits.live))

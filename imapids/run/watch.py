@@ -76,7 +76,7 @@ def watch(options: RunOptions, live: LiveOptions, control: Control, *, say: Call
     Raises:
         ImapidsError: something is wrong with rules, interface, output or rights; no packet was read then.
     """
-    engine = Engine(options, rules_for(options))
+    engine = Engine(options, rules_for(options), live=True)
     identity = None if live.allow_root else privileges.look_up_user(Rights(user=live.user))
     rings = _open_sources(options, live, say)
     outlet = _open_outlet(options, live, identity)
