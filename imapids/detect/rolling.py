@@ -183,7 +183,7 @@ class RollingAlerts:
             state.count -= 1
             if not state.count:
                 del self._open[key]
-                state.alert.labels = [*state.alert.labels, REVISED]
+                state.alert = msgspec.structs.replace(state.alert, labels=[*state.alert.labels, REVISED])
                 out.append(_final(state, event.known_ns or event.time_ns))
 
     def _close_quietest(self, event: Event, out: list[Alert]) -> None:
