@@ -42,10 +42,11 @@ _FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++
 
 
 class Order:
-    """What one command line says, its tag left out; shared by all lines that are equal (but those of LOGIN)."""
+    """What one command line says, its tag left out; shared by all lines that are equal (those of LOGIN, and those of
+    FETCH that differ in numbers, share one)."""
 
-    __slots__ = ("action", "arguments", "code", "criteria", "flags", "longest", "mailbox", "name", "next_no",
-                 "next_ok", "numbers", "size", "software", "special", "states")
+    __slots__ = ("action", "arguments", "arguments_at", "code", "criteria", "flags", "longest", "mailbox", "name",
+                 "next_no", "next_ok", "numbers", "size", "software", "special", "states")
 
     def __init__(self, shape: Shape, states: int, action: str, argument: int) -> None:
         self.name, self.states, self.action, self.size = shape.name, states, action, shape.size
@@ -57,6 +58,8 @@ class Order:
         self.next_ok, self.next_no = NEXT_STATE.get((shape.name, "ok"), 0), NEXT_STATE.get((shape.name, "no"), 0)
         self.software = ""
         """Client software that an ID names."""
+        self.arguments_at = 0
+        """Where the arguments stand in the line, if they are all in which lines differ that share this; else 0."""
         self.special = self.code in (SELECT, LOGIN, ID) or bool(action)
         """Its completion says more than that it was one."""
         self.numbers = False
@@ -187,6 +190,8 @@ _MEMO_BYTES = 1_024
 _GREETINGS: dict[bytes, Greeting] = {}
 ORDERS: dict[bytes, Order] = {}
 """By the line after its tag, with its end."""
+ORDERS_ALIKE: dict[bytes, Order] = {}
+"""The same with every digit as a zero, for FETCH: each message has another number, and nothing follows from it."""
 ANSWERS: dict[bytes, Answer] = {}
 """By the completion after its tag and a space, with its end."""
 ANSWERS_ALIKE: dict[bytes, Answer] = {}
@@ -235,9 +240,14 @@ def read_order(rest: bytes, limits: DialogueLimits) -> Order | None:
     if shape.code == ID:
         order.software = replies.id_name(arguments_of(b"x " + line))
     if len(rest) <= _MEMO_BYTES:
-        if len(ORDERS) >= _MEMO_ENTRIES:
-            ORDERS.clear()
-        ORDERS[rest] = order
+        memo, key = ORDERS, rest
+        at = len(line) - len(order.arguments)
+        if order.action == "fetch" and line[at:] == order.arguments.encode():  # neither cut nor escaped
+            order.arguments_at = at
+            memo, key = ORDERS_ALIKE, rest.translate(ZEROS)
+        if len(memo) >= _MEMO_ENTRIES:
+            memo.clear()
+        memo[key] = order
     return order
 
 

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imapids.config import DialogueLimits
-from imapids.parse import ImapDialogue, PlainDialogue, PlainReader
+from imapids.parse import ImapDialogue, PlainDialogue, PlainReader, plain_turns
 from imapids.parse.imap_lines import LineReader
 from imapids.records.events import Event
 from imapids.records.streams import Piece, StreamChunk, StreamEnd, StreamGap
@@ -400,3 +400,47 @@ def test_a_turn_that_is_plain_in_one_state_is_not_in_another() -> None:
     turn = asked(b"NOOP", b"* 4 EXISTS", b"OK done")
     compare_everywhere((GREETING, *LOGIN, *SELECT, *turn))
     assert compare_everywhere((GREETING, *turn)) == 2
+
+
+def test_commands_and_answers_that_differ_in_numbers_are_read_once() -> None:
+    plain_turns.WHOLE_TURNS.clear()
+    turns = [
+        (
+            (C, b"k%d UID FETCH %d (FLAGS BODY.PEEK[HEADER.FIELDS (DATE)])\r\n" % (number, 1000 + number)),
+            (S, b"* %d FETCH (UID %d FLAGS ())\r\nk%d OK Fetch completed (0.00%d + 0.000 secs).\r\n"
+             % (number, 1000 + number, number, number)),
+        )
+        for number in range(1, 10)
+    ]
+    talk = (GREETING, *LOGIN, *SELECT, *(part for turn in turns for part in turn))
+    plain = Plain()
+    assert plain.read(chunks_of(talk)) == len(talk)
+    assert [event.body.arguments for event in plain.events if getattr(event.body, "name", "") == "UID FETCH"] == [
+        f"{1000 + number} (FLAGS BODY.PEEK[HEADER.FIELDS (DATE)])" for number in range(1, 10)]
+    assert len(plain_turns.WHOLE_TURNS) == 3  # LOGIN, SELECT, FETCH
+    assert compare_everywhere(talk) == len(talk)
+
+
+@pytest.mark.parametrize("other", [
+    pytest.param(b"k1 * 4 EXISTS\r\nOK done\r\n", id="the tag before the responses"),
+    pytest.param(b"* 4 EXISTS\rk1 \nOK done\r\n", id="the tag inside a line end"),
+    pytest.param(b"* 4 EXISTS\r\nk1 OK done\r\nk1 OK done\r\n", id="two completions"),
+    pytest.param(b"* 4 EXISTS\r\nk10 OK done\r\n", id="a longer tag"),
+    pytest.param(b"* 4 EXISTS\r\n k1 OK done\r\n", id="a blank before the tag"),
+])
+def test_the_same_words_in_another_order_are_no_known_turn(other: bytes) -> None:
+    known = ((C, b"k1 NOOP\r\n"), (S, b"* 4 EXISTS\r\nk1 OK done\r\n"))
+    compare_everywhere((GREETING, *LOGIN, *SELECT, *known, *known, (C, b"k1 NOOP\r\n"), (S, other), *FETCH))
+
+
+def test_what_many_lines_fill_is_emptied() -> None:
+    plain = Plain()
+    plain.read(chunks_of((GREETING, *LOGIN, *SELECT)))
+    for number in range(9_000):
+        for memo in (plain_turns.ORDERS, plain_turns.ORDERS_ALIKE, plain_turns.ANSWERS, plain_turns.ANSWERS_ALIKE,
+                     plain_turns.ALIKE, plain_turns.EXACT, plain_turns.TURNS, plain_turns.WHOLE_TURNS):
+            assert len(memo) <= 4_096
+        word = bytes(97 + (number >> 4 * place) % 16 for place in range(4))
+        turn = ((C, b"k1 LIST %s *\r\n" % word), (S, b"k1 OK %s\r\n" % word))
+        plain.reader.read(plain.dialogue, chunks_of(turn), [], [])
+    assert plain.dialogue.completed == 9_002
