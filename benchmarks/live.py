@@ -21,14 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ("imapids-bench-a", "imapids-bench-b")
+from namespaces import Wire, a_wire
+
 SCAPY = """
 import sys, time
 from scapy.all import conf
-sock = conf.L2listen(iface="bench1")
+sock = conf.L2listen(iface=sys.argv[1])
 print("listening", file=sys.stderr, flush=True)
 count = 0
 import signal
@@ -42,51 +43,30 @@ while True:
 """
 
 
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def namespaces() -> Iterator[None]:
-    """Two namespaces, joined by bench0 and bench1, in which nobody else speaks."""
-    try:
-        for name in NAMES:
-            run("ip", "netns", "add", name)
-        run("ip", "link", "add", "bench0", "mtu", "65535", "netns", NAMES[0], "type", "veth",
-            "peer", "name", "bench1", "mtu", "65535", "netns", NAMES[1])
-        for name, device in zip(NAMES, ("bench0", "bench1"), strict=True):
-            run("ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
-            run("ip", "-n", name, "link", "set", device, "up")
-        yield
-    finally:
-        for name in NAMES:
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
-
-
-def contenders(folder: Path) -> dict[str, tuple[list[str], bytes]]:
+def contenders(folder: Path, device: str) -> dict[str, tuple[list[str], bytes]]:
     """Name: command, and what it says on standard error when it listens."""
-    live = [sys.executable, "-m", "imapids", "live", "bench1", "-o", str(folder / "eve.json"), "--stats-interval", "1d"]
+    live = [sys.executable, "-m", "imapids", "live", device, "-o", str(folder / "eve.json"), "--stats-interval", "1d"]
     found = {
         "imapids live": (live, b" is watched "),
         "imapids live --events all": ([*live, "--events", "all"], b" is watched "),
         "imapids live --filter watched": ([*live, "--filter", "watched"], b" is watched "),
     }
     if shutil.which("tcpdump"):
-        found["tcpdump -w /dev/null"] = (["tcpdump", "-i", "bench1", "-w", "/dev/null", "-s", "0", "-B", "65536"],
+        found["tcpdump -w /dev/null"] = (["tcpdump", "-i", device, "-w", "/dev/null", "-s", "0", "-B", "65536"],
                                          b"listening")
     with contextlib.suppress(ImportError):
         import scapy  # noqa: F401
 
-        found["scapy recv_raw"] = ([sys.executable, "-c", SCAPY], b"listening")
+        found["scapy recv_raw"] = ([sys.executable, "-c", SCAPY, device], b"listening")
     return found
 
 
-def replay(capture: str, rate: Sequence[str], packets: int) -> tuple[int, float]:
+def replay(wire: Wire, capture: str, rate: Sequence[str], packets: int) -> tuple[int, float]:
     """Packets sent, and how many a second."""
     limit = ["-L", str(packets)] if packets else []
     done = subprocess.run(
-        ["ip", "netns", "exec", NAMES[0], "taskset", "-c", "0", "tcpreplay", "-K", "-q", *rate, *limit, "-i", "bench0",
-         capture], capture_output=True, text=True, check=True)
+        wire.at_near("taskset", "-c", "0", "tcpreplay", "-K", "-q", *rate, *limit, "-i", wire.near_device, capture),
+        capture_output=True, text=True, check=True)
     sent = re.search(r"Successful packets:\s+(\d+)", done.stdout)
     speed = re.search(r"([\d.]+) pps", done.stdout)
     return int(sent[1]) if sent else 0, float(speed[1]) if speed else 0.0
@@ -103,7 +83,8 @@ def received(name: str, said: str, told: str, folder: Path) -> tuple[int, int]:
     return int(told.rsplit(maxsplit=1)[-1]), -1
 
 
-def measure(name: str, command: Sequence[str], ready: bytes, capture: str, rate: Sequence[str], packets: int) -> str:
+def measure(wire: Wire, name: str, command: Sequence[str], ready: bytes, capture: str, rate: Sequence[str],
+            packets: int) -> str:
     """One line of the table."""
     folder = Path(command[command.index("-o") + 1]).parent if "-o" in command else Path()
     for old in folder.glob("eve.json*") if "-o" in command else ():
@@ -111,14 +92,14 @@ def measure(name: str, command: Sequence[str], ready: bytes, capture: str, rate:
     processors = "1" if (os.cpu_count() or 1) > 1 else "0"
     with (
         tempfile.TemporaryFile() as said,
-        subprocess.Popen(["ip", "netns", "exec", NAMES[1], "taskset", "-c", processors, *command],
-                         stdout=subprocess.PIPE, stderr=said) as reader,
+        subprocess.Popen(wire.at_far("taskset", "-c", processors, *command), stdout=subprocess.PIPE,
+                         stderr=said) as reader,
     ):
         end = time.monotonic() + 30
         while ready not in _text(said) and time.monotonic() < end:
             time.sleep(0.05)
         idle = _processor_seconds(reader.pid)
-        sent, speed = replay(capture, rate, packets)
+        sent, speed = replay(wire, capture, rate, packets)
         time.sleep(1)
         busy = _processor_seconds(reader.pid) - idle
         reader.send_signal(signal.SIGTERM)
@@ -146,18 +127,16 @@ def main() -> None:
     parser.add_argument("--packets", type=int, default=0, help="send only so many")
     parser.add_argument("--only", action="append", default=[], help="a part of the name of a reader")
     args = parser.parse_args()
-    if os.geteuid() or not shutil.which("tcpreplay"):
-        sys.exit("live.py needs root and tcpreplay")
     rate = ["--topspeed"] if args.top else ["--pps", str(args.pps)]
     folder = Path(tempfile.mkdtemp(prefix="imapids-bench-"))
     shutil.chown(folder, "nobody")
-    sys.stdout.write("| reader | sent/s | sent | received | dropped | unaccounted | CPU us a packet sent |\n"
-                     "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
     try:
-        with namespaces():
-            for name, (command, ready) in contenders(folder).items():
+        with a_wire("bench") as wire:
+            sys.stdout.write("| reader | sent/s | sent | received | dropped | unaccounted | CPU us a packet sent |\n"
+                             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+            for name, (command, ready) in contenders(folder, wire.far_device).items():
                 if not args.only or any(part in name for part in args.only):
-                    sys.stdout.write(measure(name, command, ready, args.capture, rate, args.packets) + "\n")
+                    sys.stdout.write(measure(wire, name, command, ready, args.capture, rate, args.packets) + "\n")
                     sys.stdout.flush()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

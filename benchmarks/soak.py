@@ -20,34 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-NAMES = ("imapids-soak-a", "imapids-soak-b")
+from namespaces import Wire, a_wire
+
 EVERY_SECONDS = 10
 WARM_UP = 0.25
 """Part of the time after which memory must not grow any more."""
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def namespaces() -> Iterator[None]:
-    """Two namespaces, joined by soak0 and soak1, in which nobody else speaks."""
-    try:
-        for name in NAMES:
-            run("ip", "netns", "add", name)
-        run("ip", "link", "add", "soak0", "mtu", "65535", "netns", NAMES[0], "type", "veth",
-            "peer", "name", "soak1", "mtu", "65535", "netns", NAMES[1])
-        for name, device in zip(NAMES, ("soak0", "soak1"), strict=True):
-            run("ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{device}.disable_ipv6=1")
-            run("ip", "-n", name, "link", "set", device, "up")
-        yield
-    finally:
-        for name in NAMES:
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
 
 def processes(leader: int) -> list[int]:
@@ -96,19 +76,24 @@ def main() -> int:
     parser.add_argument("--samples", type=Path, default=Path("soak.csv"))
     parser.add_argument("options", nargs="*", help="further options of imapids live, behind --")
     args = parser.parse_args()
-    if os.geteuid() or not shutil.which("tcpreplay"):
-        sys.exit("soak.py needs root and tcpreplay")
+    with a_wire("soak") as wire:
+        return soak(wire, args)
+
+
+def soak(wire: Wire, args: argparse.Namespace) -> int:
+    """Replays and measures; the exit code."""
     folder = Path(tempfile.mkdtemp(prefix="imapids-soak-"))
     shutil.chown(folder, "nobody")
     lines = folder / "eve.json"
     rows: list[tuple[float, int, int]] = []
-    with namespaces(), args.samples.open("w") as samples:
-        live = subprocess.Popen(["ip", "netns", "exec", NAMES[1], sys.executable, "-m", "imapids", "live", "soak1",
-                                 "-o", str(lines), "--rotate", "20M", "--stats-interval", "10s", *args.options])
+    with args.samples.open("w") as samples:
+        live = subprocess.Popen(wire.at_far(
+            sys.executable, "-m", "imapids", "live", wire.far_device, "-o", str(lines), "--rotate", "20M",
+            "--stats-interval", "10s", *args.options))
         time.sleep(5)
         replay = subprocess.Popen(
-            ["ip", "netns", "exec", NAMES[0], "tcpreplay", "-q", "--timer", "nano", "--loop", "0", "--pps",
-             str(args.pps), "-i", "soak0", args.capture], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wire.at_near("tcpreplay", "-q", "--timer", "nano", "--loop", "0", "--pps", str(args.pps), "-i",
+                         wire.near_device, args.capture), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         begin = time.monotonic()
         try:
             while (now := time.monotonic() - begin) < 60 * args.minutes and live.poll() is None:
