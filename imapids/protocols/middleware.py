@@ -93,7 +93,7 @@ _ERLANG_NAME = fixed(
     b"\x00\x01",
 )
 _ERLANG_STATUS = fixed(5, lambda data: be16(data) >= 3 and data[2:5] in (b"sok", b"sno", b"sal", b"sna"), b"\x00")
-# The same, "EPMD Protocol": requests have a length, answers a type or, to NAMES, the port of the daemon.
+# The same, "EPMD Protocol": requests have a length, answers a type or, to NAMES and DUMP, the daemon's own port.
 _EPMD_CLIENT = either(
     fixed(3, lambda data: be16(data) == 1 and data[2] in b"ndk", b"\x00"),
     fixed(7, lambda data: 13 <= be16(data) <= 511 and data[2:3] == b"x" and data[5] in (72, 77, 109, 110), b"\x00\x01"),
@@ -102,7 +102,7 @@ _EPMD_CLIENT = either(
 _EPMD_SERVER = either(
     fixed(2, lambda data: data[0] in b"yv" and data[1] <= 1, b"yv"),
     fixed(2, lambda data: data[0] == 0x77, b"w"),
-    fixed(4, lambda data: be32(data) == 4_369, b"\x00"),
+    fixed(4, lambda data: 0 < be32(data) < 65_536, b"\x00"),
 )
 
 
