@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-_GC_THRESHOLD = 50_000
+_GC_THRESHOLD = 200_000
 """What is imported stays: looking for garbage at every 700 objects of it takes 6 % of the start."""
 
 

@@ -31,7 +31,7 @@ SEARCH_BUDGET = 4
 """Bytes looked at for entries, in all: this many times the span at most."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Chain:
     """Records that follow each other without a gap."""
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imapids.records.packets import I64, U8, U32, Bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Rows:
     """Packets that have the same header next. All columns have shape (n,).
 

@@ -16,7 +16,7 @@ from imapids.protocols import ip_headers as ip
 from imapids.records.packets import I64, U32, U64, Bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Addresses:
     """Of the innermost IP header. Columns have shape (n,)."""
 

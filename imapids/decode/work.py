@@ -28,7 +28,7 @@ def count(counts: dict[str, int], reason: str, number: int) -> None:
     counts[reason] = counts.get(reason, 0) + number
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FragmentRows:
     """IP fragments, to be rebuilt when nothing else of the batch is left. All columns have shape (n,)."""
 
@@ -61,7 +61,7 @@ class FragmentRows:
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Work:
     """One packet batch on its way through the headers."""
 

@@ -40,7 +40,7 @@ class Stream:
         """The reassembler holds the truth about the flow; else the columns do."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Part:
     """The segments of selected flows of one batch, ordered by flow, in capture order inside a flow.
 

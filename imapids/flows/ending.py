@@ -26,7 +26,7 @@ _TOLD = ("keys", "serial", "protocol", "path", "source", "interface", "client_en
 """Columns that the records of ended flows are made of."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Ends:
     """Flows that are over and not told of yet: a copy of what their records are made of, a tenth of their size."""
 

@@ -20,7 +20,7 @@ _ROUNDS = 8
 _ABOVE_PORT, _ABOVE_ADDRESS = np.uint64(16), np.uint64(48)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Groups:
     """The segments of a batch by conversation; n segments, g groups in the order of their first segments."""
 

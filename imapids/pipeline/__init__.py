@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
 from imapids.flows import FlowTable
-from imapids.intel import Matcher
 from imapids.judge import history, judge, judge_plain
 from imapids.observe import Allowed, ExposureObserver, Inventory, Observer, observers
 from imapids.parse import PlainDialogue, PlainReader
@@ -38,6 +38,9 @@ from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
 from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
 from imapids.records.verdicts import Verdict
 from imapids.signatures import Signatures
+
+if TYPE_CHECKING:
+    from imapids.intel import Matcher
 
 _DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
                (False, False): "external"}

@@ -85,9 +85,10 @@ def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> 
 
     A line that the end of the side cut off counts as far as it goes.
     """
-    compiled = re.compile(pattern, re.DOTALL)
+    matches: Callable[[bytes], object] | None = None  # most patterns are never asked: compiled when one is
 
     def look(data: bytes, ended: bool) -> Look:
+        nonlocal matches
         if (starts and data[0] not in starts) or data[:4].translate(None, _NOT_IN_LINES) != data[:4]:
             return NO
         end = data.find(b"\n", 0, limit)
@@ -97,7 +98,8 @@ def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> 
             if not ended:
                 return NEED_MORE
             end = len(data)
-        return YES if compiled.fullmatch(data[:end].removesuffix(b"\r")) else NO
+        matches = matches or re.compile(pattern, re.DOTALL).fullmatch
+        return YES if matches(data[:end].removesuffix(b"\r")) else NO
 
     return look
 

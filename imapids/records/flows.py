@@ -16,7 +16,7 @@ STATES = ("open", "closed", "rejected", "silent")
 """Names of `EndedFlows.state` (see streams.Flow.state)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class EndedFlows:
     """Conversations that ended: those with a mail port at either end, those whose bytes were delivered, and the TCP
     connections to any port in which nobody said anything. Columns have shape (n,), or (n, 2) with the client's value
@@ -77,7 +77,7 @@ class EndedFlows:
         return len(self.protocol)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class EndedRows:
     """Ended conversations as a flow table keeps them: plain columns, which the table of another process understands."""
 

@@ -15,7 +15,7 @@ V4_PREFIX = np.uint64(0x0000_FFFF_0000_0000)
 """Low half of an IPv4 address as an IPv4-mapped IPv6 one (RFC 4291 section 2.5.5.2); its high half is 0."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SegmentBatch:
     """The TCP segments and UDP datagrams of a packet batch. All columns have shape (n,), in capture order.
 
@@ -153,7 +153,7 @@ class DecodeAccount:
     """Oddities that lost nothing: presumed-offload, ..."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Decoded:
     """What decode makes of one packet batch."""
 

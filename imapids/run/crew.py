@@ -19,12 +19,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imapids.config import LiveLimits
-from imapids.intel import Matcher
 from imapids.pipeline import Pipeline
 from imapids.records.events import Event
 from imapids.records.flows import EndedFlows, EndedRows
@@ -33,6 +32,9 @@ from imapids.records.streams import Flow
 from imapids.run.feed import FeedReport, LiveFeed, LiveSource
 from imapids.run.privileges import forbid_new_processes
 from imapids.signatures import Signatures
+
+if TYPE_CHECKING:
+    from imapids.intel import Matcher
 
 _PR_SET_PDEATHSIG = 1
 _WAIT_SECONDS = 0.1

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imapids.detect import Detector, RuleSet, load_rules
 from imapids.errors import RuleError
-from imapids.intel import Matcher, load_indicators
 from imapids.observe import Allowed
 from imapids.pipeline import Pipeline
 from imapids.protocols.known_scanners import KnownScanners, read_scanners
@@ -20,6 +20,9 @@ from imapids.records.events import Event
 from imapids.run.inventory import read_inventory
 from imapids.run.options import RunOptions
 from imapids.signatures import Signatures
+
+if TYPE_CHECKING:
+    from imapids.intel import Matcher
 
 _LISTS = Path(__file__).parent.parent / "_rules" / "lists"
 """Lists of default and weak accounts (*.txt) and of known scanners, shipped with the rules."""
@@ -168,6 +171,8 @@ def matcher_for(paths: Sequence[str]) -> Matcher | None:
     """The indicators of some files; None where none are named."""
     if not paths:
         return None
+    from imapids.intel import Matcher, load_indicators  # most runs have none: spares them a thirtieth of the start
+
     indicators = load_indicators([Path(path) for path in paths])
     if indicators.faults:
         raise RuleError(list(indicators.faults))

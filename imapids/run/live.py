@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from imapids.detect import Detector
 from imapids.errors import ExitCode, ImapidsError
-from imapids.intel import Matcher
 from imapids.records.alerts import LEVELS, Alert
 from imapids.records.events import Event, OutputCounts, Stats
 from imapids.records.packets import SourceAccount
@@ -22,6 +21,9 @@ from imapids.run.feed import FeedReport, LiveFeed
 from imapids.run.live_account import WORRYING_LOSS, LiveAccount, Sums, source_account, summed
 from imapids.run.privileges import pwd_name
 from imapids.signatures import Signatures
+
+if TYPE_CHECKING:
+    from imapids.intel import Matcher
 
 LIVE_EVENTS = frozenset({"alert", "capture", "stats"})
 """What a live run writes where nobody asks for other event types."""
