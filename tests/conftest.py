@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("imapids", deadline=None)  # a law is not broken because the machine is busy
+settings.load_profile("imapids")
 
 
 @pytest.fixture(scope="session")
