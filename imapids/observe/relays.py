@@ -105,8 +105,10 @@ def _common(one: U64, other: U64) -> U64:
     """The values that stand in both columns; nearly always there are none, and two sorts say so."""
     one, other = np.sort(one), np.sort(other)
     at = np.searchsorted(one, other)
-    common = other[one.take(at, mode="clip") == other]
-    return common[np.concatenate(([True], common[1:] != common[:-1]))] if common.size else common
+    common: U64 = other[one.take(at, mode="clip") == other]
+    if common.size:
+        common = common[np.concatenate(([True], common[1:] != common[:-1]))]
+    return common
 
 
 class _Came(NamedTuple):
