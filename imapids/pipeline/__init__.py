@@ -117,7 +117,7 @@ class Pipeline:
         yield from self.follow(self.decode(batch))
 
     def decode(self, batch: PacketBatch) -> Decoded:
-        """The first half of `feed`: columns only. It may run in a thread of its own, ahead of the second half."""
+        """The first half of `feed`: columns only."""
         decoded = self.decoder.feed(self._in_time(batch))
         if self._hosts is not None:
             decoded.segments = self._of_hosts(decoded.segments)
