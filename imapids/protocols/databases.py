@@ -180,7 +180,7 @@ _REDIS_COMMAND = first_line(
 _REDIS_REPLY = first_line(
     rb"\+[ -~]{1,200}|-[A-Z]+(?: .*)?|:-?[0-9]{1,20}|\$-?[0-9]{1,10}|\*-?[0-9]{1,10}|[%~>=(#,_].{0,40}"
 )
-_REDIS_ERROR = first_line(
+REDIS_ERROR = first_line(
     rb"-(?:ERR unknown command|ERR Protocol error|NOAUTH |DENIED Redis|WRONGTYPE |WRONGPASS |ERR wrong "
     rb"number of arguments|ERR max number of clients|ERR operation not permitted|MISCONF |LOADING Redis).*",
     b"-",
@@ -257,7 +257,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     dialogue("oracle", server=frames(8, _tns_header(range(2, 15))), client=_tns_connect, both=True, server_alone=False),
     dialogue("mongodb", server=frames(16, _mongo_header), client=frames(16, _mongo_header)),
-    dialogue("redis", server=_REDIS_ERROR, client=_REDIS_COMMAND),
+    dialogue("redis", server=REDIS_ERROR, client=_REDIS_COMMAND),
     dialogue("redis", server=_REDIS_REPLY, client=_REDIS_COMMAND, both=True, server_alone=False, client_alone=False),
     dialogue("redis", client=first_line(rb"\*[1-9][0-9]{0,6}", b"*"), both=True),
     dialogue(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from imapids.protocols.databases import REDIS_ERROR
 from imapids.protocols.probing import (
     LINE_BYTES,
     NEED_MORE,
@@ -165,11 +166,11 @@ def _look_pop3(opening: Opening) -> Answer:
 
 
 def _look_refusal(opening: Opening) -> Answer:
-    """A server that greets with `-ERR`: one of POP3 that cannot serve now, or Redis that has too many clients."""
+    """A server that greets with `-ERR`: one of POP3 that cannot serve now, unless the words are those of Redis."""
     line = _line(opening.server, opening.server_ended)
     if line is None:
         return NEED_MORE, None
-    if line.startswith(b"-ERR max number of clients"):
+    if REDIS_ERROR(line + b"\n", True) is YES:
         return NO, None
     return found("pop3", "medium", speaks("server", "pop3", opening.server))
 

@@ -124,6 +124,8 @@ CASES: tuple[tuple[str, tuple[Turn, ...]], ...] = (
     ("mongodb", (c(le(20) + le(1) + le(0) + le(2013) + bytes(4)), s(le(20) + le(2) + le(1) + le(2013) + bytes(4)))),
     ("redis", (c(b"*1\r\n$4\r\nPING\r\n"), s(b"+PONG\r\n"))),
     ("pop3", (s(b"-ERR Auth process broken\r\n"),)),
+    ("stomp", (s(b"CONNECTED\nversion:1.2\nheart-beat:0,0\n\n\x00"),)),
+    ("redis", (s(b"-ERR unknown command 'a1'\r\n"),)),
     ("redis", (s(b"-ERR max number of clients reached\r\n"),)),
     ("redis", (c(b"HELP\r\n"), s(b"-ERR unknown command 'HELP'\r\n"))),
     ("redis", (c(b"*1\r\n$4\r\nPING\r\n"),)),
@@ -493,6 +495,7 @@ def test_every_probe_has_a_case() -> None:
 @pytest.mark.parametrize(
     "turns",
     [
+        pytest.param((s(b"ERROR\r\n"),), id="an error that memcached, STOMP and others answer"),
         pytest.param((s(b"220"), c(b"a001 CAPABILITY\r\n")), id="a bare reply code could be SMTP, FTP or else"),
         pytest.param((s(b"200 OK\r\n"), c(b"hello\r\n")), id="a reply code and a word"),
         pytest.param((c(b"+OK\r\n"), s(b"+OK\r\n")), id="two sides that agree on OK"),
