@@ -142,17 +142,29 @@ class Windows:
         """An event before the newest one: its own window, then the newest if it belongs there."""
         entries, span = group.entries, self._rule.span_ns
         insort(entries, entry, key=_place)
+        if entry.time_ns < entries[-1].time_ns - span:
+            group.head += 1
+        else:
+            group.tally.add(entry)
         if len(entries) > self._limits.group_entries:
-            del entries[0]
-            self.dropped_entries += 1
+            self._forget_oldest(group)
         window = entries[
             bisect_left(entries, entry.time_ns - span, key=_time) : bisect_right(entries, entry.time_ns, key=_time)
         ]
         metric = tally_of(self._rule, window).measure(entry.time_ns - span)
-        self._recount(group)
+        if isinstance(group.tally, InOrder):  # the one tally for which it matters when an entry comes
+            self._recount(group)
         if window and self._holds(metric):
             return Hit(key, metric or 0, window[0].time_ns, window[-SHOWN:])
         return self._newest(key, group) if entries[-1].time_ns - entry.time_ns <= span else None
+
+    def _forget_oldest(self, group: _Group) -> None:
+        oldest = group.entries.pop(0)
+        if group.head:
+            group.head -= 1
+        else:
+            group.tally.drop(oldest)
+        self.dropped_entries += 1
 
     def _holds(self, metric: float | None) -> bool:
         if metric is None:

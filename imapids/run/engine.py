@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 _LISTS = Path(__file__).parent.parent / "_rules" / "lists"
 """Lists of default and weak accounts (*.txt) and of known scanners, shipped with the rules."""
 _SCANNERS = "research-scanners.csv"
+
+_kind_of = attrgetter("kind")
 
 _GC_THRESHOLD = 200_000
 """Conversations are short-lived objects in great number: collecting at every 700 of them costs a fifth of a run."""
@@ -73,9 +77,11 @@ class Engine:
     def handle(self, events: Sequence[Event]) -> Iterator[Sequence[Event | Alert]]:
         """What is to be shown of events, then the alerts that they made."""
         wanted = self.options.events
-        shown = [event for event in events if event.kind in wanted]
-        for event in shown:
-            self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
+        kinds = Counter(map(_kind_of, events))
+        shown = events if kinds.keys() <= wanted else [event for event in events if event.kind in wanted]
+        for kind, count in kinds.items():
+            if kind in wanted:
+                self.counts[kind] = self.counts.get(kind, 0) + count
         if shown:
             yield shown
         yield from self._alerts(self.detector.feed(events))

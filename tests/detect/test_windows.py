@@ -77,6 +77,42 @@ def test_a_flood_into_one_group_takes_linear_time_and_bounded_memory() -> None:
     assert one.dropped_entries > 0
 
 
+@pytest.mark.parametrize("kind", ["event_count", "value_count", "value_sum"])
+def test_late_events_count_as_those_in_order_do(kind: str) -> None:
+    fields = [] if kind == "event_count" else ["login.user"]
+    chance = random.Random(kind)
+    enough = {"event_count": 36, "value_count": 5, "value_sum": 70}[kind]
+    one = windows(kind=kind, fields=fields, threshold=enough, span_ns=20 * SECOND)
+    seen: list[tuple[float, int]] = []
+    answers: list[bool] = []
+    newest = 100.0
+    for _ in range(400):
+        at, value = newest + chance.choice((0, 1, 1, 2, -3, -15, -25)), chance.randrange(5)
+        seen.append((at, value))
+        newest = max(newest, at)
+
+        def measure(end: float) -> float:
+            values = [each for when, each in seen if end - 20 <= when <= end]
+            return len(values) if kind == "event_count" else len(set(values)) if kind == "value_count" else sum(values)
+
+        held = measure(at) >= enough or (newest - at <= 20 and measure(newest) >= enough)
+        answered = feed(one, at, value=value)
+        if newest - at <= 20:  # what came earlier is forgotten after two spans: its own window may be
+            answers.append(held)
+            assert answered is held
+    assert 20 < sum(answers) < len(answers) - 20
+
+
+@pytest.mark.parametrize("kind", ["event_count", "value_sum"])
+def test_late_events_of_a_full_group_are_bounded_and_counted(kind: str) -> None:
+    one = windows(kind=kind, threshold=10**9, span_ns=10**6 * SECOND)
+    feed(one, 30_000)
+    for number in range(6_000):
+        feed(one, 20_000 - number, value=1)
+    assert one.dropped_entries == 6_001 - DetectLimits().group_entries
+    assert max(len(group.entries) for group in one._groups.values()) <= DetectLimits().group_entries
+
+
 @pytest.mark.parametrize("kind", ["temporal", "temporal_ordered"])
 def test_a_busy_group_of_a_long_span_keeps_little_and_answers_alike(kind: str) -> None:
     chance = random.Random(kind)
