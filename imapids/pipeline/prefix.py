@@ -27,16 +27,21 @@ class Prefix:
         """Adds bytes of a side, as far as there is room and no gap came before."""
         if self.first_side is None:
             self.first_side = side
-        if self.turns and self.turns[-1][0] == side:
-            self.turns[-1] = (side, self.turns[-1][1] + len(data))
-        elif len(self.turns) < self._turn_limit:
-            self.turns.append((side, len(data)))
+        turns = self.turns
+        if turns and turns[-1][0] == side:
+            turns[-1] = (side, turns[-1][1] + len(data))
+        elif len(turns) < self._turn_limit:
+            turns.append((side, len(data)))
         if datagram and len(self.datagrams) < self._turn_limit:
             self.datagrams.append((side, data))
         if not self.ended[side]:
             kept = self.data[side]
-            kept += data[: self._limit - len(kept)]
-            self.ended[side] = len(kept) >= self._limit
+            room = self._limit - len(kept)
+            if len(data) < room:
+                kept += data
+            else:
+                kept += data[:room]
+                self.ended[side] = True
 
     def take(self, kept: Iterable[tuple[int, bytes]]) -> None:
         """Adds what a plain dialogue kept: (side, bytes) in order."""
