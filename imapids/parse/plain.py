@@ -18,7 +18,8 @@ from imapids.parse.imap_client import keep_words
 from imapids.parse.imap_commands import ID, LOGIN, read_command
 from imapids.parse.imap_pending import Pending, Tally
 from imapids.parse.imap_server import DONE_TAGS
-from imapids.parse.plain_turns import NO_CAPABILITIES, Capabilities, Greeting, Order
+from imapids.parse.plain_data import NO_CAPABILITIES, Capabilities
+from imapids.parse.plain_turns import Greeting, Order
 from imapids.protocols.imap_commands import STATE_NAMES, N
 from imapids.records.dialogue import ImapFacts
 from imapids.records.streams import Flow, Piece, StreamChunk

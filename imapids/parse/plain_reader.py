@@ -7,49 +7,47 @@ Three ways lead to the same events, and each leaves to the next what it does not
 3. `ImapDialogue`, the machine: everything. It is the truth; what 1 and 2 tell is what it tells of the same bytes,
    field by field (see parse/plain.py).
 
-The first is ten times as fast as the last, and programs say the same things thousands of times.
+The first is seven times as fast as the last, and programs say the same things thousands of times.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from imapids.config import DialogueLimits
 from imapids.parse.imap import HashSecret, ImapDialogue
-from imapids.parse.imap_events import MAIL_HEADER
-from imapids.parse.imap_login import login_form
-from imapids.parse.imap_pending import Tally
-from imapids.parse.imap_server import BODY_BYTES, DONE_TAGS
+from imapids.parse.imap_server import DONE_TAGS
 from imapids.parse.plain import PlainDialogue, machine_of, remembered_tags
-from imapids.parse.plain_turns import (
+from imapids.parse.plain_data import (
     ALIKE,
+    EXACT,
+    NO_LITERALS,
+    NOTHING,
+    ZEROS,
+    Literals,
+    read_responses,
+    without_literals,
+)
+from imapids.parse.plain_facts import LoginWords, count_up, counted, hear, login_words
+from imapids.parse.plain_turns import (
     ANSWERS,
     ANSWERS_ALIKE,
-    EXACT,
     LINE_BYTES,
     LOGIN_LINE,
     LOGIN_ORDER,
-    NO_LITERALS,
-    NOTHING,
     ORDERS,
     ORDERS_ALIKE,
     TAG_CHARS,
     WHOLE_TURNS,
-    ZEROS,
     Answer,
-    Data,
-    Literals,
     Turn,
     read_answer,
     read_greeting,
     read_order,
-    read_responses,
     read_turn,
-    without_literals,
 )
 from imapids.protocols.imap_commands import N, State
 from imapids.protocols.text import safe_text
@@ -61,19 +59,6 @@ _TAGS_KEPT = 4 * DONE_TAGS
 """Tags of completed commands are counted off now and then, not one by one."""
 _BRACE = ord("}")
 _LOGOUT_STATE = int(State.LOGOUT)
-_USUAL_HEADERS = (b"Return-Path:", b"Received:", b"Delivered-To:", b"From:", b"Date:", b"Message-ID:", b"MIME-Version:")
-"""What most messages begin with: one comparison instead of a pattern."""
-
-
-class LoginWords(NamedTuple):
-    """The arguments of a LOGIN."""
-
-    user: bytes
-    secret: bytes
-    longest: int
-    """Bytes of the longest one as the machine counts them: quotes too, split at each space."""
-    form: str
-    """How the command is written."""
 
 
 class PlainReader:
@@ -248,9 +233,9 @@ class PlainReader:
         plain.untagged += told.untagged
         if told.byes:
             plain.state = _LOGOUT_STATE
-        _hear(plain, told, text, asked is not None)
+        hear(plain, told, text, asked is not None)
         if told.touched:
-            _count(plain, told, literals, piece.data)
+            count_up(plain, told, literals, piece.data)
         return True
 
     # ---- what a completion says ---------------------------------------------------------------------------------
@@ -278,7 +263,7 @@ class PlainReader:
         plain.done.append(tag)
         asked_ns, packet, flow = asked.time_ns, asked.packet, plain.flow
         word, order = tag.decode(), turn.order
-        words = None if login is None else _login_words(login)
+        words = None if login is None else login_words(login)
         if self._want_commands:
             command = replace(
                 turn.command, tag=word, line_bytes=len(asked.data) - 2, direction=plain.direction,
@@ -295,9 +280,9 @@ class PlainReader:
         if order.software and not plain.client_software:
             plain.client_software = order.software
         if told.special:
-            _hear(plain, told, text, True)
+            hear(plain, told, text, True)
         if told.touched:
-            _count(plain, told, literals, heard.data)
+            count_up(plain, told, literals, heard.data)
         body: Login | Message | None = None
         if words is not None:
             body = self._login(plain, words, word, answer)
@@ -319,7 +304,7 @@ class PlainReader:
             elif tally is None:
                 message = replace(turn.message, direction=direction, mailbox=mailbox)
             else:
-                message = _counted(turn.message, tally, direction, mailbox)
+                message = counted(turn.message, tally, direction, mailbox)
         if turn.select:
             plain.mailbox = order.mailbox or "" if turn.ok else ""
             plain.selected += turn.ok
@@ -351,86 +336,11 @@ def _is_tag(word: bytes) -> bool:
     return 0 < len(word) <= _TAG_BYTES and not word.translate(None, TAG_CHARS)
 
 
-def _login_words(login: re.Match[bytes]) -> LoginWords:
-    quoted_user, user, quoted_secret, secret = login.groups()
-    if user is not None and secret is not None:
-        longest = max(len(user), len(secret))
-    else:
-        longest = max(map(len, login.string[6:-2].split(b" ")))
-    return LoginWords(
-        quoted_user if user is None else user, quoted_secret if secret is None else secret, longest,
-        login_form(login.string[:5], (quoted_user is not None, quoted_secret is not None)))
-
-
 def _last_line(data: bytes, tag: bytes) -> tuple[bytes, bytes | None]:
     """What stands before the last line, and what that line says behind its tag; None where it has another one."""
     start = data.rfind(b"\n", 0, -1) + 1
     mark = tag + b" "
     return (data[:start], data[start + len(mark):]) if data.startswith(mark, start) else (data, None)
-
-
-def _hear(plain: PlainDialogue, told: Data, text: bytes, asked: bool) -> None:
-    """Takes over what responses say that belongs to no command.
-
-    Args:
-        text: the responses without their literals.
-        asked: the client spoke before.
-    """
-    if told.exists is not None:
-        plain.exists = int(text[told.exists[0]:told.exists[1]])
-    if told.byes:
-        plain.byes += told.byes
-        plain.refusals += told.byes if asked else 0
-    if told.software:
-        plain.software = told.software
-    if told.learned is not None:
-        plain.learned = told.learned
-        if told.starttls:
-            plain.starttls = "offered"
-
-
-def _count(plain: PlainDialogue, told: Data, literals: Literals, data: bytes) -> None:
-    """Adds up what responses say that belongs to the next command which is completed.
-
-    Args:
-        data: the responses with their literals.
-    """
-    tally = plain.tally
-    if tally is None:
-        tally = plain.tally = Tally()
-        tally.touched = True
-    plain.more_lines += told.lines - told.untagged
-    tally.fetched += told.fetched
-    tally.expunged += told.expunged
-    if told.found >= 0:
-        tally.found = max(tally.found, 0) + told.found
-    if not literals:
-        return
-    plain.literals += len(literals)
-    for whole, (start, size) in zip(told.whole, literals, strict=True):
-        tally.literal_bytes += size
-        plain.literal_bytes += size
-        if whole:
-            tally.bodies += 1
-            end = start + min(size, BODY_BYTES)
-            if size and not data.startswith(_USUAL_HEADERS, start, end) and not MAIL_HEADER.match(data, start, end):
-                tally.opaque = True
-
-
-def _counted(message: Message, tally: Tally, direction: str, mailbox: str) -> Message:
-    """The event of a command with what the responses before its completion add up to."""
-    action = message.action
-    if action == "fetch":
-        return replace(message, direction=direction, mailbox=mailbox, count=tally.fetched, bytes=tally.literal_bytes,
-                       bodies=tally.bodies, opaque_body=tally.opaque)
-    count = message.count
-    if action == "store":
-        count = tally.fetched
-    elif action == "search":
-        count = max(tally.found, 0)
-    elif action == "expunge":
-        count = tally.expunged
-    return replace(message, direction=direction, mailbox=mailbox, count=count)
 
 
 def _first_bytes(pieces: Sequence[Piece], room_client: int, room_server: int) -> list[Piece]:

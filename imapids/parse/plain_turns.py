@@ -1,4 +1,4 @@
-"""What the texts of a plain IMAP dialogue say: greetings, command lines, runs of responses; read once, remembered.
+"""What the texts of a plain IMAP dialogue say: greetings, commands, completions, turns; read once, remembered.
 
 All of it is read by the functions of the machine; here it is only added up for a whole turn. Nothing here depends on a
 dialogue, so that equal texts of all dialogues share one record. Memos are bounded by entries and by bytes of a key.
@@ -7,17 +7,15 @@ dialogue, so that equal texts of all dialogues share one record. Memos are bound
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from imapids.config import DialogueLimits
-from imapids.parse import imap_replies as replies
 from imapids.parse.imap_client import arguments_of
 from imapids.parse.imap_commands import ID, LOGIN, LOGOUT, PLAIN, REDACTED, SELECT, Shape, read_command
 from imapids.parse.imap_events import set_size
-from imapids.parse.imap_replies import TAGGED_MEMO, Reply, form_of, read_tagged, read_untagged
+from imapids.parse.imap_replies import TAGGED_MEMO, Reply, form_of, id_name, read_tagged, read_untagged
+from imapids.parse.plain_data import MEMO_BYTES, MEMO_ENTRIES, ZEROS, Capabilities, Data
 from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, N, State
-from imapids.protocols.imap_grammar import AFTER_LITERAL, GREETING, TAG, UNTAGGED
-from imapids.protocols.imap_responses import CLEARTEXT_BAN
+from imapids.protocols.imap_grammar import GREETING, TAG
 from imapids.protocols.imap_software import server_software
 from imapids.protocols.text import safe_text
 from imapids.records.events import Command, Message
@@ -26,8 +24,6 @@ _PLAIN_CODES = frozenset((PLAIN, ID, LOGOUT, SELECT))
 """Kinds of commands that are one line, whose answer changes nothing about how bytes are read (and LOGIN, if simple)."""
 LINE_BYTES = 1_024
 """Longer commands are the machine's: real ones that are plain are far shorter."""
-_SIZE_DIGITS = 9
-ZEROS = bytes.maketrans(b"123456789", b"000000000")
 TAG_CHARS = bytes(code for code in range(256) if TAG.match(bytes((code,))))
 """What a tag is made of (RFC 9051 section 9)."""
 
@@ -36,9 +32,6 @@ TAG_CHARS = bytes(code for code in range(256) if TAG.match(bytes((code,))))
 _CHARS = rb"!#$&'*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|~"
 _WORD = rb'(?:"([ ' + _CHARS + rb']*+)"|([' + _CHARS + rb"]++))"
 LOGIN_LINE = re.compile(rb"(?!.*\.\.)[Ll][Oo][Gg][Ii][Nn] " + _WORD + rb" " + _WORD + rb"\r\n\Z")
-_LITERAL = re.compile(rb"\{([0-9]{1,9})\}\r\n")
-# A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
-_FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
 
 
 class Order:
@@ -70,20 +63,6 @@ LOGIN_ORDER = Order(Shape("LOGIN", None, 0), N, "", -1)
 LOGIN_ORDER.arguments = REDACTED
 
 
-class Capabilities:
-    """What matters of a list of capabilities; shared by all that hear it."""
-
-    __slots__ = ("logindisabled", "starttls", "words")
-
-    def __init__(self, words: list[str]) -> None:
-        self.words = words
-        self.logindisabled = CLEARTEXT_BAN.decode() in words
-        self.starttls = "STARTTLS" in words
-
-
-NO_CAPABILITIES = Capabilities([])
-
-
 class Answer:
     """What a completion says, its tag left out; shared by all that are equal."""
 
@@ -107,40 +86,6 @@ class Greeting:
         self.text = text
         self.software = software
         self.learned = None if capabilities is None else Capabilities(capabilities)
-
-
-Literals = Sequence[tuple[int, int]]
-"""(start, size) of the literals in a chunk."""
-NO_LITERALS: Literals = ()
-
-
-class Data:
-    """What a run of untagged responses says; shared by all that are equal but for their numbers."""
-
-    __slots__ = ("byes", "exact", "exists", "expunged", "fetched", "found", "illegal", "learned", "lines", "software",
-                 "special", "starttls", "touched", "untagged", "whole")
-
-    def __init__(self) -> None:
-        self.lines = self.untagged = self.fetched = self.expunged = self.byes = 0
-        self.found = -1
-        """Messages that SEARCH named; -1: no such response."""
-        self.exists: tuple[int, int] | None = None
-        """Where the number of the last EXISTS stands."""
-        self.learned: Capabilities | None = None
-        """The last list of capabilities."""
-        self.starttls = False
-        """One of those lists offers STARTTLS."""
-        self.software = ""
-        self.touched = False
-        """Something that belongs to the command under way: messages, or literals."""
-        self.special = False
-        """Something else: EXISTS, BYE, capabilities, software."""
-        self.illegal = False
-        """A response that cannot be true before a login."""
-        self.exact = False
-        """Numbers matter: it may be remembered for this very text only."""
-        self.whole: list[bool] = []
-        """For each literal: it is a whole message."""
 
 
 class Turn:
@@ -181,12 +126,7 @@ def _message(order: Order, answer: Answer) -> Message:
     return message
 
 
-NOTHING = Data()
-"""What a completion says that no response stands before."""
-
 _LOGOUT_STATE = int(State.LOGOUT)
-_MEMO_ENTRIES = 4_096
-_MEMO_BYTES = 1_024
 _GREETINGS: dict[bytes, Greeting] = {}
 ORDERS: dict[bytes, Order] = {}
 """By the line after its tag, with its end."""
@@ -201,12 +141,6 @@ TURNS: dict[tuple[Order, Data, Answer, int], Turn] = {}
 WHOLE_TURNS: dict[tuple[Order, int, bytes, bytes], Turn] = {}
 """The same by their texts: command, state, responses without their literals, completion; without numbers, where the
 command says so. One look-up for a whole turn."""
-EXACT: dict[bytes, Data] = {}
-"""By the text of the responses, literals left out: where numbers matter."""
-ALIKE: dict[bytes, Data] = {}
-"""The same with every digit as a zero: where numbers do not matter but by their place."""
-
-
 def read_greeting(data: bytes, limits: DialogueLimits) -> Greeting | None:
     """RFC 9051 7.1.1: `* OK`, alone in its chunk; None for anything else."""
     greeting = _GREETINGS.get(data)
@@ -218,8 +152,8 @@ def read_greeting(data: bytes, limits: DialogueLimits) -> Greeting | None:
         reply = read_untagged(line, limits)
         greeting = Greeting(safe_text(line, limits.text_bytes), server_software(line),
                             reply.capabilities if reply is not None else None)
-        if len(data) <= _MEMO_BYTES:
-            if len(_GREETINGS) >= _MEMO_ENTRIES:
+        if len(data) <= MEMO_BYTES:
+            if len(_GREETINGS) >= MEMO_ENTRIES:
                 _GREETINGS.clear()
             _GREETINGS[data] = greeting
     return greeting
@@ -238,14 +172,14 @@ def read_order(rest: bytes, limits: DialogueLimits) -> Order | None:
         return None
     order = Order(shape, spec.states, spec.action, spec.mailbox)
     if shape.code == ID:
-        order.software = replies.id_name(arguments_of(b"x " + line))
-    if len(rest) <= _MEMO_BYTES:
+        order.software = id_name(arguments_of(b"x " + line))
+    if len(rest) <= MEMO_BYTES:
         memo, key = ORDERS, rest
         at = len(line) - len(order.arguments)
         if order.action == "fetch" and line[at:] == order.arguments.encode():  # neither cut nor escaped
             order.arguments_at = at
             memo, key = ORDERS_ALIKE, rest.translate(ZEROS)
-        if len(memo) >= _MEMO_ENTRIES:
+        if len(memo) >= MEMO_ENTRIES:
             memo.clear()
         memo[key] = order
     return order
@@ -258,19 +192,19 @@ def read_turn(order: Order, told: Data, answer: Answer, state: int, text: bytes,
         state: in which the command was sent.
         text: the responses without their literals; `words`: the completion behind its tag.
     """
-    if len(text) + len(words) > _MEMO_BYTES:
+    if len(text) + len(words) > MEMO_BYTES:
         return Turn(order, told, answer, state)
     turn = TURNS.get((order, told, answer, state))
     if turn is None:
         turn = Turn(order, told, answer, state)
-        if len(TURNS) >= _MEMO_ENTRIES:
+        if len(TURNS) >= MEMO_ENTRIES:
             TURNS.clear()
         TURNS[order, told, answer, state] = turn
     if not told.exact and (answer.alike or words == words.translate(ZEROS)):
         forms = text.translate(ZEROS), words.translate(ZEROS)
         order.numbers = order.numbers or forms != (text, words)
         text, words = forms
-    if len(WHOLE_TURNS) >= _MEMO_ENTRIES:
+    if len(WHOLE_TURNS) >= MEMO_ENTRIES:
         WHOLE_TURNS.clear()
     WHOLE_TURNS[order, state, text, words] = turn
     return turn
@@ -291,111 +225,7 @@ def read_answer(words: bytes) -> Answer | None:
             return answer
         answer.alike = True
         memo, key = ANSWERS_ALIKE, words.translate(ZEROS)
-    if len(memo) >= _MEMO_ENTRIES:
+    if len(memo) >= MEMO_ENTRIES:
         memo.clear()
     memo[key] = answer
     return answer
-
-
-def without_literals(data: bytes) -> tuple[bytes, Literals]:
-    """Responses without the literals between their lines, and where those begin and how long they are.
-
-    Where a literal is longer than the data, nothing is taken out: there are fewer literals than the lines announce.
-    """
-    match = _LITERAL.search(data)
-    if match is None:
-        return data, NO_LITERALS
-    parts: list[bytes] = []
-    literals: list[tuple[int, int]] = []
-    position, end = 0, len(data)
-    while match is not None:
-        start, size = match.end(), int(match[1])
-        parts.append(data[position:start])
-        literals.append((start, size))
-        position = start + size
-        if position > end:
-            return data, NO_LITERALS
-        match = _LITERAL.search(data, position)
-    parts.append(data[position:])
-    return b"".join(parts), literals
-
-
-def read_responses(text: bytes, limits: DialogueLimits) -> Data | None:
-    """Reads untagged responses that nobody remembers; None where one of them is for the machine."""
-    if text[-2:] != b"\r\n":
-        return None
-    if _FETCHES.match(text) and len(text) > _MEMO_BYTES:
-        known = Data()
-        known.lines = known.untagged = known.fetched = text.count(b"\n")
-        known.touched = known.illegal = True
-        return known
-    known = Data()
-    reply: Reply | None = None
-    start = 0
-    for line in text[:-2].split(b"\r\n"):
-        if b"\n" in line or len(line) > limits.line_bytes:
-            return None
-        if reply is not None:  # what follows a literal
-            if line and line[:1] not in AFTER_LITERAL:
-                return None
-            size, whole = replies.continued(line, reply, limits)
-        else:
-            reply = read_untagged(line, limits) if line[:2] == b"* " else None
-            if reply is None or not _add(known, reply, line, start):
-                return None
-            size, whole = reply.literal, reply.whole_body
-        known.lines += 1
-        if size < 0:
-            reply = None
-        else:
-            known.whole.append(whole)
-            known.touched = True
-        start += len(line) + 2
-    if reply is not None:
-        return None
-    known.special = bool(known.exists or known.byes or known.software or known.learned)
-    if len(text) <= _MEMO_BYTES:
-        key = text.translate(ZEROS)
-        known.exact = known.exact or b"RFC000" in key.upper()  # RFC822 is a word of FETCH, RFC823 is none
-        memo = ALIKE
-        if known.exact:
-            memo, key = EXACT, text
-        if len(memo) >= _MEMO_ENTRIES:
-            memo.clear()
-        memo[key] = known
-    return known
-
-
-def _add(known: Data, reply: Reply, line: bytes, start: int) -> bool:
-    """Adds what one response says; False where it is not plain."""
-    kind = reply.kind
-    if kind == replies.UNKNOWN or reply.opaque is not None:
-        return False
-    known.untagged += 1
-    if not reply.legal & N:
-        known.illegal = True
-    if kind == replies.FETCH:
-        known.fetched += 1
-        known.touched = True
-    elif kind == replies.EXISTS:
-        number = UNTAGGED.match(line)
-        if number is None:
-            return False
-        known.exists = start + number.start(1), start + min(number.end(1), number.start(1) + _SIZE_DIGITS)
-    elif kind == replies.EXPUNGE:
-        known.expunged += 1
-        known.touched = True
-    elif kind == replies.SEARCH:
-        known.found = max(known.found, 0) + reply.count
-        known.touched = True
-        known.exact = known.exact or reply.word == b"ESEARCH"
-    elif kind == replies.BYE:
-        known.byes += 1
-    elif kind == replies.ID and reply.software:
-        known.software = reply.software
-        known.exact = True
-    if reply.capabilities is not None:
-        known.learned = Capabilities(reply.capabilities)
-        known.starttls = known.starttls or known.learned.starttls
-        known.exact = True
-    return True

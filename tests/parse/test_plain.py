@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imapids.config import DialogueLimits
-from imapids.parse import ImapDialogue, PlainDialogue, PlainReader, plain_turns
+from imapids.parse import ImapDialogue, PlainDialogue, PlainReader, plain_data, plain_turns
 from imapids.parse.imap_lines import LineReader
 from imapids.records.events import Event
 from imapids.records.streams import Piece, StreamChunk, StreamEnd, StreamGap
@@ -438,7 +438,7 @@ def test_what_many_lines_fill_is_emptied() -> None:
     plain.read(chunks_of((GREETING, *LOGIN, *SELECT)))
     for number in range(9_000):
         for memo in (plain_turns.ORDERS, plain_turns.ORDERS_ALIKE, plain_turns.ANSWERS, plain_turns.ANSWERS_ALIKE,
-                     plain_turns.ALIKE, plain_turns.EXACT, plain_turns.TURNS, plain_turns.WHOLE_TURNS):
+                     plain_data.ALIKE, plain_data.EXACT, plain_turns.TURNS, plain_turns.WHOLE_TURNS):
             assert len(memo) <= 4_096
         word = bytes(97 + (number >> 4 * place) % 16 for place in range(4))
         turn = ((C, b"k1 LIST %s *\r\n" % word), (S, b"k1 OK %s\r\n" % word))
