@@ -78,12 +78,13 @@ def _plain(values: Sequence[Any], dtype: str) -> Any:
 
 def _nullable(values: Sequence[Any], dtype: str) -> Any:
     plain = {"Int64": "int64", "UInt16": "int64", "boolean": "bool", "Float64": "float64"}[dtype]
-    if None in values:
+    try:
+        if dtype == "boolean" and None in values:  # to NumPy None is a bool
+            raise TypeError
+        filled, missing = _plain(values, plain), np.zeros(len(values), bool)
+    except TypeError:  # nearly all columns have no None: it is not looked for in advance
         missing = np.fromiter((value is None for value in values), bool, len(values))
-        values = [0 if value is None else value for value in values]
-    else:
-        missing = np.zeros(len(values), bool)
-    filled = _plain(values, plain)
+        filled = _plain([0 if value is None else value for value in values], plain)
     if dtype == "UInt16":
         filled = filled.clip(0, 65_535).astype("uint16")
     if dtype == "boolean":
