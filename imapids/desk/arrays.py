@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,6 @@ def _nullable(values: Sequence[Any], dtype: str) -> Any:
     return (pd.arrays.FloatingArray if dtype == "Float64" else pd.arrays.IntegerArray)(filled, missing)
 
 
-def _objects(values: Iterable[Any]) -> Any:
+def _objects(values: Sequence[Any]) -> Any:
     """Lists and dicts as they are: pandas must not look inside them."""
-    held = list(values)
-    return np.fromiter(held, dtype=object, count=len(held))
+    return np.fromiter(values, dtype=object, count=len(values))
