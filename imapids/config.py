@@ -108,6 +108,8 @@ class DialogueLimits(msgspec.Struct, frozen=True, kw_only=True):
     """A side that goes on after this pause begins a new turn: longer than a round trip, shorter than any keep-alive."""
     conflicts: int = 32
     """Differing later copies of first bytes that make another reading of a conversation."""
+    conflict_bytes: int = 16_384
+    """Bytes of those copies, for each conversation: as many as the first bytes of both sides."""
     anomalies: int = 25
     """Anomaly lines of one kind for each flow; the rest is counted in the session record."""
 

@@ -442,7 +442,8 @@ class Assembler:
     def _tell(flow: Flow, reassembly: Reassembly) -> None:
         """The reassembler's counts, on the flow's record."""
         flow.anomalies = reassembly.anomalies
-        flow.limits = sorted(reassembly.hit_limits)
+        if reassembly.hit_limits:
+            flow.limits = sorted({*flow.limits, *reassembly.hit_limits})  # the dialogue has limits of its own
         flow.snapped |= reassembly.snapped
 
     def forget(self, row: int) -> None:

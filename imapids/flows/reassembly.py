@@ -15,8 +15,10 @@ from imapids.records.streams import Piece, StreamChunk, StreamConflict, StreamGa
 
 _HALF = 1 << 31
 _WRAP = 1 << 32
-_CONFLICT_BYTES = 8_192
-"""Bytes of both versions that a conflict keeps: as many as decide what a stream is."""
+_CONFLICT_BYTES = 64
+"""Bytes of both versions that a conflict shows."""
+_READ_AGAIN_BYTES = 8_192
+"""The later copy is kept whole in so many first bytes of a side: as many as decide what a stream is."""
 _ACKED_PATIENCE = 2
 """Packets of the flow to wait after an acknowledgement of missing bytes: captures swap neighbours."""
 
@@ -218,8 +220,7 @@ class Reassembly:
             first, second = kept[low - start : high - start], data[low - offset : high - offset]
             if first != second:
                 at = next(i for i in range(len(first)) if first[i] != second[i])
-                out.append(StreamConflict(side, low + at, first[at : at + _CONFLICT_BYTES],
-                                          second[at : at + _CONFLICT_BYTES], time_ns, packet))
+                out.append(_conflict(side, low + at, first[at:], second[at:], time_ns, packet))
                 self.note("overlap-conflict")
                 differs = True
         if not differs:
@@ -250,8 +251,7 @@ class Reassembly:
         for start, _, kept, _, _, _ in half.pending[:8]:
             if start == offset and kept[: len(data)] != data[: len(kept)]:
                 at = next(i for i in range(min(len(kept), len(data))) if kept[i] != data[i])
-                out.append(StreamConflict(side, offset + at, kept[at : at + _CONFLICT_BYTES],
-                                          data[at : at + _CONFLICT_BYTES], time_ns, packet))
+                out.append(_conflict(side, offset + at, kept[at:], data[at:], time_ns, packet))
                 self.note("overlap-conflict")
                 return
 
@@ -285,3 +285,9 @@ class Reassembly:
             if half.fin is not None and half.fin > half.offset:
                 self._gap(half, side, half.fin, "lost", packet, time_ns, out)
         return out
+
+
+def _conflict(side: int, offset: int, first: bytes, second: bytes, time_ns: int, packet: int) -> StreamConflict:
+    """Both versions from the first byte that differs; floods of copies deep in a stream must not hold much."""
+    size = max(_CONFLICT_BYTES, _READ_AGAIN_BYTES - offset)
+    return StreamConflict(side, offset, first[:_CONFLICT_BYTES], second[:size], time_ns, packet)

@@ -36,9 +36,9 @@ class Conversation:
     """Routes the pieces of one flow and keeps what the judge wants to know."""
 
     __slots__ = (
-        "_anomalies", "_asked_at", "_dropped", "_hasher", "_held", "_held_bytes", "_inflaters", "_limits", "candidate",
-        "conflicts", "dialogue", "events", "first_packet", "first_side", "flow", "gaps", "layer", "prefix", "seen",
-        "tls", "turns", "upgrade_prefix",
+        "_anomalies", "_asked_at", "_conflict_bytes", "_dropped", "_hasher", "_held", "_held_bytes", "_inflaters",
+        "_limits", "candidate", "conflicts", "dialogue", "events", "first_packet", "first_side", "flow", "gaps",
+        "layer", "prefix", "seen", "tls", "turns", "upgrade_prefix",
     )
 
     def __init__(self, flow: Flow, limits: DialogueLimits, hasher: SecretHasher | None) -> None:
@@ -69,6 +69,7 @@ class Conversation:
         self._dropped = [0, 0]
         self.conflicts: list[StreamConflict] = []
         """Later copies of the first bytes that differ: another reading of the conversation."""
+        self._conflict_bytes = 0
         self._inflaters: tuple[Inflater, Inflater] | None = None
         self._anomalies: dict[str, int] = {}
 
@@ -270,12 +271,16 @@ class Conversation:
 
     def _limit(self, name: str, time_ns: int, packet: int) -> None:
         if name not in self.flow.limits:
-            self.flow.limits = [*self.flow.limits, name]
+            self.flow.limits = sorted([*self.flow.limits, name])  # however the bytes were cut
         self._anomaly(name, "applayer", time_ns, packet)
 
     def _tell_conflict(self, conflict: StreamConflict) -> None:
-        if conflict.offset < self._limits.sniff_bytes and len(self.conflicts) < self._limits.conflicts:
-            self.conflicts.append(conflict)
+        if conflict.offset < self._limits.sniff_bytes:
+            self._conflict_bytes += len(conflict.second)
+            if self._conflict_bytes <= self._limits.conflict_bytes and len(self.conflicts) < self._limits.conflicts:
+                self.conflicts.append(conflict)
+            else:
+                self._limit("reading-conflicts", conflict.time_ns, conflict.packet)
         self._anomaly("overlap-conflict", "stream", conflict.time_ns, conflict.packet)
 
     def _anomaly(self, name: str, kind: str, time_ns: int, packet: int) -> None:

@@ -24,6 +24,7 @@ from imapids.protocols.probing import (
     side_look,
     speaks,
     starts,
+    varint,
 )
 from imapids.records.candidates import Look, Opening
 
@@ -47,20 +48,8 @@ _AMQP_FRAMES = frames(9, _amqp_frame, b"\x01\x08")
 # ---- MQTT 3.1, 3.1.1, 5.0 (section 3.1, 3.2) ----------------------------------------------------------------
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """MQTT's variable length: value and where the contents begin; (-1, at) where it is malformed or cut."""
-    value = 0
-    for digit in range(4):
-        if at + digit >= len(data):
-            return -1, at
-        value |= (data[at + digit] & 0x7F) << 7 * digit
-        if not data[at + digit] & 0x80:
-            return value, at + digit + 1
-    return -1, at
-
-
 def _mqtt_connect(data: bytes) -> bool:
-    length, at = _varint(data, 1)
+    length, at = varint(data, 1, 4)
     return (
         length >= 10
         and data[at : at + 7] in (b"\x00\x04MQTT\x03", b"\x00\x04MQTT\x04", b"\x00\x04MQTT\x05", b"\x00\x06MQIsd")
@@ -76,7 +65,7 @@ def _mqtt_packets(data: bytes, ended: bool) -> Look:
         if offset >= len(data):
             return YES if seen and (offset == len(data) or published) else NO
         kind, flags = data[offset] >> 4, data[offset] & 0x0F
-        length, at = _varint(data, offset + 1)
+        length, at = varint(data, offset + 1, 4)
         if length < 0 or kind in (0, 15) or (kind != 3 and flags != (2 if kind in (6, 8, 10) else 0)):
             return NO
         if not _mqtt_size_fits(kind, length):

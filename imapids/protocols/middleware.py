@@ -24,6 +24,7 @@ from imapids.protocols.probing import (
     side_look,
     speaks,
     starts,
+    varint,
 )
 from imapids.records.candidates import Look, Opening
 
@@ -117,31 +118,19 @@ _ZOOKEEPER_ANSWER = fixed(
 )
 
 
-def _varint(data: bytes, at: int, digits: int = 3) -> tuple[int, int]:
-    """Minecraft's variable length: value, and where the contents begin; (-1, at) where it is cut or too long."""
-    value = 0
-    for digit in range(digits):
-        if at + digit >= len(data):
-            return -1, at
-        value |= (data[at + digit] & 0x7F) << 7 * digit
-        if not data[at + digit] & 0x80:
-            return value, at + digit + 1
-    return -1, at
-
-
 def _minecraft_client(data: bytes) -> bool:
     """Handshake: length, packet 0, version, server address, port, next state 1 to 3: the address ends where it must."""
-    length, at = _varint(data, 0)
+    length, at = varint(data, 0, 3)
     if not 6 <= length <= 300 or data[at]:
         return False
-    _, host = _varint(data, at + 1, 5)
-    size, name = _varint(data, host)
+    _, host = varint(data, at + 1, 5)
+    size, name = varint(data, host, 3)
     return 0 <= size <= 255 and name + size + 3 == at + length and data[name : name + 2].isascii()
 
 
 def _minecraft_server(data: bytes) -> bool:
     """Status as JSON, or a packet of the login: length, packet id 0 to 3."""
-    length, at = _varint(data, 0)
+    length, at = varint(data, 0, 3)
     return length > 0 and data[at] <= 3
 
 

@@ -170,6 +170,21 @@ def be32(data: bytes, at: int = 0) -> int:
     return int.from_bytes(data[at : at + 4], "big")
 
 
+def varint(data: bytes, at: int, digits: int) -> tuple[int, int]:
+    """A number in groups of seven bits, the lowest first, of at most `digits` bytes (LEB128): value, and where it ends.
+
+    (-1, at) where it is cut or too long.
+    """
+    value = 0
+    for digit in range(digits):
+        if at + digit >= len(data):
+            return -1, at
+        value |= (data[at + digit] & 0x7F) << 7 * digit
+        if not data[at + digit] & 0x80:
+            return value, at + digit + 1
+    return -1, at
+
+
 def le16(data: bytes, at: int = 0) -> int:
     """Little-endian 16 bits at `at`."""
     return int.from_bytes(data[at : at + 2], "little")

@@ -97,6 +97,7 @@ def test_many_differing_copies_cost_two_readings(tmp_path: Path) -> None:
                   for number in range(300) for side, data, _ in NOOP)
     run = analyze_all(capture(((1, GREETING, b"\0" * len(GREETING)), *turns, *END), tmp_path))
     assert len(told(run)) == 1
+    assert "reading-conflicts" in run.session.limits
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
