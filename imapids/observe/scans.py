@@ -6,7 +6,6 @@ portscan detection using sequential hypothesis testing", 2004) are told as a num
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from math import log
@@ -18,6 +17,7 @@ from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, a
 from imapids.observe.knocks import METHODS, PORT_NAMES, Knocks, knocks_of
 from imapids.observe.observer import Told
 from imapids.protocols.addresses import network_around
+from imapids.protocols.identifiers import short_hash
 from imapids.protocols.known_scanners import KnownScanners
 from imapids.protocols.scan_tools import TOOLS, traits_text
 from imapids.records.events import Event, Scan
@@ -302,7 +302,7 @@ class _Rows:
 
 def _identity(traits: str, began_ns: int) -> str:
     """12 hex digits for all knocks with some traits since a moment: the same on every machine that saw the first."""
-    return hashlib.blake2b(f"{traits} {began_ns}".encode(), digest_size=6).hexdigest()
+    return short_hash(f"{traits} {began_ns}", size=6)
 
 
 def _named(names: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
