@@ -25,10 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"imapids {__version__}\n")
         return 0
     gc.set_threshold(max(_GC_THRESHOLD, gc.get_threshold()[0]), *gc.get_threshold()[1:])
+    if "numpy" not in sys.modules:  # nothing here multiplies matrices: no threads for it
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with _end_at_once_until_watched(given):
         from imapids.cli.app import run
 
-        return run(given)
+        code = run(given)
+    if arguments is None:
+        gc.freeze()  # the process ends: searching all modules for garbage would take a tenth of a small run
+    return code
 
 
 @contextlib.contextmanager
