@@ -422,9 +422,10 @@ def _of_bounded_size(update: FlowUpdate) -> list[FlowUpdate]:
         return [update]
     parts: list[FlowUpdate] = []
     for piece in update.pieces:
-        while type(piece) is StreamChunk and len(piece.data) > _CHUNK_BYTES:
-            rest = piece.tail(_CHUNK_BYTES)
-            parts.append(FlowUpdate(update.flow, [piece.head(_CHUNK_BYTES)], update.key))
-            piece = rest
-        parts.append(FlowUpdate(update.flow, [piece], update.key))
+        size = len(piece.data) if type(piece) is StreamChunk else 0
+        if type(piece) is not StreamChunk or size <= _CHUNK_BYTES:
+            parts.append(FlowUpdate(update.flow, [piece], update.key))
+            continue
+        parts += [FlowUpdate(update.flow, [piece.part(start, start + _CHUNK_BYTES)], update.key)
+                  for start in range(0, size, _CHUNK_BYTES)]
     return parts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 import msgspec
 
 CLIENT, SERVER = 0, 1
@@ -98,35 +100,27 @@ class StreamChunk(msgspec.Struct, gc=False):
         """Frame number and time of the packet that carried data[position]."""
         if self.starts is None or self.packets is None or self.times is None or position < self.starts[0]:
             return self.packet, self.time_ns
-        low, high = 0, len(self.starts)
-        while low < high:  # bisect_right: the last packet that begins at or before position
-            middle = (low + high) // 2
-            if self.starts[middle] <= position:
-                low = middle + 1
-            else:
-                high = middle
-        return self.packets[low - 1], self.times[low - 1]
+        last = bisect_right(self.starts, position) - 1
+        return self.packets[last], self.times[last]
 
     def head(self, position: int) -> StreamChunk:
         """The part of the chunk before data[position]."""
-        if self.starts is None or self.packets is None or self.times is None:
-            return StreamChunk(self.side, self.offset, self.data[:position], self.time_ns, self.packet)
-        count = sum(1 for start in self.starts if start < position)
-        return StreamChunk(self.side, self.offset, self.data[:position], self.time_ns, self.packet,
-                           self.starts[:count] or None, self.packets[:count] or None, self.times[:count] or None)
+        return self.part(0, position)
 
     def tail(self, position: int) -> StreamChunk:
         """The rest of the chunk from data[position] on."""
-        packet, time_ns = self.locate(position)
-        if self.starts is None or self.packets is None or self.times is None:
-            return StreamChunk(self.side, self.offset + position, self.data[position:], time_ns, packet)
-        keep = [i for i, start in enumerate(self.starts) if start > position]
-        return StreamChunk(
-            self.side, self.offset + position, self.data[position:], time_ns, packet,
-            [self.starts[i] - position for i in keep] or None,
-            [self.packets[i] for i in keep] or None,
-            [self.times[i] for i in keep] or None,
-        )
+        return self.part(position, len(self.data))
+
+    def part(self, start: int, stop: int) -> StreamChunk:
+        """The part of the chunk from data[start] to before data[stop]."""
+        packet, time_ns = self.locate(start)
+        part = StreamChunk(self.side, self.offset + start, self.data[start:stop], time_ns, packet)
+        if self.starts is not None and self.packets is not None and self.times is not None:
+            further = slice(bisect_right(self.starts, start), bisect_left(self.starts, stop))
+            if further.start < further.stop:
+                part.starts = [each - start for each in self.starts[further]] if start else self.starts[further]
+                part.packets, part.times = self.packets[further], self.times[further]
+        return part
 
 
 class StreamGap(msgspec.Struct, gc=False):

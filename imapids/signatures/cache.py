@@ -72,7 +72,7 @@ class RuleCache:
                 return None
             with contextlib.suppress(OSError):
                 os.utime(stream.fileno())  # least recently used is by this
-            return stream.read(FILE_BYTES + 33)
+            return stream.read(found.st_size + 1)
 
     def _forget_oldest(self) -> None:
         assert self._folder is not None
