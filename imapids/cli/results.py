@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO
 
 from imapids.errors import UsageError
+from imapids.output.behind import WriteBehind
 from imapids.output.files import LineFile, make_folder, whole_file
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
@@ -90,7 +91,7 @@ def _ecs(target: str | None, kinds: frozenset[str], color: bool | None) -> Itera
 
 @contextlib.contextmanager
 def _lines(target: str | None) -> Iterator[Callable[[bytes], None]]:
-    """What takes whole lines, and hands each call's on at once."""
+    """What takes whole lines, and hands each call's on at once, or soon where they are many."""
     if target is None:
         stream = _standard_output()
 
@@ -101,10 +102,8 @@ def _lines(target: str | None) -> Iterator[Callable[[bytes], None]]:
         yield write
         return
     lines = LineFile(target)
-    try:
-        yield lines.write
-    finally:
-        lines.close()
+    with contextlib.closing(lines), contextlib.closing(WriteBehind(lines.write)) as behind:
+        yield behind.write
 
 
 @contextlib.contextmanager
