@@ -137,8 +137,14 @@ class Program:
         truths = before
         for column in rest.columns:
             masks = column.masks(columns)
-            truths = list(map(operator.or_, truths, masks)) if truths else masks
+            if any(masks):  # most answer nothing for a whole batch
+                truths = list(map(operator.or_, truths, masks)) if truths else masks
         memo = rest.memo
+        if not truths:
+            step = memo.get(0) or self._finish(rest, 0)
+            if step is not NOTHING:
+                self._go_on([step] * len(places), places, columns, found)
+            return
         steps: list[Any] = list(map(memo.get, truths))
         if None in steps:
             steps = [step or memo.get(truth) or self._finish(rest, truth)
