@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from imapids import kernels
 from imapids.capture.words import Words
 from imapids.protocols import capture_formats as formats
 from imapids.records.packets import I64, U8, U32, Bool
@@ -47,6 +48,10 @@ class Framing(Protocol):
 
     def serial(self, at: int, count: int, until: int) -> tuple[list[int], int, bool]:
         """Walk up to `count` whole records that start before `until`: offsets, the end, and whether it is stuck."""
+        ...
+
+    def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
+        """`serial`, compiled where that is possible; the offsets as a column."""
         ...
 
     def entries(self, base: I64, length: int) -> tuple[I64, I64]:
@@ -148,6 +153,27 @@ class RecordFraming:
             found.append(at)
             at += length
         return found, at, at < until and at + least > self.stop
+
+    def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
+        """`serial`, compiled where that is possible; the offsets as a column."""
+        if not kernels.COMPILED or self.layout.record_bytes is not None or self.layout.swapped == "maybe":
+            listed, at, stuck = self.serial(at, count, until)
+            return np.array(listed, np.int64), at, stuck
+        least, found, have = self.header_bytes, np.empty(count, np.int64), 0
+        last, big = min(until, self.stop - least + 1), self.layout.order == ">"
+        while True:
+            more, at, why = kernels.compiled.walk_records(
+                self._buffer, at, last, self.stop, least, self.layout.captured, self.limit, big, found[have:])
+            have += more
+            if why != kernels.EMPTY:
+                break
+            if formats.is_no_record(bytes(self._memory[at : at + 16])):
+                why = kernels.STUCK
+                break
+            found[have] = at
+            have, at = have + 1, at + least
+        stuck = why == kernels.STUCK or (at < until and at + least > self.stop)
+        return found[:have], at, stuck
 
     def entries(self, base: I64, length: int, links: int = ENTRY_CHAIN) -> tuple[I64, I64]:
         """Offsets where so many plausible records in a row may start, in `length` bytes from each of the bases."""
@@ -284,6 +310,11 @@ class BlockFraming:
             found.append(at)
             at += length
         return found, at, at < until and at + formats.BLOCK_BYTES_MIN > stop
+
+    def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
+        """`serial`, the offsets as a column."""
+        listed, at, stuck = self.serial(at, count, until)
+        return np.array(listed, np.int64), at, stuck
 
     def entries(self, base: I64, length: int) -> tuple[I64, I64]:
         """Offsets where a packet block may start, in `length` bytes from each of the bases; blocks stand at 4 bytes."""

@@ -1,0 +1,26 @@
+"""Loops over packets, compiled: what takes NumPy many passes over the same columns takes these one.
+
+Each kernel does exactly what some NumPy code of a stage does, on the same arrays; the stage says which. They are built
+when the package is installed and a C compiler is there (hatch_build.py). Without them everything works in the same way
+and gives the same results, only slower on large captures: tests compare both. Indices are checked, as in Python.
+"""
+
+from __future__ import annotations
+
+import os
+
+COMPILED = False
+"""Whether the kernels are there. Asked for each batch, so that tests can turn them off. IMAPIDS_KERNELS=0 does, too."""
+
+if os.environ.get("IMAPIDS_KERNELS") != "0":
+    try:
+        from imapids.kernels import _compiled as compiled
+
+        COMPILED = True
+    except ImportError:
+        pass
+
+STUCK, EMPTY = 1, 2
+"""Why `walk_records` ended."""
+
+__all__ = ["COMPILED", "EMPTY", "STUCK", "compiled"]

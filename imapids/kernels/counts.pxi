@@ -1,0 +1,1 @@
+"""What observers count of ended conversations."""

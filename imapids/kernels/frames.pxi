@@ -1,0 +1,1 @@
+"""Frames to segments: the plain majority, header by header."""

@@ -1,0 +1,1 @@
+"""Segments of selected conversations to ordered runs of bytes."""
