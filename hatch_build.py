@@ -56,7 +56,7 @@ class KernelHook(BuildHookInterface):  # type: ignore[misc, valid-type]
             return
         try:
             made = compile_kernels(Path(self.root))
-        except (Exception, SystemExit) as error:  # compilers fail in many ways, none of which matters
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # compilers fail in many ways
             self.app.display_warning(f"imapids: no compiled kernels ({type(error).__name__}: {error}); the results are "
                                      "the same without them, and large captures take longer")
             return

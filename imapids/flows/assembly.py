@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from imapids import kernels
 from imapids.config import FlowLimits
 from imapids.flows.columns import COUNTED, PEEKED, FlowColumns
 from imapids.flows.grouping import Groups
@@ -81,6 +82,20 @@ def _first_of(cells: I64, positions: I64, count: int, none: int) -> I64:
     return first
 
 
+def _sorted(local: I64, positions: I64) -> tuple[I64, I64, I64]:
+    """Ascending positions sorted by their groups: (positions, numbers of their flows, group of each flow)."""
+    shift = int(positions[-1]).bit_length() if len(positions) else 0
+    order = local.take(positions)
+    order <<= shift
+    order |= positions
+    order.sort()
+    at = order & ((1 << shift) - 1)
+    order >>= shift
+    starts = _starts(order)
+    flow: I64 = np.cumsum(starts, dtype=np.int64) - 1
+    return at, flow, order[starts]
+
+
 class Assembler:
     """Turns the segments of selected flows into chunks, gaps and conflicts."""
 
@@ -107,8 +122,11 @@ class Assembler:
         """
         columns = self.columns
         part = self._part(batch, groups, positions)
-        self._learn_starts(part)
-        slow, offset = self._check_order(batch, part)
+        if kernels.COMPILED:
+            slow, offset = self._check_compiled(batch, part)
+        else:
+            self._learn_starts(part)
+            slow, offset = self._check_order(batch, part)
         any_slow = bool(slow.any())
         plain = part.length > 0
         told: Bool | None = None
@@ -152,22 +170,34 @@ class Assembler:
 
     def _part(self, batch: SegmentBatch, groups: Groups, positions: I64) -> _Part:
         """The segments at some positions, sorted by flow."""
-        shift = len(batch).bit_length()
-        order = groups.local.take(positions)
-        order <<= shift
-        order |= positions
-        order.sort()
-        at = order & ((1 << shift) - 1)
-        order >>= shift
-        starts = _starts(order)
-        flow: I64 = np.cumsum(starts, dtype=np.int64) - 1
+        if kernels.COMPILED:
+            at, flow, chosen = np.empty_like(positions), np.empty_like(positions), np.empty_like(groups.first)
+            found = kernels.compiled.sort_pieces(
+                groups.local, positions, np.zeros(len(groups.first), np.int64), at, flow, chosen)
+            chosen = chosen[:found]
+        else:
+            at, flow, chosen = _sorted(groups.local, positions)
         end = groups.end.take(at)
         cell: I64 = flow + flow
         cell += end
-        columns, rows = self.columns, groups.rows.take(order[starts])
+        columns, rows = self.columns, groups.rows.take(chosen)
         return _Part(rows, columns.known[rows].ravel(), columns.next_seq[rows].ravel(), columns.delivered[rows].ravel(),
                      at, flow, end, cell, batch.length.take(at), batch.flags.take(at), batch.seq.take(at),
                      batch.ack.take(at), batch.protocol.take(at) == TCP)
+
+    def _check_compiled(self, batch: SegmentBatch, part: _Part) -> tuple[Bool, I64]:
+        """`_learn_starts` and `_check_order` in one."""
+        columns, rows = self.columns, part.rows
+        slow, offset = columns.slow[rows], np.zeros(len(part.at), np.int64)
+        expected, reached = np.empty_like(part.next_seq), np.empty_like(part.delivered)
+        kernels.compiled.check_pieces(
+            part.cell, part.length, batch.captured.take(part.at), part.flags, part.seq, part.ack,
+            part.tcp.view(np.uint8), part.known.view(np.uint8), part.next_seq, part.delivered, slow.view(np.uint8),
+            expected, reached, offset)
+        columns.known[rows] = part.known.reshape(-1, 2)
+        columns.next_seq[rows], columns.delivered[rows] = expected.reshape(-1, 2), reached.reshape(-1, 2)
+        columns.slow[rows] = slow
+        return slow, offset
 
     def _learn_starts(self, part: _Part) -> None:
         """Where each side's stream begins: its SYN, or the first packet that tells (its own, or the peer's ACK)."""
@@ -328,14 +358,11 @@ class Assembler:
         low, sizes = batch.payload.take(at), batch.captured.take(at)
         numbers, times = batch.number.take(at), batch.time_ns.take(at)
         flow_bytes = np.add.reduceat(sizes, flow_first).tolist()
-        take = _Bytes(batch.buffer, low, sizes)
         chunks: list[Piece] = list(map(
-            StreamChunk, sides[first].tolist(), offsets[first].tolist(), take.each(first), times[first].tolist(),
-            numbers[first].tolist()))
-        lengths = np.diff(first, append=len(chosen))
-        for run in np.flatnonzero(lengths > 1).tolist():  # several segments without a word of the other side
-            part_of = slice(int(first[run]), int(first[run] + lengths[run]))
-            _join(chunks[run], take.joined(part_of), sizes[part_of], numbers[part_of], times[part_of])
+            StreamChunk, sides[first].tolist(), offsets[first].tolist(), _bytes_of(batch.buffer, low, sizes, first),
+            times[first].tolist(), numbers[first].tolist()))
+        if len(first) < len(chosen):  # several segments without a word of the other side
+            _tell_further(chunks, first, breaks, sizes, numbers, times)
         owners = part.rows.take(flows.take(flow_first))
         keep_whole = 4 * self.limits.history_bytes
         start = 0
@@ -467,30 +494,42 @@ class Assembler:
         return pieces
 
 
-class _Bytes:
-    """Payloads of segments as bytes: slices of one copy of the buffer where it is dense with them."""
+def _bytes_of(buffer: U8, low: I64, sizes: I64, first: I64) -> list[bytes]:
+    """The payloads of segments, those of each run joined to one; `first`: where the runs begin."""
+    if kernels.COMPILED:
+        return kernels.compiled.cut_runs(buffer, low, sizes, first)
+    stop = low + sizes
+    base, top = int(low.min()), int(stop.max())
+    dense = top - base < _COPY_RATIO * len(low)
+    data: bytes | memoryview = buffer[base:top].tobytes() if dense else buffer.data
+    base = base if dense else 0
+    bounds = zip((low - base).tolist(), (stop - base).tolist(), strict=True)
+    cut = [data[start:end] for start, end in bounds] if isinstance(data, bytes) else [
+        bytes(data[start:end]) for start, end in bounds]
+    if len(first) == len(cut):
+        return cut
+    return [cut[start] if end - start == 1 else b"".join(cut[start:end])
+            for start, end in pairwise([*first.tolist(), len(cut)])]
 
-    def __init__(self, buffer: U8, low: I64, sizes: I64) -> None:
-        self._low = low
-        self._stop = low + sizes
-        self._base, top = int(low.min()), int(self._stop.max())
-        dense = top - self._base < _COPY_RATIO * len(low)
-        self._data: bytes | memoryview = buffer[self._base : top].tobytes() if dense else buffer.data
-        self._base = self._base if dense else 0
 
-    def each(self, positions: I64) -> list[bytes]:
-        """The payloads at some positions."""
-        data, base = self._data, self._base
-        bounds = zip((self._low[positions] - base).tolist(), (self._stop[positions] - base).tolist(), strict=True)
-        if isinstance(data, bytes):
-            return [data[low:stop] for low, stop in bounds]
-        return [bytes(data[low:stop]) for low, stop in bounds]
+def _tell_further(chunks: list[Piece], first: I64, breaks: Bool, sizes: I64, numbers: I64, times: I64) -> None:
+    """Gives chunks of several segments the place, frame number and time of each behind the first.
 
-    def joined(self, part: slice) -> bytes:
-        """Several payloads as one."""
-        data, base = self._data, self._base
-        bounds = zip((self._low[part] - base).tolist(), (self._stop[part] - base).tolist(), strict=True)
-        return b"".join([data[low:stop] for low, stop in bounds])
+    Args:
+        first: the first segment of each chunk, which `breaks` marks among all.
+    """
+    further = np.flatnonzero(~breaks)
+    before = np.cumsum(sizes) - sizes
+    lengths = np.diff(first, append=len(breaks)) - 1
+    several = np.flatnonzero(lengths)
+    starts = (before.take(further) - before.take(first.take(several)).repeat(lengths.take(several))).tolist()
+    packets, times_ns = numbers.take(further).tolist(), times.take(further).tolist()
+    start = 0
+    for run, stop in zip(several.tolist(), np.cumsum(lengths.take(several)).tolist(), strict=True):
+        chunk = chunks[run]
+        assert type(chunk) is StreamChunk
+        chunk.starts, chunk.packets, chunk.times = starts[start:stop], packets[start:stop], times_ns[start:stop]
+        start = stop
 
 
 def _add_missing(flow: Flow, pieces: list[Piece]) -> None:
@@ -517,12 +556,3 @@ def _newest(pieces: list[Piece], limit: int) -> list[Piece]:
             break
     kept.reverse()
     return kept
-
-
-def _join(chunk: Piece, data: bytes, sizes: I64, numbers: I64, times: I64) -> None:
-    """Makes a chunk of its first segment one of all its segments, with the place of each."""
-    assert type(chunk) is StreamChunk
-    chunk.data = data
-    chunk.starts = np.cumsum(sizes)[:-1].tolist()
-    chunk.packets = numbers[1:].tolist()
-    chunk.times = times[1:].tolist()
