@@ -21,6 +21,8 @@ CHAIN = 5
 """Plausible headers in a row that make an offset worth a resynchronisation."""
 ENTRY_CHAIN = 2
 """Plausible headers in a row that make an offset worth a walk: a wrong one costs time and changes nothing."""
+MAGICS = np.array([int.from_bytes(magic, "little") for magic in formats.PCAP_MAGICS], np.uint32)
+"""What a joined file has in place of a record's first field, read as little-endian numbers."""
 
 
 class Framing(Protocol):
@@ -65,6 +67,11 @@ class Framing(Protocol):
     def chain_at(self, at: int, ended: bool) -> bool | None:
         """Whether a plausible chain starts at `at`; None when more data is needed to tell (never with `ended`)."""
         ...
+
+
+def room_for(count: int, length: int, least: int) -> I64:
+    """A column for the offsets of up to `count` records of `least` bytes or more that start in `length` bytes."""
+    return np.empty(max(0, min(count, -(-length // least))), np.int64)
 
 
 def gathered_rows(buffer: U8, base: I64, length: int) -> U8:
@@ -156,24 +163,18 @@ class RecordFraming:
 
     def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
         """`serial`, compiled where that is possible; the offsets as a column."""
-        if not kernels.COMPILED or self.layout.record_bytes is not None or self.layout.swapped == "maybe":
+        if not kernels.COMPILED:
             listed, at, stuck = self.serial(at, count, until)
             return np.array(listed, np.int64), at, stuck
-        least, found, have = self.header_bytes, np.empty(count, np.int64), 0
-        last, big = min(until, self.stop - least + 1), self.layout.order == ">"
-        while True:
-            more, at, why = kernels.compiled.walk_records(
-                self._buffer, at, last, self.stop, least, self.layout.captured, self.limit, big, found[have:])
-            have += more
-            if why != kernels.EMPTY:
-                break
-            if formats.is_no_record(bytes(self._memory[at : at + 16])):
-                why = kernels.STUCK
-                break
-            found[have] = at
-            have, at = have + 1, at + least
-        stuck = why == kernels.STUCK or (at < until and at + least > self.stop)
-        return found[:have], at, stuck
+        layout, least = self.layout, self.header_bytes
+        last = min(until, self.stop - least + 1)
+        length_at = layout.captured if layout.record_bytes is None else layout.record_bytes
+        other_at = layout.original if layout.swapped == "maybe" else length_at
+        found = room_for(count, last - at, least)
+        have, at, stuck = kernels.compiled.walk_records(
+            self._buffer, at, last, self.stop, least, length_at, other_at,
+            least if layout.record_bytes is None else 0, least + self.limit, layout.order == ">", MAGICS, found)
+        return found[:have], at, stuck or (at < until and at + least > self.stop)
 
     def entries(self, base: I64, length: int, links: int = ENTRY_CHAIN) -> tuple[I64, I64]:
         """Offsets where so many plausible records in a row may start, in `length` bytes from each of the bases."""
@@ -312,9 +313,16 @@ class BlockFraming:
         return found, at, at < until and at + formats.BLOCK_BYTES_MIN > stop
 
     def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
-        """`serial`, the offsets as a column."""
-        listed, at, stuck = self.serial(at, count, until)
-        return np.array(listed, np.int64), at, stuck
+        """`serial`, compiled where that is possible; the offsets as a column."""
+        if not kernels.COMPILED:
+            listed, at, stuck = self.serial(at, count, until)
+            return np.array(listed, np.int64), at, stuck
+        least = formats.BLOCK_BYTES_MIN
+        last = min(until, self.stop - least + 1)
+        found = room_for(count, last - at, least)
+        have, at, stuck = kernels.compiled.walk_blocks(
+            self._buffer, at, last, self.stop, least, self.room, self.order == ">", formats.SECTION_HEADER, found)
+        return found[:have], at, stuck or (at < until and at + least > self.stop)
 
     def entries(self, base: I64, length: int) -> tuple[I64, I64]:
         """Offsets where a packet block may start, in `length` bytes from each of the bases; blocks stand at 4 bytes."""

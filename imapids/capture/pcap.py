@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from imapids import kernels
 from imapids.capture.framing import CHAIN, RecordFraming
 from imapids.capture.recordreader import ROOM_BYTES, SECONDS_A_DAY, Fault, RecordReader
 from imapids.protocols import capture_formats as formats
@@ -11,6 +12,7 @@ from imapids.records.packets import I64, PacketBatch
 
 NO_RECORD = np.array([0, *formats.PCAP_MAGIC_WORDS], np.uint32)
 """What stands in place of the seconds where no record starts."""
+Columns = tuple[I64, I64, I64, I64]
 PACE_RECORDS = 64
 """Records at the front of a window that tell how fast its time passes."""
 
@@ -65,6 +67,32 @@ class PcapReader(RecordReader):
 
     def batch(self, offsets: I64) -> tuple[PacketBatch | None, int]:
         """The packets of these records as columns; zeros or a file header in place of a record end them."""
+        columns, count = self._read(offsets)
+        if not count:
+            return None, 0
+        number = np.arange(self.number + 1, self.number + count + 1, dtype=np.int64)
+        self.number += count
+        return PacketBatch(
+            self.ledger.source, self.window.buffer, *columns, number,
+            np.full(count, self.header.link_type, np.uint16), np.zeros(count, np.uint16),
+        ), count
+
+    def _read(self, offsets: I64) -> tuple[Columns, int]:
+        """Where packets start, captured and original length, and nanoseconds; and of how many records."""
+        layout = self.framing.layout
+        if not kernels.COMPILED or layout.record_bytes is not None or layout.swapped == "maybe":
+            return self._read_odd(offsets)
+        # In place of no record stand zeros or a file header: the compiled walk has ended there.
+        count = len(offsets)
+        columns: Columns = (np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64),
+                            np.empty(count, np.int64))
+        self._tell(*kernels.compiled.read_records(
+            self.window.buffer, offsets, layout.header_bytes, layout.seconds, layout.fraction, layout.captured,
+            layout.original, layout.fraction_ns, layout.fraction_limit, self._snaplen, layout.order == ">", *columns))
+        return columns, count
+
+    def _read_odd(self, offsets: I64) -> tuple[Columns, int]:
+        """`_read` for every layout."""
         layout = self.framing.layout
         words = self.framing.headers(offsets)
         captured = words[:, layout.captured // 4].astype(np.int64)
@@ -73,29 +101,29 @@ class PcapReader(RecordReader):
             for index in np.flatnonzero((original == 0) & (captured == 0) & np.isin(words[:, 0], NO_RECORD)).tolist():
                 at = int(offsets[index])
                 if formats.is_no_record(self.window.buffer[at : at + 16].tobytes()):
-                    return (self.batch(offsets[:index])[0] if index else None), index
+                    return self._read_odd(offsets[:index])
+        if not len(offsets):
+            return (captured, captured, captured, captured), 0
         if layout.swapped == "maybe":
             captured, original = np.minimum(captured, original), np.maximum(captured, original)
         if layout.record_bytes is not None:
             captured = self._clip(captured, words[:, layout.record_bytes // 4].astype(np.int64) - layout.header_bytes)
-        if (original < captured).any():
-            self.ledger.note("original-below-captured", int(np.count_nonzero(original < captured)))
-            original = np.maximum(original, captured)
-        if self._snaplen and int(captured.max()) > self._snaplen:
-            self.ledger.note("captured-above-snaplen", int(np.count_nonzero(captured > self._snaplen)))
         fraction = words[:, layout.fraction // 4]
-        if int(fraction.max()) >= layout.fraction_limit:
-            self.ledger.note("fraction-above-second", int(np.count_nonzero(fraction >= layout.fraction_limit)))
+        self._tell(int(np.count_nonzero(original < captured)),
+                   int(np.count_nonzero(captured > self._snaplen)) if self._snaplen else 0,
+                   int(np.count_nonzero(fraction >= layout.fraction_limit)))
+        np.maximum(original, captured, out=original)
         # 32-bit seconds and fractions cannot leave 64-bit nanoseconds.
         time_ns = words[:, layout.seconds // 4].astype(np.int64) * 1_000_000_000
         time_ns += fraction.astype(np.int64) * layout.fraction_ns
-        count = len(offsets)
-        number = np.arange(self.number + 1, self.number + count + 1, dtype=np.int64)
-        self.number += count
-        return PacketBatch(
-            self.ledger.source, self.window.buffer, offsets + layout.header_bytes, captured, original, time_ns, number,
-            np.full(count, self.header.link_type, np.uint16), np.zeros(count, np.uint16),
-        ), count
+        return (offsets + layout.header_bytes, captured, original, time_ns), len(offsets)
+
+    def _tell(self, below: int, above: int, late: int) -> None:
+        """Note what is odd about headers."""
+        for name, count in (("original-below-captured", below), ("captured-above-snaplen", above),
+                            ("fraction-above-second", late)):
+            if count:
+                self.ledger.note(name, count)
 
     def _clip(self, captured: I64, room: I64) -> I64:
         """snoop: captured bytes cannot be more than the record holds."""

@@ -20,7 +20,4 @@ if os.environ.get("IMAPIDS_KERNELS") != "0":
     except ImportError:
         pass
 
-STUCK, EMPTY = 1, 2
-"""Why `walk_records` ended."""
-
-__all__ = ["COMPILED", "EMPTY", "STUCK", "compiled"]
+__all__ = ["COMPILED", "compiled"]

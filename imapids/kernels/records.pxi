@@ -1,36 +1,137 @@
-"""Walks the records of a capture: a step for each, at the speed of memory."""
+"""Walks the records and blocks of a capture, and reads their headers: one step for each, at the speed of memory."""
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define imapids_soon(bytes, at) __builtin_prefetch((bytes) + (at))
+    #else
+    #define imapids_soon(bytes, at) ((void)(bytes), (void)(at))
+    #endif
+    """
+    void _soon "imapids_soon"(const uint8_t *bytes, int64_t at) noexcept nogil
+    # Asks for the memory around an address, which may be any: nothing is read.
+
+cdef enum:
+    AHEAD_BYTES = 2048
+    # How far in front of a walk memory is asked for: each step waits for the length that it finds (measured: 15 ns a
+    # record instead of 55).
+    AHEAD_ROWS = 16
+    # The same where offsets are known (measured: 20 ns instead of 40).
+    LINE_BYTES = 64
 
 
-cdef inline uint32_t _word(const uint8_t[::1] data, int64_t at, bint big) nogil:
-    cdef uint32_t a = data[at], b = data[at + 1], c = data[at + 2], d = data[at + 3]
+cdef inline int64_t _fetch(const uint8_t[::1] data, int64_t at, int64_t fetched) noexcept nogil:
+    """Ask for the lines in front of a walk that were not asked for yet: gives the first of the next time."""
+    if fetched < at:
+        fetched = at
+    while fetched < at + AHEAD_BYTES:
+        _soon(&data[0], fetched)
+        fetched += LINE_BYTES
+    return fetched
+
+
+cdef inline uint32_t _word(const uint8_t[::1] data, int64_t at, bint big) except? 0xFFFF_FFFF nogil:
+    """The 32-bit number at an offset: one check for its four bytes, and then one load."""
+    if at < 0 or at + 4 > data.shape[0]:
+        with gil:
+            raise IndexError("outside the buffer")
+    cdef const uint8_t *byte = &data[at]
     if big:
-        return a << 24 | b << 16 | c << 8 | d
-    return d << 24 | c << 16 | b << 8 | a
+        return <uint32_t>byte[0] << 24 | <uint32_t>byte[1] << 16 | <uint32_t>byte[2] << 8 | byte[3]
+    return <uint32_t>byte[3] << 24 | <uint32_t>byte[2] << 16 | <uint32_t>byte[1] << 8 | byte[0]
 
 
-def walk_records(const uint8_t[::1] data, int64_t at, int64_t last, int64_t stop, int64_t header, int64_t captured_at,
-                 int64_t limit, bint big, int64_t[::1] found):
-    """`RecordFraming.serial` for records that tell their captured length only.
+cdef inline bint _no_record(const uint8_t[::1] data, int64_t at, const uint32_t[::1] magics) except? True nogil:
+    """`capture_formats.is_no_record`; the magics are little-endian numbers."""
+    if _word(data, at + 8, False) or _word(data, at + 12, False):
+        return False
+    cdef uint32_t first = _word(data, at, False)
+    cdef Py_ssize_t index
+    if first == 0:
+        return _word(data, at + 4, False) == 0
+    for index in range(magics.shape[0]):
+        if magics[index] == first:
+            return True
+    return False
+
+
+def walk_records(const uint8_t[::1] data, int64_t at, int64_t last, int64_t stop, int64_t header, int64_t length_at,
+                 int64_t other_at, int64_t added, int64_t most, bint big, const uint32_t[::1] magics,
+                 int64_t[::1] found):
+    """`RecordFraming.serial`: whole records that follow each other from `at`.
 
     Args:
         last: records start before it.
+        stop: end of the data.
+        header: bytes of a header, and least bytes of a record.
+        length_at, other_at: fields of the header; the smaller number, and `added`, is the length of the record.
+        most: a longer record is none.
+        magics: in place of the first field they make a header of zeros that of a joined file.
         found: takes the offsets; its length is the most that are walked.
 
     Returns:
-        (how many were found, where the next would start, why the walk ended: 0 no more were asked for or `last` was
-        reached, 1 no whole record starts there, 2 the header there says that it is empty: the caller looks at it).
+        (how many were found, where the next would start, whether no whole record starts there).
     """
-    cdef int64_t count = 0, most = found.shape[0], length
+    cdef int64_t count = 0, asked = found.shape[0], length, fetched = at
+    cdef bint stuck = False
     with nogil:
-        while at < last and count < most:
-            length = _word(data, at + captured_at, big)
-            if length > limit or at + header + length > stop:
-                with gil:
-                    return count, at, 1
-            if length == 0:
-                with gil:
-                    return count, at, 2
+        while at < last and count < asked:
+            length = min(_word(data, at + length_at, big), _word(data, at + other_at, big)) + added
+            if (length < header or length > most or at + length > stop
+                    or (length == header and _no_record(data, at, magics))):
+                stuck = True
+                break
             found[count] = at
             count += 1
-            at += header + length
-    return count, at, 0
+            at += length
+            fetched = _fetch(data, at, fetched)
+    return count, at, stuck
+
+
+def walk_blocks(const uint8_t[::1] data, int64_t at, int64_t last, int64_t stop, int64_t least, int64_t most, bint big,
+                uint32_t section, int64_t[::1] found):
+    """`BlockFraming.serial`: whole pcapng blocks but section headers, whose two lengths agree.
+
+    Arguments and result are those of `walk_records`; `section` is the type of a section header.
+    """
+    cdef int64_t count = 0, asked = found.shape[0], length, fetched = at
+    cdef bint stuck = False
+    with nogil:
+        while at < last and count < asked:
+            length = _word(data, at + 4, big)
+            if (length & 3 or length < least or length > most or at + length > stop
+                    or _word(data, at, big) == section or _word(data, at + length - 4, big) != length):
+                stuck = True
+                break
+            found[count] = at
+            count += 1
+            at += length
+            fetched = _fetch(data, at, fetched)
+    return count, at, stuck
+
+
+def read_records(const uint8_t[::1] data, const int64_t[::1] at, int64_t header, int64_t seconds_at,
+                 int64_t fraction_at, int64_t captured_at, int64_t original_at, int64_t fraction_ns,
+                 int64_t fraction_limit, int64_t snaplen, bint big, int64_t[::1] offset, int64_t[::1] captured,
+                 int64_t[::1] original, int64_t[::1] time_ns):
+    """What `PcapReader.batch` makes of the headers at `at`, into four columns of the same length.
+
+    Returns:
+        How many have (less bytes on the wire than captured, more captured than a `snaplen` that is not 0, a fraction of
+        `fraction_limit` or more).
+    """
+    cdef int64_t here, held, whole, fraction, below = 0, above = 0, late = 0
+    cdef Py_ssize_t index
+    with nogil:
+        for index in range(at.shape[0]):
+            here = at[index]
+            if index + AHEAD_ROWS < at.shape[0]:
+                _soon(&data[0], at[index + AHEAD_ROWS])
+            held, whole = _word(data, here + captured_at, big), _word(data, here + original_at, big)
+            fraction = _word(data, here + fraction_at, big)
+            below += whole < held
+            above += snaplen != 0 and held > snaplen
+            late += fraction >= fraction_limit
+            offset[index], captured[index], original[index] = here + header, held, max(whole, held)
+            time_ns[index] = _word(data, here + seconds_at, big) * <int64_t>1_000_000_000 + fraction * fraction_ns
+    return below, above, late

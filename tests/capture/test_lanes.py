@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from helpers.captures import START_S, Packet, enhanced, interface, pcap, pcap_he
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imapids import kernels
 from imapids.capture import framing, lanes
 from imapids.protocols.capture_formats import RecordLayout
 
@@ -37,6 +39,17 @@ def find(data: bytes, start: int, limit: int = 262_144) -> tuple[lanes.Chain, fr
     walker.reference = START_S
     walker.bind(buffer, len(data))
     return lanes.RecordFinder(1 << 20).find(walker, start), walker
+
+
+@pytest.fixture(scope="module", params=[pytest.param(False, id="in lanes"), pytest.param(True, id="compiled")],
+                autouse=True)
+def _both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything here holds for lanes and for the compiled walk."""
+    if request.param and not kernels.COMPILED:
+        pytest.skip("the kernels are not compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "COMPILED", request.param)
+        yield
 
 
 @pytest.fixture

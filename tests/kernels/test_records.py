@@ -1,0 +1,111 @@
+"""The compiled walk and the compiled reading of headers give what the code beside them gives, on any bytes."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.captures import START_S, Packet, Read, enhanced, pcap_header, read, section, simple
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imapids import kernels
+from imapids.capture import framing
+from imapids.protocols.capture_formats import PCAP_MAGICS, RecordLayout
+
+pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
+
+MICRO = 1000
+PLAIN = RecordLayout("<", 16, 0, 4, 8, 12, MICRO)
+FRAMINGS = {
+    "pcap": lambda: framing.RecordFraming(PLAIN, 2_000, 1 << 20),
+    "pcap, big-endian": lambda: framing.RecordFraming(RecordLayout(">", 16, 0, 4, 8, 12, MICRO), 2_000, 1 << 20),
+    "pcap, modified": lambda: framing.RecordFraming(RecordLayout("<", 24, 0, 4, 8, 12, MICRO), 2_000, 1 << 20),
+    "pcap, lengths swapped or not": lambda: framing.RecordFraming(
+        RecordLayout("<", 16, 0, 4, 8, 12, MICRO, swapped="maybe"), 2_000, 1 << 20),
+    "snoop": lambda: framing.RecordFraming(RecordLayout(">", 24, 16, 20, 4, 0, MICRO, record_bytes=8), 2_000, 1 << 20),
+    "pcapng": lambda: framing.BlockFraming("<", 4_096),
+    "pcapng, big-endian": lambda: framing.BlockFraming(">", 4_096),
+}
+LENGTHS = st.one_of(st.integers(0, 70), st.sampled_from([0, 2_000, 2_001, 65_535, 1 << 24, (1 << 32) - 1]))
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> bytes:
+    """A record or a block of some format, or what may stand in place of one."""
+    size, order = draw(st.integers(0, 70)), draw(st.sampled_from("<>"))
+    kind = draw(st.integers(0, 7))
+    if kind == 0:
+        return draw(st.binary(max_size=40))
+    if kind == 1:
+        return bytes(draw(st.sampled_from([8, 16, 24, 40])))
+    if kind == 2:
+        magic = draw(st.sampled_from([*PCAP_MAGICS, bytes(4)]))
+        return magic + struct.pack(order + "III", draw(st.sampled_from([0, 5])), draw(st.sampled_from([0, 1])), 0)
+    if kind == 3:
+        told = draw(LENGTHS)
+        return struct.pack(order + "IIII", START_S, 5, told, draw(LENGTHS)) + bytes(size)
+    if kind == 4:
+        return struct.pack(order + "IIIIII", size, size, 24 + size + draw(st.sampled_from([0, 0, 3])), 0, 1, 2
+                           ) + b"s" * size
+    if kind == 5:
+        return section(order)
+    if kind == 6:
+        return simple(Packet(b"p" * size), order)
+    good = enhanced(Packet(b"p" * size), order)
+    return good if draw(st.booleans()) else good[:4] + struct.pack(order + "I", draw(LENGTHS)) + good[8:]
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.lists(pieces(), max_size=30).map(b"".join), start=st.integers(0, 40), count=st.integers(0, 40),
+       cut=st.integers(0, 40), until=st.none() | st.integers(0, 400))
+def test_the_compiled_walk_takes_the_same_steps(
+    name: str, data: bytes, start: int, count: int, cut: int, until: int | None,
+) -> None:
+    walker = FRAMINGS[name]()
+    stop = max(0, len(data) - cut)
+    walker.bind(np.frombuffer(data + bytes(65_536), np.uint8).copy(), stop)
+    until = stop if until is None else until
+    found, at, stuck = walker.walk(start, count, until)
+    assert (found.tolist(), at, stuck) == walker.serial(start, count, until)
+
+
+def test_an_announced_number_of_records_takes_no_memory() -> None:
+    assert len(framing.room_for(1 << 60, 4_096, 16)) == 256
+    assert len(framing.room_for(393_216, 33, 16)) == 3
+    assert len(framing.room_for(5, -7, 16)) == 0
+
+
+def both_ways(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Read, Read]:
+    """The capture as it is read with and without kernels, in batches of nine records."""
+    with monkeypatch.context() as patch:
+        compiled = read(path, batch_packets=9)
+        patch.setattr(kernels, "COMPILED", False)
+        return compiled, read(path, batch_packets=9)
+
+
+HEADERS = st.lists(st.tuples(
+    st.sampled_from([0, 1, START_S, (1 << 32) - 1]), st.sampled_from([0, 999_999, 1_000_000, 10**9, (1 << 32) - 1]),
+    st.integers(0, 60), st.integers(-3, 3) | st.just(1 << 20)), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(headers=HEADERS, order=st.sampled_from("<>"), nano=st.booleans(), modified=st.booleans(),
+       version=st.sampled_from([(2, 4), (2, 3), (2, 2)]), snaplen=st.sampled_from([0, 30, 65_535]))
+def test_headers_of_records_are_read_the_same(
+    tmp_path_factory: pytest.TempPathFactory, headers: list[tuple[int, int, int, int]], order: str, nano: bool,
+    modified: bool, version: tuple[int, int], snaplen: int,
+) -> None:
+    out = [pcap_header(order, nano, modified, snaplen, version=version)]
+    for seconds, fraction, size, more in headers:
+        lengths = [size, max(size + more, 0)]
+        if version == (2, 2):
+            lengths.reverse()
+        out.append(struct.pack(order + "IIII", seconds, fraction, *lengths) + bytes(8 * modified) + b"d" * size)
+    path = tmp_path_factory.mktemp("headers") / "a.pcap"
+    path.write_bytes(b"".join(out))
+    compiled, plain = both_ways(path, pytest.MonkeyPatch())
+    assert compiled == plain
