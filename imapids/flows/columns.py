@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imapids import kernels
 from imapids.flows.index import KEY_WORDS
 from imapids.records.packets import I32, I64, U8, U16, U32, U64, Bool
 
@@ -139,8 +140,7 @@ class FlowColumns:
             if len(rows) > missing:
                 self.free.append(rows[missing:])
                 rows = rows[:missing]
-            for name in _CLEARED:
-                getattr(self, name)[rows] = 0
+            self._clear(rows)
             parts.append(rows)
             missing -= len(rows)
         if missing:  # rows that were never used are clear
@@ -151,6 +151,13 @@ class FlowColumns:
         self.live[taken] = True
         self.due[taken] = UNKNOWN
         return taken
+
+    def _clear(self, rows: I32) -> None:
+        if kernels.COMPILED:
+            kernels.compiled.clear_rows(self, rows)
+            return
+        for name in _CLEARED:
+            getattr(self, name)[rows] = 0
 
     def keep(self, kept: Bool) -> None:
         """Makes the rows (below `used`) that are not marked the free ones."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from imapids import kernels
 from imapids.flows.columns import COUNTED, FOUND, PEEKED, ROLES, FlowColumns
 from imapids.flows.grouping import Groups
 from imapids.protocols.imap_opening import who_speaks
-from imapids.records.packets import I32, U8, Bool
+from imapids.records.packets import I32, I64, U8, Bool
 from imapids.records.segments import TCP, SegmentBatch
 from imapids.records.streams import CLIENT
 
-_LEAST_BYTES = 5
-"""Shorter segments do not show whether a line of IMAP begins (`* OK `)."""
 _BY_SYN = ROLES.index("syn")
 _HEAD_BYTES = 128
 """First bytes of a segment that show whether it holds a line of IMAP."""
@@ -28,33 +27,34 @@ def find_dialogues(columns: FlowColumns, batch: SegmentBatch, groups: Groups) ->
         (rows of the flows found, mask of the segments that came before the first such bytes of a flow found now).
         The rows are selected as FOUND; `PEEKED` ones lose that mark.
     """
-    rows = groups.rows
+    at = _openings(columns, batch, groups)
+    if not at.size:
+        return groups.rows[:0], None
+    return _listen(columns, batch, groups, np.sort(at).tolist())
+
+
+def _openings(columns: FlowColumns, batch: SegmentBatch, groups: Groups) -> I64:
+    """Positions of the first segments of each side that may begin with a line of IMAP; their sides are looked at."""
+    rows, cells = groups.rows, groups.cells(batch)
+    if kernels.COMPILED:
+        found = np.empty(2 * len(rows), np.int64)
+        return found[: kernels.compiled.likely_openings(columns, batch, cells, rows, found)]
     selected = columns.selected[rows]
     open_rows = ((selected == COUNTED) | (selected == PEEKED)) & (columns.protocol[rows] == TCP)
-    unheard = (open_rows[:, None] & ~columns.looked[rows]).ravel()
+    unheard = open_rows[:, None] & ~columns.looked[rows]
     opener = np.flatnonzero(columns.roles[rows] == _BY_SYN)  # who opened a flow greets nobody
-    unheard[2 * opener + columns.client_end[rows[opener]]] = False
-    if not unheard.any():
-        return rows[:0], None
-    at = np.flatnonzero(batch.captured >= _LEAST_BYTES)
-    cells = groups.cell.take(at)
-    keep = unheard.take(cells)
-    at, cells = at.compress(keep), cells.compress(keep)
-    first = np.full(2 * len(rows), -1, np.int64)
-    first[cells[::-1]] = at[::-1]  # the earliest position of each direction is written last
-    heard = np.flatnonzero(first >= 0)
-    columns.looked.reshape(-1)[2 * rows[heard >> 1].astype(np.int64) + (heard & 1)] = True
-    at = first[heard]
+    unheard[opener, columns.client_end[rows[opener]]] = False
+    group, end = np.nonzero(unheard & (cells.told >= 0))
+    columns.looked[rows[group], end] = True
+    at = cells.told[group, end]
     begin = batch.payload.take(at)
     lead = batch.buffer.take(begin)
     likely = lead == 0x2A
     stars = np.flatnonzero(likely)
     likely[stars] = batch.buffer.take(begin[stars] + 1) == 0x20
-    likely |= ~columns.began[rows[heard >> 1]] & _may_start_line(lead)
-    likely = np.flatnonzero(likely)
-    if not likely.size:
-        return rows[:0], None
-    return _listen(columns, batch, groups, np.sort(at[likely]).tolist())
+    likely |= ~columns.began[rows[group]] & _may_start_line(lead)
+    chosen: I64 = at[likely]
+    return chosen
 
 
 def _listen(columns: FlowColumns, batch: SegmentBatch, groups: Groups, positions: list[int]) -> tuple[I32, Bool | None]:

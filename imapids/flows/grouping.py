@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imapids.flows.index import key_words
+from imapids import kernels
+from imapids.flows.cells import Cells
+from imapids.flows.index import KEY_WORDS, FlowIndex, Keys, key_words
 from imapids.records.packets import I32, I64, U8, U64, Bool
 from imapids.records.segments import V4_PREFIX, SegmentBatch
 
 _ROUNDS = 8
 """Rounds of hashing, each with multipliers of its own. Every round settles more than a third of the keys."""
+_LEAST_SLOTS = 4_096
 _ABOVE_PORT, _ABOVE_ADDRESS = np.uint64(16), np.uint64(48)
 
 
@@ -34,6 +37,13 @@ class Groups:
     """Which end of the key sent it, shape (n,)."""
     cell: I64
     """2 * local + end: the group's direction that a segment belongs to, shape (n,)."""
+    _cells: Cells | None = None
+
+    def cells(self, batch: SegmentBatch) -> Cells:
+        """What the batch that these groups are of holds of each direction."""
+        if self._cells is None:
+            self._cells = Cells.of(batch, self.cell, len(self.rows))
+        return self._cells
 
     @classmethod
     def of(cls, rows: I32, first: I64, local: I64, end: U8) -> Groups:
@@ -61,6 +71,20 @@ class Groups:
         return Groups.of(rows, first, inverse.take(self.local), self.end)
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class Keyed:
+    """The segments of a batch by 5-tuple and encapsulation; columns as in `Groups`."""
+
+    local: I64
+    first: I64
+    end: U8
+    cell: I64
+    keys: Keys
+    """The groups' keys, shape (g, KEY_WORDS): valid until the next batch."""
+    hashes: U64
+    """Of the keys, as the index makes them: valid until the next batch."""
+
+
 class SegmentGrouper:
     """Numbers the conversations of a batch.
 
@@ -75,6 +99,26 @@ class SegmentGrouper:
         self._count: I64 = np.empty(0, np.int64)
         self._scratch: U64 = np.empty((6, 0), np.uint64)
         """Columns that are used again for each batch: fresh memory costs more than what is done in it."""
+        self._slots: I32 = np.empty(0, np.int32)
+        self._keys: Keys = np.empty((0, KEY_WORDS), np.uint64)
+        self._hashes: U64 = np.empty(0, np.uint64)
+
+    def keyed(self, batch: SegmentBatch, index: FlowIndex) -> Keyed:
+        """Groups of a batch, numbered in the order of their first segments, with keys and hashes as an index has."""
+        if not kernels.COMPILED:
+            local, first, swapped = self.group(batch)
+            keys = np.ascontiguousarray(key_words(batch, first)[0].T)
+            end = swapped.view(np.uint8)
+            return Keyed(local, first, end, 2 * local + end, keys, index.hashed(keys))
+        count = len(batch)
+        if len(self._hashes) < count:
+            self._slots = np.empty(1 << max(4 * count - 1, _LEAST_SLOTS - 1).bit_length(), np.int32)
+            self._keys, self._hashes = np.empty((count, KEY_WORDS), np.uint64), np.empty(count, np.uint64)
+        first, local, cell = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+        end = np.empty(count, np.uint8)
+        groups = kernels.compiled.group_segments(batch, index.mix, self._slots, self._keys, self._hashes, first, local,
+                                                 end, cell)
+        return Keyed(local, first[:groups].copy(), end, cell, self._keys[:groups], self._hashes[:groups])
 
     def group(self, batch: SegmentBatch) -> tuple[I64, I64, Bool]:
         """Groups of a batch by 5-tuple and encapsulation.

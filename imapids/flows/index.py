@@ -7,6 +7,7 @@ import secrets
 import numpy as np
 import numpy.typing as npt
 
+from imapids import kernels
 from imapids.records.packets import I32, I64, U64, Bool
 from imapids.records.segments import SegmentBatch
 
@@ -68,7 +69,7 @@ class FlowIndex:
 
     def __init__(self, slots: int = 1 << 13, alike: FlowIndex | None = None) -> None:
         """`alike`: an index that hashes keys in the same way."""
-        self._mix: U64 = alike._mix if alike is not None else np.array(
+        self.mix: U64 = alike.mix if alike is not None else np.array(
             [secrets.randbits(64) | 1 for _ in range(KEY_WORDS + 1)], np.uint64)
         self._hashes: U64 = np.zeros(0, np.uint64)
         """The hash of each entry's key: it tells nearly always that a slot holds another key."""
@@ -83,7 +84,7 @@ class FlowIndex:
 
     def hashed(self, keys: Keys) -> U64:
         """Hashes of keys, shape (n,)."""
-        mix = self._mix
+        mix = self.mix
         value: U64 = keys[:, 0] * mix[0]
         for word in range(1, KEY_WORDS):  # fold between words: multiplication alone lets crafted differences cancel
             value ^= value >> np.uint64(29)
@@ -103,6 +104,10 @@ class FlowIndex:
         """
         if hashes is None:
             hashes = self.hashed(keys)
+        if kernels.COMPILED:
+            entry, slot = np.empty(len(keys), np.int32), np.empty(len(keys), np.int64)
+            kernels.compiled.find_keys(keys, hashes, self.slots, self._hashes, stored, int(self._shift), entry, slot)
+            return entry, slot
         slot = (hashes >> self._shift).view(np.int64)
         entry = self.slots.take(slot)
         held = np.flatnonzero(entry >= 0)
@@ -178,6 +183,9 @@ class FlowIndex:
 
     def _place(self, entries: I32, slot: I64) -> None:
         """Puts entries into the first empty slots from the ones given."""
+        if kernels.COMPILED:
+            kernels.compiled.place_entries(entries, slot, self.slots)
+            return
         pending = np.arange(len(entries))
         while pending.size:
             at = slot[pending]

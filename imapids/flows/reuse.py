@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from imapids import kernels
 from imapids.config import FlowLimits
 from imapids.flows.columns import WATCHED, FlowColumns
 from imapids.flows.grouping import Groups
@@ -31,6 +32,11 @@ Cut = tuple[int, I64, str, int]
 
 def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
     """When flows are over if nothing more comes, on the clock of the table."""
+    if kernels.COMPILED:
+        found = np.empty(len(rows), np.int64)
+        kernels.compiled.row_deadlines(columns, rows, limits.udp_idle_ns, limits.tcp_closed_ns,
+                                       limits.tcp_half_open_ns, limits.tcp_idle_ns, TICK_NS, found)
+        return found
     flags, packets, spoke = columns.flags[rows], columns.packets[rows], columns.spoke[rows]
     either = flags[:, 0] | flags[:, 1]
     closed = ((either & RST) != 0) | ((flags[:, 0] & flags[:, 1] & FIN) != 0)
@@ -101,27 +107,32 @@ class ReuseSplitter:
 
     def _suspects(self, batch: SegmentBatch, groups: Groups, clock: I64) -> Bool:
         """Marks the groups that need a closer look; few, on ordinary traffic."""
-        columns, rows, local = self.columns, groups.rows, groups.local
-        doubtful: Bool = ~columns.live[rows]
-        first = groups.first
-        idle = np.flatnonzero(clock.take(first) - columns.last_clock[rows] >= self._shortest_ns)
-        if idle.size:
-            doubtful[idle] |= clock[first[idle]] >= deadlines(self.limits, columns, rows[idle])
+        columns, rows, local, first = self.columns, groups.rows, groups.local, groups.first
+        doubtful, quiet = self._look(batch, groups, clock)
+        if quiet.size:
+            doubtful[quiet] |= clock[first[quiet]] >= deadlines(self.limits, columns, rows[quiet])
         if int(clock[-1]) - int(clock[0]) >= self._shortest_ns:  # pauses inside the batch
             order = np.argsort(local, kind="stable")
             pause = np.diff(clock[order], prepend=clock[order[:1]])
             long = (pause >= self._shortest_ns) & (np.diff(local[order], prepend=-1) == 0)
             doubtful[local[order[long]]] = True
-        syn = np.flatnonzero((batch.flags & SYN) != 0)
-        if syn.size:
-            cell, seq = groups.cell.take(syn), batch.seq.take(syn)
-            base = np.empty(2 * len(rows), np.uint32)
-            base[cell[::-1]] = seq[::-1]  # the first SYN of each side of the batch
-            row, side = rows.take(cell >> 1), cell & 1
-            had = (columns.flags[row, side] & SYN) != 0
-            known = np.where(had, columns.isn[row, side], base.take(cell))
-            doubtful[(cell >> 1)[seq != known]] = True
         return doubtful
+
+    def _look(self, batch: SegmentBatch, groups: Groups, clock: I64) -> tuple[Bool, I64]:
+        """Marks the groups that are over, or saw another SYN; and the groups that may be over: so long they paused."""
+        columns, rows, cells, first = self.columns, groups.rows, groups.cells(batch), groups.first
+        if kernels.COMPILED:
+            marks, quiet = np.empty(len(rows), np.uint8), np.empty(len(rows), np.int64)
+            count = kernels.compiled.doubtful_rows(columns, batch, cells, rows, first, clock, self._shortest_ns, marks,
+                                                   quiet)
+            return marks.view(np.bool_), quiet[:count]
+        doubtful: Bool = ~columns.live[rows]
+        doubtful |= cells.differs.any(axis=1)
+        group, end = np.nonzero(cells.syn >= 0)
+        row = rows[group]
+        had = (columns.flags[row, end] & SYN) != 0
+        doubtful[group[had & (columns.isn[row, end] != batch.seq[cells.syn[group, end]])]] = True
+        return doubtful, np.flatnonzero(clock.take(first) - columns.last_clock[rows] >= self._shortest_ns)
 
     def _replay(self, batch: SegmentBatch, groups: Groups, clock: I64, alive_until: I64, mine: I64,
                 watched: Callable[[SegmentBatch, int], bool], found: list[Cut], strays: list[int]) -> None:

@@ -10,30 +10,27 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from imapids import kernels
 from imapids.config import FlowLimits
 from imapids.flows.assembly import Assembler
-from imapids.flows.columns import COUNTED, PEEKED, WATCHED, FlowColumns
+from imapids.flows.beginning import FlowBeginner
+from imapids.flows.columns import COUNTED, PEEKED, FlowColumns
 from imapids.flows.counting import count_batch
 from imapids.flows.ended import EndedFlowsGatherer
 from imapids.flows.ending import FlowEnder
 from imapids.flows.greetings import find_dialogues
-from imapids.flows.grouping import Groups, SegmentGrouper
-from imapids.flows.index import FlowIndex, Keys, key_words
+from imapids.flows.grouping import Groups, Keyed, SegmentGrouper
+from imapids.flows.index import FlowIndex, key_words
 from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import Direction, FlowNamer
 from imapids.flows.reuse import Cut, ReuseSplitter, lingering
-from imapids.protocols.mail_services import MAIL_PORTS
-from imapids.protocols.scan_tools import hand_made, tool_marks
 from imapids.records.flows import EndedFlows, EndedRows
-from imapids.records.packets import I32, I64, U8, Bool, CaptureSource
-from imapids.records.segments import ACK, SYN, TCP, EncapsulationTable, IcmpError, SegmentBatch
+from imapids.records.packets import I32, I64, CaptureSource
+from imapids.records.segments import EncapsulationTable, IcmpError, SegmentBatch
 from imapids.records.streams import FlowAccount, FlowUpdate
 
 _LINGERING_SHARE = 8
 """Part of the table that conversations may fill which are over and wait for strays."""
-_TO_MAIL = np.zeros(65_536, bool)
-_TO_MAIL[list(MAIL_PORTS)] = True
-
 _MINUTE_NS = 60 * 10**9
 _DEAD_SHARE = 4
 """Rows that are over leave when they are this part of all that are allowed, at the latest: where the same 5-tuples
@@ -59,13 +56,9 @@ class FlowTable:
         self.account = FlowAccount(limits={})
         self.columns = FlowColumns(min(4096, limits.flows))
         self.clock_ns = -(1 << 62)
-        self._watch = np.zeros((2, 65_536), bool)
-        self._watch[0, list(watch_tcp)] = True
-        self._watch[1, list(watch_udp)] = True
-        self._watch |= watch_all
-        self._peek = np.zeros(65_536, bool)
-        self._peek[list(peek_tcp)] = True
         self._peek_bytes = peek_bytes if len(peek_tcp) else 0
+        self._beginner = FlowBeginner(self.columns, watch_tcp, watch_udp, peek_tcp if self._peek_bytes else (),
+                                      watch_all=watch_all, tell_tools=tell_ends)
         self._index = FlowIndex()
         self._grouper = SegmentGrouper()
         self._sources: list[CaptureSource] = []
@@ -79,8 +72,6 @@ class FlowTable:
         self._doubted_ns: int | None = None
         """A stamp far in the future that no other packet has confirmed yet."""
         self.last_number = 0
-        self._begun = 0
-        """Conversations so far."""
         self._rest: Iterator[list[FlowUpdate]] = iter(())
         self._ended = EndedFlowsGatherer(self.columns, self._namer) if tell_ends else None
         self._ender = FlowEnder(limits, self.columns, self._assembler, self._namer, self.account, self._ended)
@@ -122,7 +113,7 @@ class FlowTable:
         if self.clock_ns // _MINUTE_NS > self._minute:
             self._note_minutes(clock, batch.number)
         groups = self._group(batch, alive)
-        cuts, strays = self._splitter.cuts(batch, groups, clock, alive, self._begins_watched)
+        cuts, strays = self._splitter.cuts(batch, groups, clock, alive, self._beginner.begins_watched)
         if cuts:
             groups = self._split(batch, groups, alive, cuts)
         self._note_icmp(icmp_errors)  # now that the flows of this batch have rows
@@ -166,11 +157,9 @@ class FlowTable:
 
     def _group(self, batch: SegmentBatch, alive: I64) -> Groups:
         """The segments by conversation, each with its row; rows of new conversations are made."""
-        local, first, swapped = self._grouper.group(batch)
-        end = swapped.view(np.uint8)
-        words, _ = key_words(batch, first)
-        rows = self._rows(batch, np.ascontiguousarray(words.T), first, local, end, alive)
-        groups = Groups.of(rows, first, local, end)
+        keyed = self._grouper.keyed(batch, self._index)
+        rows = self._rows(batch, keyed, alive)
+        groups = Groups(rows, keyed.first, keyed.local, keyed.end, keyed.cell)
         return groups.merged() if self._joiner.active() else groups
 
     def _select(self, batch: SegmentBatch, groups: Groups) -> I64:
@@ -203,8 +192,8 @@ class FlowTable:
         jump = self.limits.forward_jump_ns
         if self.clock_ns < -(1 << 61):
             self.clock_ns = int(time_ns[0])
-        steps = np.diff(time_ns, prepend=self.clock_ns)
-        if steps.min() >= 0 and steps.max() <= jump:  # in order, as nearly always
+        least, largest = _widest_steps(time_ns, self.clock_ns)
+        if least >= 0 and largest <= jump:  # in order, as nearly always
             self.clock_ns = int(time_ns[-1])
             return time_ns, time_ns
         clock: I64 = np.maximum.accumulate(np.maximum(time_ns, self.clock_ns))
@@ -230,15 +219,10 @@ class FlowTable:
         self._minutes += zip(clock[first].tolist(), number[first].tolist(), strict=True)
         self._minute = int(minutes[-1])
 
-    def _rows(self, batch: SegmentBatch, keys: Keys, first: I64, local: I64, end: U8, alive: I64) -> I32:
-        """The row of each group; rows of new conversations are made.
-
-        Args:
-            keys: the groups' keys, shape (g, KEY_WORDS); `first`: where in the batch they stand first.
-            local: the group of each segment; `end`: which end of the key sent it.
-        """
+    def _rows(self, batch: SegmentBatch, keyed: Keyed, alive: I64) -> I32:
+        """The row of each group; rows of new conversations are made."""
         columns, index = self.columns, self._index
-        hashes = index.hashed(keys)
+        keys, hashes, first, end = keyed.keys, keyed.hashes, keyed.first, keyed.end
         entry, slot = index.find(keys, columns.keys, hashes)
         missing = np.flatnonzero(entry < 0)
         if not missing.size:
@@ -252,69 +236,12 @@ class FlowTable:
         entry[missing] = made
         columns.keys[made] = keys[missing]
         index.insert(made, hashes[missing], slot[missing], columns.capacity)
-        self._begin(batch, first[missing], made, end, alive)
+        self.account.selected += self._beginner.begin(batch, first[missing], made, end, alive)
         self.account.flows += len(made)
         if self._joiner.active():
-            self.account.flows -= self._joiner.join(entry, local, end, made, first[missing], hashes[missing])
+            self.account.flows -= self._joiner.join(entry, keyed.local, end, made, first[missing], hashes[missing])
             return columns.target[entry]
         return entry
-
-    def _begin(self, batch: SegmentBatch, first: I64, rows: I32, end: U8, alive: I64) -> None:
-        """First facts of new rows: identity, roles, selection."""
-        columns = self.columns
-        columns.protocol[rows] = batch.protocol[first]
-        columns.path[rows] = batch.tunnel[first]
-        columns.serial[rows] = np.arange(self._begun, self._begun + len(rows))
-        self._begun += len(rows)
-        columns.source[rows] = batch.source.index
-        if batch.interface is not None:
-            columns.interface[rows] = batch.interface[first]
-        columns.first_ns[rows] = columns.last_ns[rows] = batch.time_ns[first]
-        columns.last_clock[rows] = alive[first]
-        columns.first_number[rows] = batch.number[first]
-        columns.first_seq[rows] = batch.seq[first]
-        tcp = batch.protocol[first] == TCP
-        sender_is_client, role, watched = self._roles(batch, first)
-        columns.roles[rows] = role
-        columns.began[rows] = (role == 0) | ~tcp
-        columns.client_end[rows] = np.where(sender_is_client, end[first], 1 - end[first])
-        src_port, dst_port = batch.src_port[first], batch.dst_port[first]
-        if self._ended is not None:
-            opened = (batch.flags[first] & (SYN | ACK)) == SYN
-            probes = np.flatnonzero(tcp & opened & _TO_MAIL[dst_port])
-            if probes.size:
-                columns.tool[rows[probes]] = tools = tool_marks(batch, first[probes])
-                columns.traits[rows[probes]] = hand_made(batch, first[probes], tools)
-        columns.selected[rows] = np.where(watched, WATCHED, COUNTED)
-        if self._peek_bytes:
-            peeked = tcp & ~watched & self._peek[np.where(sender_is_client, dst_port, src_port)]
-            columns.selected[rows[peeked]] = PEEKED
-        self.account.selected += int(np.count_nonzero(watched))
-
-    def _roles(self, batch: SegmentBatch, first: I64) -> tuple[Bool, U8, Bool]:
-        """Who is the client of conversations that begin with some segments, and whether their servers are watched.
-
-        The client is the sender of a SYN; the receiver of a SYN/ACK; who talks to a watched port; for TCP who has the
-        higher port; else who was seen first.
-
-        Returns:
-            (whether the sender is the client, how that is known (see `FlowColumns.roles`), whether it is watched).
-        """
-        flags, tcp = batch.flags[first], batch.protocol[first] == TCP
-        kind = (~tcp).astype(np.int64)
-        src_port, dst_port = batch.src_port[first], batch.dst_port[first]
-        to_watched, from_watched = self._watch[kind, dst_port], self._watch[kind, src_port]
-        syn = tcp & ((flags & SYN) != 0)
-        by_port = to_watched != from_watched
-        lower = tcp & (src_port != dst_port)
-        sender_is_client = np.where(syn, (flags & ACK) == 0, np.where(
-            by_port, to_watched, np.where(lower, src_port > dst_port, True)))
-        role = np.where(syn, 0, np.where(by_port, 1, np.where(lower, 3, 4))).astype(np.uint8)
-        return sender_is_client, role, np.where(sender_is_client, to_watched, from_watched)
-
-    def _begins_watched(self, batch: SegmentBatch, position: int) -> bool:
-        """Whether a conversation that begins with this segment goes to a watched port."""
-        return bool(self._roles(batch, np.array([position], np.int64))[2][0])
 
     def _split(self, batch: SegmentBatch, groups: Groups, alive: I64, cuts: list[Cut]) -> Groups:
         """Gives conversations that begin on a known 5-tuple rows of their own; fills in the old rows of the cuts."""
@@ -326,7 +253,7 @@ class FlowTable:
         made = columns.take(len(cuts))
         words, _ = key_words(batch, first)
         columns.keys[made] = words.T
-        self._begin(batch, first, made, groups.end, alive)
+        self.account.selected += self._beginner.begin(batch, first, made, groups.end, alive)
         self.account.flows += len(cuts)
         for number, ((old, positions, reason, over_ns), new) in enumerate(zip(cuts, made.tolist(), strict=True)):
             if old < 0:  # a cut of the row that the cut before made
@@ -415,3 +342,10 @@ class FlowTable:
                 row = columns.target[entry[0]]
                 columns.unreachable[row] |= error.time_ns >= columns.first_ns[row]
 
+
+def _widest_steps(stamps: I64, before: int) -> tuple[int, int]:
+    """The least and the largest step from one stamp to the next, the first one from `before`."""
+    if kernels.COMPILED:
+        return kernels.compiled.widest_steps(stamps, before)
+    steps = np.diff(stamps, prepend=before)
+    return int(steps.min()), int(steps.max())

@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 include "records.pxi"
 include "frames.pxi"
+include "rows.pxi"
 include "groups.pxi"
 include "pieces.pxi"
 include "counts.pxi"

@@ -1,1 +1,193 @@
-"""Segments to conversations: the hash table of a batch, and what is counted of each conversation."""
+"""Segments to conversations: the hash table of a batch, the index of the flow table, and what is counted of each."""
+
+from libc.stdint cimport INT64_MIN
+
+cdef enum:
+    KEY = 5  # words of a key
+    LEAST_BITS = 12  # of the table of a batch, which grows with the conversations that it holds
+    SUMS = 9  # columns of `Cells`
+
+
+cdef inline uint8_t _pack(uint64_t src_hi, uint64_t src_lo, uint64_t dst_hi, uint64_t dst_lo, uint64_t src_port,
+                          uint64_t dst_port, uint64_t rest, uint64_t* key) noexcept nogil:
+    """`key_words` of one segment: the lower end first. Returns which end of the key sent it."""
+    cdef uint64_t swapped = (src_hi > dst_hi) | ((src_hi == dst_hi) & (
+        (src_lo > dst_lo) | ((src_lo == dst_lo) & (src_port > dst_port))))
+    cdef uint64_t mask = 0 - swapped, hi = (src_hi ^ dst_hi) & mask, lo = (src_lo ^ dst_lo) & mask
+    cdef uint64_t port = (src_port ^ dst_port) & mask
+    key[0] = src_hi ^ hi
+    key[1] = src_lo ^ lo
+    key[2] = dst_hi ^ hi
+    key[3] = dst_lo ^ lo
+    key[4] = (src_port ^ port) << 48 | (dst_port ^ port) << 32 | rest
+    return <uint8_t>swapped
+
+
+cdef inline uint64_t _hash(const uint64_t* key, const uint64_t* mix) noexcept nogil:
+    """`FlowIndex.hashed` of one key."""
+    cdef uint64_t value = key[0] * mix[0]
+    cdef int word
+    for word in range(1, KEY):
+        value ^= value >> 29
+        value += key[word]
+        value *= mix[word]
+    value ^= value >> 32
+    return value * mix[KEY]
+
+
+cdef inline bint _alike(const uint64_t* one, const uint64_t* other) noexcept nogil:
+    return ((one[4] ^ other[4]) | (one[1] ^ other[1]) | (one[3] ^ other[3]) | (one[0] ^ other[0])
+            | (one[2] ^ other[2])) == 0
+
+
+cdef int _lay(int32_t[::1] slots, const uint64_t[::1] hashes, int64_t count, int shift) except -1 nogil:
+    """Empties the first 2^(64 - shift) slots, and puts the entries below `count` there: at most a quarter as many."""
+    cdef int64_t mask = (<int64_t>1 << (64 - shift)) - 1, entry, at
+    for at in range(mask + 1):
+        slots[at] = -1
+    for entry in range(count):
+        at = <int64_t>(hashes[entry] >> shift)
+        while slots[at] >= 0:
+            at = (at + 1) & mask
+        slots[at] = <int32_t>entry
+    return 0
+
+
+def group_segments(batch, const uint64_t[::1] mix, int32_t[::1] slots, uint64_t[:, ::1] keys, uint64_t[::1] hashes,
+                   int64_t[::1] first, int64_t[::1] local, uint8_t[::1] end, int64_t[::1] cell):
+    """`SegmentGrouper.keyed`: numbers the conversations of a batch of n segments.
+
+    Args:
+        mix: the multipliers of `FlowIndex`.
+        slots: scratch, at least 4 * n, and at least 4,096, rounded up to a power of two.
+        keys, hashes, first: take those of the groups, n at most.
+        local, end, cell: take those of the segments (see `Groups`).
+
+    Returns:
+        How many groups there are.
+    """
+    cdef const uint64_t[:] src_hi = batch.src_hi, src_lo = batch.src_lo, dst_hi = batch.dst_hi, dst_lo = batch.dst_lo
+    cdef const uint16_t[:] src_port = batch.src_port, dst_port = batch.dst_port
+    cdef const uint32_t[:] tunnel = batch.tunnel
+    cdef const uint8_t[:] protocol = batch.protocol
+    cdef int64_t position, at, entry, groups = 0, mask = (1 << LEAST_BITS) - 1
+    cdef uint64_t[KEY] key
+    cdef uint64_t value
+    cdef uint8_t sender
+    cdef int shift = 64 - LEAST_BITS
+    if mix.shape[0] != KEY + 1 or keys.shape[1] != KEY:
+        raise ValueError("keys and multipliers of another kind")
+    with nogil:
+        _lay(slots, hashes, 0, shift)
+        for position in range(local.shape[0]):
+            sender = _pack(src_hi[position], src_lo[position], dst_hi[position], dst_lo[position], src_port[position],
+                           dst_port[position], <uint64_t>tunnel[position] << 8 | protocol[position], key)
+            value = _hash(key, &mix[0])
+            at = <int64_t>(value >> shift)
+            entry = slots[at]
+            while entry >= 0 and not _alike(&keys[entry, 0], key):
+                at = (at + 1) & mask
+                entry = slots[at]
+            if entry < 0:
+                entry = groups
+                keys[entry, 0], keys[entry, 1], keys[entry, 2], keys[entry, 3] = key[0], key[1], key[2], key[3]
+                keys[entry, 4] = key[4]
+                hashes[entry], first[entry], slots[at] = value, position, <int32_t>entry
+                groups += 1
+                if 4 * groups > mask + 1:
+                    shift -= 1
+                    mask = 2 * mask + 1
+                    _lay(slots, hashes, groups, shift)
+            local[position] = entry
+            end[position] = sender
+            cell[position] = 2 * entry + sender
+    return groups
+
+
+def find_keys(const uint64_t[:, :] keys, const uint64_t[::1] hashes, const int32_t[::1] slots,
+              const uint64_t[::1] held, const uint64_t[:, ::1] stored, int shift, int32_t[::1] entry,
+              int64_t[::1] slot):
+    """`FlowIndex.find`.
+
+    Args:
+        held: the hash of each entry's key; `stored`: these keys.
+        entry, slot: take what is found.
+    """
+    cdef int64_t number, at, mask = slots.shape[0] - 1
+    cdef int32_t there
+    with nogil:
+        for number in range(entry.shape[0]):
+            at = <int64_t>(hashes[number] >> shift)
+            there = slots[at]
+            while there >= 0 and not (held[there] == hashes[number] and stored[there, 4] == keys[number, 4]
+                                      and stored[there, 3] == keys[number, 3] and stored[there, 2] == keys[number, 2]
+                                      and stored[there, 1] == keys[number, 1] and stored[there, 0] == keys[number, 0]):
+                at = (at + 1) & mask
+                there = slots[at]
+            entry[number] = there
+            slot[number] = at
+
+
+def place_entries(const int32_t[:] entries, const int64_t[:] slot, int32_t[::1] slots):
+    """`FlowIndex._place`: puts entries into the first empty slots from the ones given; most slots are empty."""
+    cdef int64_t number, at, mask = slots.shape[0] - 1
+    with nogil:
+        for number in range(entries.shape[0]):
+            at = slot[number]
+            while slots[at] >= 0:
+                at = (at + 1) & mask
+            slots[at] = entries[number]
+
+
+def sum_cells(batch, const int64_t[::1] cell, int64_t least_bytes, int64_t[:, ::1] sums):
+    """`Cells.of`: what a batch holds of each direction of each conversation.
+
+    Args:
+        cell: the direction of each segment.
+        least_bytes: captured bytes of a segment that is worth a look.
+        sums: takes the sums of each direction, in the order of the columns of `Cells`.
+    """
+    cdef const int64_t[:] time_ns = batch.time_ns, length = batch.length, captured = batch.captured
+    cdef const uint32_t[:] seq = batch.seq
+    cdef const uint8_t[:] flags = batch.flags
+    cdef int64_t position, at
+    cdef uint8_t bits
+    if sums.shape[1] != SUMS:
+        raise ValueError("sums of another kind")
+    with nogil:
+        for at in range(sums.shape[0]):
+            sums[at, 0] = sums[at, 1] = sums[at, 2] = sums[at, 4] = 0
+            sums[at, 3] = sums[at, 5] = sums[at, 6] = sums[at, 7] = -1
+            sums[at, 8] = INT64_MIN
+        for position in range(cell.shape[0]):
+            at = cell[position]
+            bits = flags[position]
+            sums[at, 0] += 1
+            sums[at, 1] += length[position]
+            sums[at, 2] |= bits
+            if bits & SYN:
+                if sums[at, 3] < 0:
+                    sums[at, 3] = position
+                elif seq[position] != seq[sums[at, 3]]:
+                    sums[at, 4] = 1
+            if bits & FIN and sums[at, 5] < 0:
+                sums[at, 5] = position
+            if sums[at, 6] < 0 and captured[position] >= least_bytes:
+                sums[at, 6] = position
+            sums[at, 7] = position
+            if time_ns[position] > sums[at, 8]:
+                sums[at, 8] = time_ns[position]
+
+
+def widest_steps(const int64_t[:] stamps, int64_t before):
+    """The least and the largest step from one stamp to the next, the first one from `before`; wraps as NumPy does."""
+    cdef int64_t position, step, least, largest
+    with nogil:
+        least = largest = <int64_t>(<uint64_t>stamps[0] - <uint64_t>before)
+        for position in range(1, stamps.shape[0]):
+            step = <int64_t>(<uint64_t>stamps[position] - <uint64_t>stamps[position - 1])
+            if step < least:
+                least = step
+            if step > largest:
+                largest = step
+    return least, largest

@@ -1,0 +1,249 @@
+"""Columns of the flow table, row by row: what a batch begins, asks of them and adds to them.
+
+Masks of NumPy are seen as bytes here: that is what they are.
+"""
+
+cdef enum:
+    FIN = 1
+    SYN = 2
+    RST = 4
+    ACK = 16
+    TCP = 6
+    BY_SYN = 0  # positions in `ROLES`
+    BY_PORT = 1
+    BY_LOWER_PORT = 3
+    BY_FIRST_PACKET = 4
+    COUNTED = 0  # values of `FlowColumns.selected`
+    WATCHED = 1
+    PEEKED = 3
+    STAR = 0x2A
+    SPACE = 0x20
+    DOT = 0x2E
+
+
+def clear_rows(columns, const int32_t[:] rows):
+    """What `FlowColumns.take` clears of rows that were used before."""
+    cdef uint16_t[:] interface = columns.interface
+    cdef int64_t[:, :] packets = columns.packets, size = columns.bytes, acked = columns.acked
+    cdef int64_t[:, :] delivered = columns.delivered
+    cdef uint32_t[:, :] next_seq = columns.next_seq
+    cdef uint64_t[:] traits = columns.traits
+    cdef uint8_t[:] tool = columns.tool, slow = columns.slow.view("u1"), tagged = columns.tagged.view("u1")
+    cdef uint8_t[:] unreachable = columns.unreachable.view("u1")
+    cdef uint8_t[:, :] flags = columns.flags, spoke = columns.spoke.view("u1"), looked = columns.looked.view("u1")
+    cdef uint8_t[:, :] known = columns.known.view("u1"), heard = columns.heard.view("u1")
+    cdef uint8_t[:, :] finished = columns.finished.view("u1")
+    cdef int64_t number, row
+    cdef int end
+    with nogil:
+        for number in range(rows.shape[0]):
+            row = rows[number]
+            interface[row] = tool[row] = slow[row] = tagged[row] = unreachable[row] = 0
+            traits[row] = 0
+            for end in range(2):
+                packets[row, end] = size[row, end] = acked[row, end] = delivered[row, end] = next_seq[row, end] = 0
+                flags[row, end] = spoke[row, end] = looked[row, end] = known[row, end] = heard[row, end] = 0
+                finished[row, end] = 0
+
+
+cdef inline uint8_t _role(bint tcp, uint8_t flags, uint16_t src_port, uint16_t dst_port, uint8_t to_watched,
+                          uint8_t from_watched, bint* sender_is_client) noexcept nogil:
+    """`FlowBeginner._roles` of one segment: returns how the client is known."""
+    if tcp and flags & SYN:
+        sender_is_client[0] = not flags & ACK
+        return BY_SYN
+    if to_watched != from_watched:
+        sender_is_client[0] = to_watched
+        return BY_PORT
+    sender_is_client[0] = not tcp or src_port >= dst_port
+    return BY_LOWER_PORT if tcp and src_port != dst_port else BY_FIRST_PACKET
+
+
+def begin_roles(columns, batch, const int64_t[:] first, const int32_t[:] rows, const uint8_t[::1] end,
+                const uint8_t[:, :] watch, const uint8_t[:] peek):
+    """What `FlowBeginner.begin` finds out of roles and selection; returns how many rows are watched.
+
+    Args:
+        watch: watched server ports, TCP and others; `peek`: server ports of TCP of which the first bytes are wanted.
+    """
+    cdef const uint8_t[:] protocol = batch.protocol, flags = batch.flags
+    cdef const uint16_t[:] src_port = batch.src_port, dst_port = batch.dst_port
+    cdef uint8_t[:] roles = columns.roles, began = columns.began.view("u1"), client_end = columns.client_end
+    cdef uint8_t[:] selected = columns.selected
+    cdef int64_t number, at, row, count = 0
+    cdef bint tcp, by_client = False
+    cdef uint8_t to_watched, from_watched, role
+    with nogil:
+        for number in range(rows.shape[0]):
+            row, at = rows[number], first[number]
+            tcp = protocol[at] == TCP
+            to_watched, from_watched = watch[not tcp, dst_port[at]], watch[not tcp, src_port[at]]
+            role = _role(tcp, flags[at], src_port[at], dst_port[at], to_watched, from_watched, &by_client)
+            roles[row], began[row] = role, role == BY_SYN or not tcp
+            client_end[row] = end[at] if by_client else 1 - end[at]
+            if to_watched if by_client else from_watched:
+                selected[row] = WATCHED
+                count += 1
+            else:
+                selected[row] = PEEKED if tcp and peek[dst_port[at] if by_client else src_port[at]] else COUNTED
+    return count
+
+
+def begin_rows(columns, batch, const int64_t[:] first, const int32_t[:] rows, const int64_t[:] alive, int64_t begun):
+    """What `FlowBeginner.begin` copies of the first segments of new rows."""
+    cdef const int64_t[:] time_ns = batch.time_ns, from_number = batch.number
+    cdef const uint8_t[:] from_protocol = batch.protocol
+    cdef const uint32_t[:] tunnel = batch.tunnel, seq = batch.seq
+    cdef uint8_t[:] protocol = columns.protocol
+    cdef uint32_t[:] path = columns.path, first_seq = columns.first_seq
+    cdef int32_t[:] source = columns.source
+    cdef int64_t[:] serial = columns.serial, first_ns = columns.first_ns, last_ns = columns.last_ns
+    cdef int64_t[:] last_clock = columns.last_clock, first_number = columns.first_number
+    cdef int64_t number, at, row
+    cdef int32_t index = batch.source.index
+    with nogil:
+        for number in range(rows.shape[0]):
+            row, at = rows[number], first[number]
+            protocol[row], path[row], source[row] = from_protocol[at], tunnel[at], index
+            serial[row] = begun + number
+            first_ns[row] = last_ns[row] = time_ns[at]
+            last_clock[row], first_number[row], first_seq[row] = alive[at], from_number[at], seq[at]
+
+
+def count_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] alive, int64_t unknown):
+    """`count_batch`: adds the cells of a batch to the columns of its rows."""
+    cdef const int64_t[:, :] packets = cells.packets, size = cells.bytes, syn = cells.syn, fin = cells.fin
+    cdef const int64_t[:, :] last = cells.last, newest = cells.newest
+    cdef const uint8_t[:, :] bits = cells.flags
+    cdef const int64_t[:] length = batch.length, from_number = batch.number
+    cdef const uint32_t[:] seq = batch.seq
+    cdef const uint8_t[:] selected = columns.selected
+    cdef int64_t[:, :] all_packets = columns.packets, all_bytes = columns.bytes
+    cdef uint32_t[:, :] isn = columns.isn, fin_end = columns.fin_end
+    cdef uint8_t[:, :] flags = columns.flags, spoke = columns.spoke.view("u1"), heard = columns.heard.view("u1")
+    cdef uint8_t[:, :] finished = columns.finished.view("u1")
+    cdef int64_t[:] due = columns.due, last_clock = columns.last_clock, last_ns = columns.last_ns
+    cdef int64_t[:] last_number = columns.last_number
+    cdef int64_t group, row, at
+    cdef bint followed
+    cdef int end
+    with nogil:
+        for group in range(rows.shape[0]):
+            row = rows[group]
+            followed = selected[row] != COUNTED
+            for end in range(2):
+                if followed:
+                    heard[row, end], finished[row, end] = all_packets[row, end] > 0, flags[row, end] & FIN
+                    at = fin[group, end]
+                    if at >= 0 and not flags[row, end] & FIN:
+                        fin_end[row, end] = seq[at] + <uint32_t>length[at]
+                at = syn[group, end]
+                if at >= 0 and not flags[row, end] & SYN:
+                    isn[row, end] = seq[at]
+                all_packets[row, end] += packets[group, end]
+                all_bytes[row, end] += size[group, end]
+                spoke[row, end] |= size[group, end] > 0
+                flags[row, end] |= bits[group, end]
+                if newest[group, end] > last_ns[row]:
+                    last_ns[row] = newest[group, end]
+            at = max(last[group, 0], last[group, 1])
+            due[row], last_clock[row], last_number[row] = unknown, alive[at], from_number[at]
+
+
+cdef inline bint _closed(uint8_t one, uint8_t other) noexcept nogil:
+    return (one | other) & RST or one & other & FIN
+
+
+def row_deadlines(columns, const int32_t[:] rows, int64_t udp, int64_t closed, int64_t half_open, int64_t idle,
+                  int64_t tick, int64_t[::1] due):
+    """`deadlines`, from the timeouts of the limits; `due` takes them."""
+    cdef const uint8_t[:, :] flags = columns.flags, spoke = columns.spoke.view("u1")
+    cdef const int64_t[:, :] packets = columns.packets
+    cdef const int64_t[:] last_clock = columns.last_clock
+    cdef const uint8_t[:] protocol = columns.protocol
+    cdef int64_t number, row, over, rest
+    with nogil:
+        for number in range(rows.shape[0]):
+            row = rows[number]
+            if protocol[row] != TCP:
+                over = udp
+            elif _closed(flags[row, 0], flags[row, 1]):
+                over = closed
+            elif ((packets[row, 0] == 0 or packets[row, 1] == 0) and (flags[row, 0] | flags[row, 1]) & SYN
+                    and not (spoke[row, 0] | spoke[row, 1])):
+                over = half_open
+            else:
+                over = idle
+            over = <int64_t>(<uint64_t>over + <uint64_t>last_clock[row])  # wraps as NumPy does
+            rest = over % tick
+            due[number] = <int64_t>(<uint64_t>over + <uint64_t>(tick if rest > 0 else 0) - <uint64_t>rest)
+
+
+def doubtful_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] first, const int64_t[:] clock,
+                  int64_t shortest, uint8_t[::1] doubtful, int64_t[::1] quiet):
+    """What `ReuseSplitter._suspects` asks of rows: which are over, or saw another SYN.
+
+    Args:
+        doubtful: takes the marks.
+        quiet: takes the groups after so long a pause that they may be over.
+
+    Returns:
+        How many are quiet.
+    """
+    cdef const uint8_t[:] live = columns.live.view("u1")
+    cdef const int64_t[:] last_clock = columns.last_clock
+    cdef const uint8_t[:, :] flags = columns.flags, differs = cells.differs.view("u1")
+    cdef const uint32_t[:, :] isn = columns.isn
+    cdef const int64_t[:, :] syn = cells.syn
+    cdef const uint32_t[:] seq = batch.seq
+    cdef int64_t group, row, at, count = 0
+    cdef int end
+    with nogil:
+        for group in range(rows.shape[0]):
+            row = rows[group]
+            doubtful[group] = not live[row]
+            if <int64_t>(<uint64_t>clock[first[group]] - <uint64_t>last_clock[row]) >= shortest:  # wraps as NumPy does
+                quiet[count] = group
+                count += 1
+            for end in range(2):
+                at = syn[group, end]
+                if at >= 0 and (differs[group, end] or (flags[row, end] & SYN and isn[row, end] != seq[at])):
+                    doubtful[group] = 1
+    return count
+
+
+cdef inline bint _may_start(uint8_t lead) noexcept nogil:
+    return (lead | 0x20) >= 0x61 and (lead | 0x20) <= 0x7A or lead >= 0x30 and lead <= 0x39 or lead == DOT or lead == STAR
+
+
+def likely_openings(columns, batch, cells, const int32_t[:] rows, int64_t[::1] found):
+    """Looks at the first bytes of each side, as `find_dialogues` does.
+
+    Args:
+        found: takes the positions of segments that may begin with a line of IMAP, in no order; 2 for each row at most.
+
+    Returns:
+        How many there are.
+    """
+    cdef const uint8_t[:] selected = columns.selected, protocol = columns.protocol, roles = columns.roles
+    cdef const uint8_t[:] client_end = columns.client_end, began = columns.began.view("u1"), data = batch.buffer
+    cdef uint8_t[:, :] looked = columns.looked.view("u1")
+    cdef const int64_t[:, :] told = cells.told
+    cdef const int64_t[:] payload = batch.payload
+    cdef int64_t group, row, at, count = 0
+    cdef int end
+    with nogil:
+        for group in range(rows.shape[0]):
+            row = rows[group]
+            if protocol[row] != TCP or (selected[row] != COUNTED and selected[row] != PEEKED):
+                continue
+            for end in range(2):
+                at = told[group, end]
+                if at < 0 or looked[row, end] or (roles[row] == BY_SYN and client_end[row] == end):
+                    continue
+                looked[row, end] = 1
+                if (data[payload[at]] == STAR and data[payload[at] + 1] == SPACE) or (
+                        not began[row] and _may_start(data[payload[at]])):
+                    found[count] = at
+                    count += 1
+    return count
