@@ -7,7 +7,7 @@ import numpy as np
 from imapids.decode.columns import Rows, header_bytes, header_words, put_rows, u8
 from imapids.decode.extensions import strip_extensions
 from imapids.decode.links import by_ethertype, is_ip_type
-from imapids.decode.plain import HEAD_BYTES, LEAD_BYTES, decode_plain
+from imapids.decode.plain import HEAD_BYTES, LEAD_BYTES, decode_plain, take_plain
 from imapids.decode.transport import Addresses, decode_upper
 from imapids.decode.work import FragmentRows, Work
 from imapids.protocols import ip_headers as ip
@@ -25,7 +25,7 @@ def decode_ethernet(work: Work, rows: Rows) -> None:
 
     Where the type is IP, perhaps behind one 802.1Q tag, most packets are decoded to the end here.
     """
-    rows = work.need(rows, 14)
+    rows = work.need(take_plain(work, rows, framed=True), 14)
     if not len(rows):
         return
     rows = rows.moved(14)
@@ -66,6 +66,7 @@ def _strip_one_tag(work: Work, rows: Rows, types: U16, heads: U8, tagged: I64) -
 
 def decode_ip(work: Work, rows: Rows) -> None:
     """IPv4 or IPv6 by the version in the first four bits, whatever the layer below announced."""
+    rows = take_plain(work, rows, framed=False)
     if not len(rows):
         return
     heads = np.empty((len(rows), HEAD_BYTES), np.uint8)

@@ -23,9 +23,9 @@ class Paths:
         self._table = table
         self._limit = limit
         self._numbers: dict[tuple[int, str, int], int] = {}
-        self._outermost = np.full(4_096, NO_NUMBER, np.int64)
+        self.outermost = np.full(4_096, NO_NUMBER, np.int64)
         """The paths of single tags by VLAN id, as far as they were seen: what most tagged frames have."""
-        self._outermost[0] = 0
+        self.outermost[0] = 0
         self.overflow = 0
         """Look-ups that found the table full: those packets share the path `other`."""
 
@@ -37,13 +37,13 @@ class Paths:
         """These paths inside one more VLAN (ids below 4,096). Id 0 is a priority tag: no VLAN (802.1Q clause 6.8)."""
         outermost = not parents.any()
         if outermost:
-            known = self._outermost.take(ids)
+            known = self.outermost.take(ids)
             if known.min(initial=0) >= 0:
                 return known
         path, tagged = parents.copy(), ids != 0
         path[tagged] = self._enter(parents[tagged], "", ids[tagged])
         if outermost and not self.overflow:
-            self._outermost[ids] = path
+            self.outermost[ids] = path
         return path
 
     def _enter(self, parents: I64, kind: str, ids: I64 | None) -> I64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from imapids import kernels
 from imapids.decode.columns import Rows, header_bytes, put_rows
 from imapids.decode.headers import Header
 from imapids.decode.work import Work
@@ -18,6 +19,17 @@ HEAD_BYTES = LEAD_BYTES + 36
 _FRAGMENT_MASK = np.array(ip.FRAGMENT_MASK, ">u2").view(np.uint16)
 """As it stands in the packet, whatever the host's byte order."""
 _NOBODY: I64 = np.zeros(0, np.int64)
+
+
+def take_plain(work: Work, rows: Rows, *, framed: bool) -> Rows:
+    """Decode what is plain among Ethernet frames or IP packets, where kernels are compiled; returns the other rows."""
+    if not kernels.COMPILED or not len(rows):
+        return rows
+    left = np.empty(len(rows), np.int64)
+    count = kernels.compiled.take_plain(
+        work.data, rows.row, rows.at, rows.end, rows.wire, rows.path, framed, work.paths.outermost,
+        *work.tunnel_ports.tables, work.segments.present.view(np.uint8), work.segments.columns, work.base, left)
+    return rows.select(left[:count])
 
 
 def decode_plain(work: Work, rows: Rows, heads: U8, internet: Bool | None = None) -> None:

@@ -1,3 +1,7 @@
+from typing import Any
+
+import numpy.typing as npt
+
 from imapids.records.packets import I32, I64, U8, U32, U64
 from imapids.records.segments import SegmentBatch
 
@@ -8,6 +12,9 @@ def walk_blocks(data: U8, at: int, last: int, stop: int, least: int, most: int, 
 def read_records(data: U8, at: I64, header: int, seconds_at: int, fraction_at: int, captured_at: int, original_at: int,
                  fraction_ns: int, fraction_limit: int, snaplen: int, big: bool, offset: I64, captured: I64,
                  original: I64, time_ns: I64) -> tuple[int, int, int]: ...
+def take_plain(data: U8, row: I64, at: I64, end: I64, wire: I64, path: I64, framed: bool, tags: I64, to: U8,
+               answering: U8, plain: U8, masks: U32, values: U32, present: U8, columns: dict[str, npt.NDArray[Any]],
+               base: int, left: I64) -> int: ...
 def cut_runs(data: U8, low: I64, sizes: I64, first: I64) -> list[bytes]: ...
 def sort_pieces(local: I64, positions: I64, places: I64, at: I64, flow: I64, groups: I64) -> int: ...
 def check_pieces(cell: I64, length: I64, captured: I64, flags: U8, seq: U32, ack: U32, tcp: U8, known: U8,

@@ -30,7 +30,7 @@ cdef inline int64_t _fetch(const uint8_t[::1] data, int64_t at, int64_t fetched)
     return fetched
 
 
-cdef inline uint32_t _word(const uint8_t[::1] data, int64_t at, bint big) except? 0xFFFF_FFFF nogil:
+cdef inline int64_t _word(const uint8_t[::1] data, int64_t at, bint big) except -1 nogil:
     """The 32-bit number at an offset: one check for its four bytes, and then one load."""
     if at < 0 or at + 4 > data.shape[0]:
         with gil:
@@ -41,11 +41,11 @@ cdef inline uint32_t _word(const uint8_t[::1] data, int64_t at, bint big) except
     return <uint32_t>byte[3] << 24 | <uint32_t>byte[2] << 16 | <uint32_t>byte[1] << 8 | byte[0]
 
 
-cdef inline bint _no_record(const uint8_t[::1] data, int64_t at, const uint32_t[::1] magics) except? True nogil:
+cdef inline bint _no_record(const uint8_t[::1] data, int64_t at, const uint32_t[::1] magics) except -1 nogil:
     """`capture_formats.is_no_record`; the magics are little-endian numbers."""
     if _word(data, at + 8, False) or _word(data, at + 12, False):
         return False
-    cdef uint32_t first = _word(data, at, False)
+    cdef int64_t first = _word(data, at, False)
     cdef Py_ssize_t index
     if first == 0:
         return _word(data, at + 4, False) == 0
@@ -133,5 +133,5 @@ def read_records(const uint8_t[::1] data, const int64_t[::1] at, int64_t header,
             above += snaplen != 0 and held > snaplen
             late += fraction >= fraction_limit
             offset[index], captured[index], original[index] = here + header, held, max(whole, held)
-            time_ns[index] = _word(data, here + seconds_at, big) * <int64_t>1_000_000_000 + fraction * fraction_ns
+            time_ns[index] = _word(data, here + seconds_at, big) * 1_000_000_000 + fraction * fraction_ns
     return below, above, late
