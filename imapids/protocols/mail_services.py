@@ -61,6 +61,8 @@ _RELAYED = re.compile(
     r"|[^/:\s]+[/:][A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+:\d{1,5}"
 )
 
+_OFFERED_AUTH = re.compile(rb"\n250[- ]AUTH[ =]")
+_POP3_SIGN_IN = re.compile(rb"\n(?:USER|APOP|AUTH) ")
 _POP3_USER = re.compile(rb"^USER ([^\n]+)", re.IGNORECASE | re.MULTILINE)
 
 # A TLS record: handshake (22) or alert (21), version 3.x, a plausible length (RFC 8446 section 5.1).
@@ -124,7 +126,7 @@ def service_facts(protocol: str, client: bytes, server: bytes) -> ServiceFacts:
         return ServiceFacts(protocol)
     facts = _of_banner(protocol, line)
     reader = {"smtp": _smtp, "pop3": _pop3, "imap": _imap}.get(protocol)
-    return facts if reader is None else reader(facts, _plain_lines(client), _plain_lines(server), client)
+    return facts if reader is None else reader(facts, _plain_text(client), _plain_text(server), client)
 
 
 @lru_cache(maxsize=1_024)  # a server greets all its clients alike
@@ -133,18 +135,26 @@ def _of_banner(protocol: str, line: bytes) -> ServiceFacts:
 
 
 _NO_TEXT = re.compile(rb"[^\t\n\x20-\x7e]")
+_TEXT = bytes((9, 10, *range(0x20, 0x7F)))
+"""All that is text: what remains without it is found faster than by the pattern."""
 
 
 def _is_text(line: bytes) -> bool:
     return _NO_TEXT.search(line) is None
 
 
-def _plain_lines(data: bytes) -> list[bytes]:
-    """The first lines in upper case, up to the first that is no text: what follows is TLS or a blob."""
+def _plain_text(data: bytes) -> bytes:
+    """The first lines in upper case, each between newlines, up to the first that is no text: TLS or a blob follows.
+
+    What is asked of lines is then looked for in all of them at once.
+    """
     text = data.replace(b"\r\n", b"\n").removesuffix(b"\r").upper()
-    lines = text.split(b"\n", _LINES)[:_LINES]
-    foreign = _NO_TEXT.search(text)
-    return lines if foreign is None else lines[: text.count(b"\n", 0, foreign.start())]
+    if text.count(b"\n") >= _LINES:
+        text = b"\n".join(text.split(b"\n", _LINES)[:_LINES])
+    if text.translate(None, _TEXT):
+        foreign = _NO_TEXT.search(text)
+        text = text[: max(text.rfind(b"\n", 0, foreign.start()), 0)] if foreign else text
+    return b"\n%b\n" % text
 
 
 def plain_protocol(client: bytes, server: bytes) -> str:
@@ -162,51 +172,53 @@ def plain_protocol(client: bytes, server: bytes) -> str:
 
 def _upgraded(client: bytes, command: bytes) -> bool:
     """A TLS record of the client stands right behind its line `command`."""
+    if b"\x03" not in client:  # the version of every record
+        return False
     at = client.upper().find(command)
     end = client.find(b"\n", at) + 1 if at >= 0 else 0
     return bool(end) and _TLS_HEAD.match(client, end) is not None
 
 
-def _smtp(facts: ServiceFacts, asked: list[bytes], said: list[bytes], client: bytes) -> ServiceFacts:
+def _smtp(facts: ServiceFacts, asked: bytes, said: bytes, client: bytes) -> ServiceFacts:
     """SMTP: keywords of EHLO (RFC 5321 section 4.1.1.1), STARTTLS (RFC 3207), AUTH (RFC 4954)."""
-    before = asked.index(b"STARTTLS") if b"STARTTLS" in asked else len(asked)
-    offered = [line[4:] for line in said if line[:4] in (b"250-", b"250 ")]
-    signed = any(line.startswith(b"AUTH ") for line in asked[:before])
-    refused = any(line[:3] in (b"502", b"503", b"504", b"530", b"538") for line in said)
-    return facts._replace(
-        starttls_offered=b"STARTTLS" in offered, starttls_used=_upgraded(client, b"STARTTLS"),
-        sign_in_in_clear=any(re.match(rb"AUTH[ =]", line) for line in offered),
+    signed = b"\nAUTH " in asked.partition(b"\nSTARTTLS\n")[0]
+    refused = signed and any(code in said for code in (b"\n502", b"\n503", b"\n504", b"\n530", b"\n538"))
+    return ServiceFacts(
+        facts.protocol, facts.banner, facts.software, proxy=facts.proxy,
+        starttls_offered=b"\n250-STARTTLS\n" in said or b"\n250 STARTTLS\n" in said,
+        starttls_used=_upgraded(client, b"STARTTLS"), sign_in_in_clear=_OFFERED_AUTH.search(said) is not None,
         signed_in_in_clear=signed and not refused)
 
 
-def _pop3(facts: ServiceFacts, asked: list[bytes], said: list[bytes], client: bytes) -> ServiceFacts:
+def _pop3(facts: ServiceFacts, asked: bytes, said: bytes, client: bytes) -> ServiceFacts:
     """POP3: CAPA (RFC 2449), STLS (RFC 2595), USER and PASS (RFC 1939 section 7); USER that is taken is an offer."""
-    before = asked.index(b"STLS") if b"STLS" in asked else len(asked)
-    users = [number for number, line in enumerate(asked[:before]) if line.startswith((b"USER ", b"APOP ", b"AUTH "))]
-    taken = bool(users) and _answer(said, users[0]).startswith((b"+OK", b"+ "))
+    before = asked.partition(b"\nSTLS\n")[0]
+    sign_in = _POP3_SIGN_IN.search(before)
+    taken = sign_in is not None and _answer(said, before.count(b"\n", 0, sign_in.start())).startswith((b"+OK", b"+ "))
     user = _POP3_USER.search(client)
     relayed = user is not None and is_relayed_user(safe_text(user[1].rstrip(b"\r")))
-    return facts._replace(
+    return ServiceFacts(
+        facts.protocol, facts.banner, facts.software,
         proxy=(*facts.proxy, "relayed-user") if relayed else facts.proxy,
-        starttls_offered=b"STLS" in said, starttls_used=_upgraded(client, b"STLS"),
-        sign_in_in_clear=taken or b"USER" in said or any(line.startswith(b"SASL ") for line in said),
-        signed_in_in_clear=taken and any(line.startswith((b"PASS ", b"APOP ", b"AUTH ")) for line in asked[:before]))
+        starttls_offered=b"\nSTLS\n" in said, starttls_used=_upgraded(client, b"STLS"),
+        sign_in_in_clear=taken or b"\nUSER\n" in said or b"\nSASL " in said,
+        signed_in_in_clear=taken and any(word in before for word in (b"\nPASS ", b"\nAPOP ", b"\nAUTH ")))
 
 
-def _answer(said: list[bytes], number: int) -> bytes:
+def _answer(said: bytes, number: int) -> bytes:
     """The answer to the client's line `number`, as far as replies of one line can be counted; the greeting is 0."""
-    replies = [line for line in said if line.startswith((b"+", b"-ERR"))]
+    replies = [line for line in said.split(b"\n") if line.startswith((b"+", b"-ERR"))]
     return replies[number + 1] if number + 1 < len(replies) else b""
 
 
-def _imap(facts: ServiceFacts, asked: list[bytes], said: list[bytes], client: bytes) -> ServiceFacts:
+def _imap(facts: ServiceFacts, asked: bytes, said: bytes, client: bytes) -> ServiceFacts:
     """IMAP on a port that is not watched: capabilities of the greeting or of CAPABILITY (RFC 9051 section 7.2.2)."""
     words: set[bytes] = set()
-    for line in said:
+    for line in said.split(b"\n"):
         found = re.search(rb"\bCAPABILITY ([^\]]*)", line)
         words.update(found[1].split() if found else ())
     capabilities = [str(word, "ascii", "replace") for word in words]
-    signed = any(re.match(rb"[^ ]+ (?:LOGIN|AUTHENTICATE) ", line) for line in asked)
+    signed = any(re.match(rb"[^ ]+ (?:LOGIN|AUTHENTICATE) ", line) for line in asked.split(b"\n"))
     return facts._replace(
         starttls_offered=b"STARTTLS" in words, starttls_used=_upgraded(client, b" STARTTLS"),
         sign_in_in_clear=clear_sign_in(capabilities), signed_in_in_clear=signed)
