@@ -2,7 +2,7 @@
 # cython: show_performance_hints=False
 """All kernels in one module: what Cython adds to each module is then compiled once."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 include "records.pxi"
 include "frames.pxi"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imapids import kernels
 from imapids.records.packets import I64, U64, Bool
 
 Marks = npt.NDArray[np.int8]
@@ -20,6 +21,7 @@ Marks = npt.NDArray[np.int8]
 
 _SALT = np.frombuffer(secrets.token_bytes(32), np.uint64)
 """Makes the hashes of this process its own: nobody can choose addresses that collide."""
+_SALTS: list[int] = _SALT.tolist()
 _MIX = np.array([0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB], np.uint64)
 _SHIFTS = np.array([30, 27, 31], np.uint64)
 _YOUNG = 8_192
@@ -34,12 +36,21 @@ _IS_STEP[STEPS[STEPS < _LARGE]] = True
 
 def mixed(*columns: U64 | int) -> U64:
     """One keyed 64-bit hash for each row of some columns of shape (n,), uint64 (single numbers stand for columns)."""
+    if kernels.COMPILED and len({np.shape(column) for column in columns}) == 1:
+        return _mixed(*columns)
     state: U64 = _SALT[:1]
     for number, column in enumerate(columns):
         state = (state ^ np.asarray(column, np.uint64)) + _SALT[1 + number % 3]
         state = (state ^ (state >> _SHIFTS[0])) * _MIX[1]
         state = (state ^ (state >> _SHIFTS[1])) * _MIX[2]
         state = state ^ (state >> _SHIFTS[2])
+    return state
+
+
+def _mixed(*columns: U64 | int) -> U64:
+    state: U64 = np.full(np.shape(columns[0]), _SALT[0])
+    for number, column in enumerate(columns):
+        kernels.compiled.mix_column(state, np.ascontiguousarray(column, np.uint64), _SALTS[1 + number % 3])
     return state
 
 
@@ -130,13 +141,18 @@ class GroupCounts:
         return len(self._keys)
 
     @property
+    def _alive(self) -> I64:
+        """All groups."""
+        return self._groups
+
+    @property
     def made(self) -> int:
         """How many groups there ever were: the greatest `serial`."""
         return self._made
 
     def fitting(self, keys: U64) -> int:
         """How many of the rows can be taken before a group would find no room."""
-        room = self.limit - len(self._keys)
+        room = self.limit - len(self)
         if len(keys) <= room:
             return len(keys)
         found, first = np.unique(keys, return_index=True)
@@ -229,7 +245,8 @@ class GroupCounts:
 
     def every(self) -> I64:
         """All groups, in the order in which they were made."""
-        groups: I64 = self._groups[np.argsort(self.serial[self._groups])]
+        alive = self._alive
+        groups: I64 = alive[np.argsort(self.serial[alive])]
         return groups
 
     def quiet_since(self, time_ns: int) -> I64:
@@ -252,6 +269,11 @@ class GroupCounts:
 
 def at_step(rows: Marks, running: I64, column: int, *also: int) -> Bool:
     """Where a count becomes 10, 100, 1,000 ... (or one of `also`)."""
+    if kernels.COMPILED:
+        marked = np.zeros(len(rows), np.bool_)
+        kernels.compiled.at_steps(np.ascontiguousarray(rows), np.ascontiguousarray(running), column,
+                                  np.array(also, np.int64), marked.view(np.uint8))
+        return marked
     hit: Bool = rows[:, column] != 0
     at = np.flatnonzero(hit)
     counts = running[at, column]

@@ -9,7 +9,7 @@ import numpy as np
 
 from imapids.config import ObserveLimits
 from imapids.observe.askers import Askers, endpoint_key, endpoint_keys, endpoint_rows
-from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, mixed, parts_of
+from imapids.observe.counting import Marks, Snapshot, mixed, parts_of
 from imapids.observe.inventory import Expected, Inventory
 from imapids.observe.observer import Told
 from imapids.observe.relays import RelayFinder
@@ -30,6 +30,7 @@ from imapids.observe.sheet import (
     said_of_service,
     said_of_session,
 )
+from imapids.observe.tables import group_counts, seen_before
 from imapids.protocols.addresses import Networks, address_text, parse_address
 from imapids.protocols.mail_services import is_relayed_user
 from imapids.records.events import Event, Login, Service, Session
@@ -67,15 +68,15 @@ class ExposureObserver:
         self._limits = limits
         self._home = home
         self._inventory = inventory
-        self._compared = SeenBefore(limits.values if inventory is not None else 0)
+        self._compared = seen_before(limits.values if inventory is not None else 0)
         """Clients of endpoints that were compared with the inventory."""
         self._unread: I64 = np.zeros(0, np.int64)
         """Endpoints that an inventory which was read again has not been held against."""
-        self._groups = GroupCounts(FIELDS, limits.endpoints)
+        self._groups = group_counts(FIELDS, limits.endpoints)
         self._lines: dict[int, Line] = {}
         self._closed = 0
         """Lines that were opened for endpoints that had not answered."""
-        self._seen = {name: SeenBefore(limits.values) for name in ("clients", "networks", "asking")}
+        self._seen = {name: seen_before(limits.values) for name in ("clients", "networks", "asking")}
         self._relays = RelayFinder(limits)
         self._waiting: list[tuple[int, int, int, Said, bool]] = []
         """Of events whose flows were not seen yet: known, first packet, endpoint, what was said, to an outsider."""
@@ -96,7 +97,7 @@ class ExposureObserver:
     def expect(self, inventory: Inventory | None) -> None:
         """Another inventory from now on. What differs now of an endpoint is told when it is next asked."""
         self._inventory = inventory
-        self._compared = SeenBefore(self._limits.values if inventory is not None else 0)
+        self._compared = seen_before(self._limits.values if inventory is not None else 0)
         for line in self._lines.values():
             line.expecting, line.expected = self._expected_of(line.flow, home=line.home)
             line.foreign_client = False

@@ -13,9 +13,10 @@ from math import log
 import numpy as np
 
 from imapids.config import ObserveLimits
-from imapids.observe.counting import GroupCounts, Marks, SeenBefore, Snapshot, at_step, mixed, parts_of
+from imapids.observe.counting import Marks, Snapshot, at_step, mixed, parts_of
 from imapids.observe.knocks import METHODS, PORT_NAMES, Knocks, knocks_of
 from imapids.observe.observer import Told
+from imapids.observe.tables import group_counts, seen_before
 from imapids.protocols.addresses import network_around
 from imapids.protocols.identifiers import short_hash
 from imapids.protocols.known_scanners import KnownScanners
@@ -69,8 +70,8 @@ class ScanObserver:
         self._scanners = scanners or KnownScanners()
         self._failure = log((1 - success_of_scanners) / (1 - success_of_clients))
         self._success = log(success_of_scanners / success_of_clients)
-        self._groups = tuple(GroupCounts(_FIELDS, limits.groups) for _ in _BY)
-        self._seen = {(by, kind): SeenBefore(limits.values // 2) for by, kinds in enumerate(_KINDS) for kind in kinds}
+        self._groups = tuple(group_counts(_FIELDS, limits.groups) for _ in _BY)
+        self._seen = {(by, kind): seen_before(limits.values // 2) for by, kinds in enumerate(_KINDS) for kind in kinds}
         self._told: tuple[dict[int, tuple[Flow, int, str, str]], ...] = ({}, {}, {}, {})
         """By group: the first conversation that was told of, the packet it began with, its traits and campaign."""
         self._began: I64 = np.zeros(0, np.int64)
@@ -319,11 +320,11 @@ _DECISIVE = (
 
 
 def _of_source(rows: Marks, running: I64) -> Bool:
-    hosts, knocks, odd, targets, ports, *tools = range(len(_DECISIVE[_SOURCE]))
+    hosts, knocks, odd, targets, ports, tools = range(6)
     told = at_step(rows, running, hosts, _FEW) | at_step(rows, running, knocks) | at_step(rows, running, odd, 1)
     told |= (running[:, knocks] > 0) & (at_step(rows, running, targets) | at_step(rows, running, ports))
-    for tool in tools:
-        told |= (rows[:, tool] != 0) & (running[:, tool] == 1)
+    marked = np.flatnonzero(rows[:, tools:].any(axis=1))
+    told[marked] |= ((rows[marked, tools:] != 0) & (running[marked, tools:] == 1)).any(axis=1)
     return told
 
 
