@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 
+from imapids import kernels
 from imapids.capture.framing import BlockFraming
 from imapids.capture.interfaces import InterfaceTable
 from imapids.capture.recordreader import ROOM_BYTES, Fault, RecordReader
@@ -120,6 +121,9 @@ class PcapngReader(RecordReader):
 
     def batch(self, offsets: I64) -> tuple[PacketBatch | None, int]:
         """The packets of these blocks as columns; the other blocks are read or skipped."""
+        ready = self._read_enhanced(offsets) if kernels.COMPILED else None
+        if ready is not None:
+            return ready, len(offsets)
         words = self.framing.packet_words(offsets)
         kind = words[:, 0]
         numbered = described = None
@@ -134,6 +138,28 @@ class PcapngReader(RecordReader):
         if not len(offsets):
             return None, len(kind)
         return self._packets(offsets, words, described, number), len(kind)
+
+    def _read_enhanced(self, offsets: I64) -> PacketBatch | None:
+        """The packets of blocks that are all enhanced packets and sound, compiled; None where one of them is not."""
+        count = len(offsets)
+        data, captured, original = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+        interface, ticks = np.empty(count, np.int64), np.empty(count, np.uint64)
+        sound, below, past = kernels.compiled.read_blocks(
+            self.window.buffer, offsets, self.framing.order == ">", formats.ENHANCED_PACKET,
+            formats.ENHANCED_PACKET_BYTES, self._interfaces.count, OPTIONS_CHECKED, data, captured, original, interface,
+            ticks)
+        if sound < count:
+            return None
+        number = np.arange(self.number + 1, self.number + count + 1, dtype=np.int64)
+        self.number += count
+        self._note(below, past)
+        return self._columns(data, captured, original, interface, ticks, number, None)
+
+    def _note(self, below: int, past: int) -> None:
+        if below:
+            self.ledger.note("original-below-captured", below)
+        if past:
+            self.ledger.note("option-past-block", past)
 
     def _sort_out(self, offsets: I64, words: U32) -> tuple[Bool, I64, Bool]:
         """Which blocks hold packets, the interfaces known at each block, and which blocks have a frame number."""
@@ -199,10 +225,13 @@ class PcapngReader(RecordReader):
             offsets, data, number, space = offsets[good], data[good], number[good], space[good]
             interface, ticks, captured, original = interface[good], ticks[good], captured[good], original[good]
             timed = timed[good] if timed is not None else None
-        if (original < captured).any():
-            self.ledger.note("original-below-captured", int(np.count_nonzero(original < captured)))
-            original = np.maximum(original, captured)
-        self._check_options(data + captured, data + space, -(data + captured - offsets) & 3)
+        self._note(int(np.count_nonzero(original < captured)),
+                   self._count_bad_options(data + captured, data + space, -(data + captured - offsets) & 3))
+        return self._columns(data, captured, np.maximum(original, captured), interface, ticks, number, timed)
+
+    def _columns(self, data: I64, captured: I64, original: I64, interface: I64, ticks: U64, number: I64,
+                 timed: Bool | None) -> PacketBatch:
+        """Packets with the time and the link type of their interfaces; `timed` tells which have a time (None: all)."""
         time_ns, clamped = self._interfaces.time_ns(interface, ticks)
         if clamped:
             self.ledger.note("absurd-time", clamped)
@@ -224,8 +253,8 @@ class PcapngReader(RecordReader):
             self.ledger.damage(self.window.base + at, reason, what, size)
         self.ledger.account.damage_count += count - len(kept)
 
-    def _check_options(self, at: I64, end: I64, padding: I64) -> None:
-        """Count packets with an option that runs past its block; the options themselves are not used."""
+    def _count_bad_options(self, at: I64, end: I64, padding: I64) -> int:
+        """How many packets have an option that runs past its block; the options themselves are not used."""
         at = at + padding
         live = at + 4 <= end
         past = 0
@@ -240,5 +269,4 @@ class PcapngReader(RecordReader):
             past += int(np.count_nonzero(beyond))
             live = (code != formats.OPTION_END) & ~beyond & (after + 4 <= end)
             at = after
-        if past:
-            self.ledger.note("option-past-block", past)
+        return past

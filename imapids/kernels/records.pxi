@@ -135,3 +135,54 @@ def read_records(const uint8_t[::1] data, const int64_t[::1] at, int64_t header,
             offset[index], captured[index], original[index] = here + header, held, max(whole, held)
             time_ns[index] = _word(data, here + seconds_at, big) * 1_000_000_000 + fraction * fraction_ns
     return below, above, late
+
+
+cdef inline int _ends_past(const uint8_t[::1] data, int64_t at, int64_t end, int64_t checked, bint big) except -1 nogil:
+    """Whether one of the first options from `at` runs past `end`, where its block's last length stands."""
+    cdef int64_t word, code, length
+    while checked > 0 and at + 4 <= end:
+        word = _word(data, at, big)
+        code, length = (word >> 16, word & 0xFFFF) if big else (word & 0xFFFF, word >> 16)
+        if code == 0:  # the end of options
+            return False
+        if at + 4 + length > end:
+            return True
+        at += 4 + (length + 3 & ~3)
+        checked -= 1
+    return False
+
+
+def read_blocks(const uint8_t[::1] data, const int64_t[::1] at, bint big, int64_t kind, int64_t header,
+                int64_t interfaces, int64_t checked, int64_t[::1] offset, int64_t[::1] captured, int64_t[::1] original,
+                int64_t[::1] interface, uint64_t[::1] ticks):
+    """What `PcapngReader` makes of enhanced packet blocks at `at`, into five columns of the same length.
+
+    Args:
+        kind: the type of the blocks; `header`: their bytes before the packet's.
+        interfaces: how many are described.
+        checked: most options of a block that are looked at.
+
+    Returns:
+        How many (were read, until one came that is of another kind, or names a strange interface, or captured more
+        than it holds; have less bytes on the wire than captured; have an option that runs past the block).
+    """
+    cdef int64_t here, length, held, whole, below = 0, past = 0
+    cdef Py_ssize_t index, count = at.shape[0], done = 0
+    with nogil:
+        for index in range(count):
+            if index + AHEAD_ROWS < count:
+                _soon(&data[0], at[index + AHEAD_ROWS])
+            here = at[index]
+            length = _word(data, here + 4, big)
+            if length < header + 4 or _word(data, here, big) != kind or _word(data, here + 8, big) >= interfaces:
+                break
+            held, whole = _word(data, here + 20, big), _word(data, here + 24, big)
+            if held > length - header - 4:
+                break
+            below += whole < held
+            past += _ends_past(data, here + header + (held + 3 & ~3), here + length - 4, checked, big)
+            offset[index], captured[index], original[index] = here + header, held, max(whole, held)
+            interface[index] = _word(data, here + 8, big)
+            ticks[index] = <uint64_t>_word(data, here + 12, big) << 32 | <uint64_t>_word(data, here + 16, big)
+            done += 1
+    return done, below, past
