@@ -256,7 +256,7 @@ class ExposureObserver:
             return
         for row in np.flatnonzero(np.isin(of, self._unread)).tolist():
             yield _Note(row, int(asked.keys[row]), _nothing_new, True)
-        self._unread = self._unread[np.isin(self._unread, of, invert=True)]
+        self._unread = self._unread[~np.isin(self._unread, of)]
 
     def _strangers(self, asked: Askers, of: I64, serial: U64) -> Iterator[_Note]:
         """Clients that were answered and that the inventory does not name."""
@@ -337,7 +337,8 @@ class ExposureObserver:
             if event is not None:
                 told.append((known, event))
         self._groups.drop(groups)
-        self._unread = self._unread[np.isin(self._unread, groups, invert=True)]
+        if self._unread.size:
+            self._unread = self._unread[~np.isin(self._unread, groups)]
         return told
 
 

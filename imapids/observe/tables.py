@@ -34,7 +34,8 @@ def group_counts(fields: int, limit: int) -> GroupCounts:
 @lru_cache(maxsize=64)
 def _fields_of(fields: int, decisive: tuple[int, ...]) -> tuple[I64, I64]:
     """The fields that decide when something is told, and the others."""
-    return np.array(decisive, np.int64), np.setdiff1d(np.arange(fields), decisive)
+    others = [field for field in range(fields) if field not in decisive]
+    return np.array(decisive, np.int64), np.array(others, np.int64)
 
 
 def _slots_for(values: int) -> int:
