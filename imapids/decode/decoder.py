@@ -16,7 +16,7 @@ from imapids.decode.rebuild import rebuild
 from imapids.decode.segment_columns import SegmentColumns
 from imapids.decode.tunnel_ports import TunnelPorts
 from imapids.decode.work import Work
-from imapids.records.packets import U8, PacketBatch
+from imapids.records.packets import I64, U8, PacketBatch
 from imapids.records.segments import DecodeAccount, Decoded, EncapsulationTable
 
 HANDLERS: dict[Header, Callable[[Work, Rows], None]] = {
@@ -69,6 +69,8 @@ class Decoder:
         self._tunnel_ports = TunnelPorts(plain_udp_ports)
         self._paths = Paths(encapsulations, limits.encapsulations)
         self._reassembler = Reassembler(limits, self.account)
+        # The rows and the paths that every batch begins with, made once for the longest batch so far.
+        self._counting = self._outside = _constant(np.zeros(0, np.int64))
 
     def feed(self, batch: PacketBatch) -> Decoded:
         """Decode one batch. Bad packets never raise: they are counted by reason."""
@@ -98,10 +100,13 @@ class Decoder:
     def _start(self, work: Work) -> None:
         """Each link type's packets to its handler."""
         batch = work.batch
-        everything = Rows(np.arange(len(batch)), batch.offset, batch.offset + batch.captured,
-                          batch.offset + batch.original, np.zeros(len(batch), np.int64))
-        if not len(batch):
+        count = len(batch)
+        if not count:
             return
+        if len(self._counting) < count:
+            self._counting, self._outside = _constant(np.arange(count)), _constant(np.zeros(count, np.int64))
+        everything = Rows(self._counting[:count], batch.offset, batch.offset + batch.captured,
+                          batch.offset + batch.original, self._outside[:count])
         first = batch.link_type[0]
         kinds = [int(first)] if np.all(batch.link_type == first) else np.unique(batch.link_type).tolist()
         for kind in kinds:
@@ -116,6 +121,11 @@ class Decoder:
             self.account.skipped[HELD] = self._reassembler.held
         if self._paths.overflow:
             self.account.notes["encapsulations-full"] = self._paths.overflow
+
+
+def _constant(column: I64) -> I64:
+    column.flags.writeable = False
+    return column
 
 
 def _keep_freed_memory() -> None:

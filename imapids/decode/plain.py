@@ -74,7 +74,7 @@ def decode_plain(work: Work, rows: Rows, heads: U8, internet: Bool | None = None
     _write_places(work, rows, place, start, size, length)
     _write_fields(work, place, heads, udp)
     if len(six):
-        done = plain[six]  # what stands inside the others may be IPv4, whose upper halves stay zero
+        done = plain[six]
         _write_v6_addresses(work, rows.row[six[done]], fixed[done, :40])
 
 
@@ -129,6 +129,7 @@ def _write_fields(work: Work, place: slice | I64, heads: U8, udp: I64) -> None:
     for name, column in (("src_lo", 4), ("dst_lo", 5)):
         out[name][place] = wide[:, column]
         out[name][place] |= V4_PREFIX
+    out["src_hi"][place] = out["dst_hi"][place] = 0
     out["src_port"][place], out["dst_port"][place] = short[:, 12], short[:, 13]
     without = udp + place.start if isinstance(place, slice) else place[udp]
     for name, field in (("seq", wide[:, 7]), ("ack", wide[:, 8]), ("flags", heads[:, 37] & 0x3F),

@@ -22,8 +22,6 @@ class SegmentColumns:
         self.present = np.zeros(packets, np.bool_)
         """Which packets gave a segment; what stands in the places of the others means nothing."""
         self.columns = {name: np.empty(packets, kind) for name, kind in _FILLED.items()}
-        self.columns["src_hi"].fill(0)  # IPv4 leaves them so
-        self.columns["dst_hi"].fill(0)
 
     def finish(self, batch: PacketBatch, buffer: U8, fragmented: Bool) -> SegmentBatch:
         """The segment batch, in capture order."""

@@ -160,7 +160,8 @@ cdef class Columns:
         if packet.six:
             self.src_hi[row], self.src_lo[row] = _net64(ip + 8), _net64(ip + 16)
             self.dst_hi[row], self.dst_lo[row] = _net64(ip + 24), _net64(ip + 32)
-        else:  # the upper halves are zero from the start
+        else:
+            self.src_hi[row], self.dst_hi[row] = 0, 0
             self.src_lo[row], self.dst_lo[row] = MAPPED_V4 | _net32(ip + 12), MAPPED_V4 | _net32(ip + 16)
         self.src_port[row], self.dst_port[row] = _net16(head), _net16(head + 2)
         if packet.protocol == PROTOCOL_TCP:
