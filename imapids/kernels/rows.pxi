@@ -23,16 +23,16 @@ cdef enum:
 
 def clear_rows(columns, const int32_t[:] rows):
     """What `FlowColumns.take` clears of rows that were used before."""
-    cdef uint16_t[:] interface = columns.interface
-    cdef int64_t[:, :] packets = columns.packets, size = columns.bytes, acked = columns.acked
-    cdef int64_t[:, :] delivered = columns.delivered
-    cdef uint32_t[:, :] next_seq = columns.next_seq
-    cdef uint64_t[:] traits = columns.traits
-    cdef uint8_t[:] tool = columns.tool, slow = columns.slow.view("u1"), tagged = columns.tagged.view("u1")
-    cdef uint8_t[:] unreachable = columns.unreachable.view("u1")
-    cdef uint8_t[:, :] flags = columns.flags, spoke = columns.spoke.view("u1"), looked = columns.looked.view("u1")
-    cdef uint8_t[:, :] known = columns.known.view("u1"), heard = columns.heard.view("u1")
-    cdef uint8_t[:, :] finished = columns.finished.view("u1")
+    cdef uint16_t[::1] interface = columns.interface
+    cdef int64_t[:, ::1] packets = columns.packets, size = columns.bytes, acked = columns.acked
+    cdef int64_t[:, ::1] delivered = columns.delivered
+    cdef uint32_t[:, ::1] next_seq = columns.next_seq
+    cdef uint64_t[::1] traits = columns.traits
+    cdef uint8_t[::1] tool = columns.tool, slow = columns.slow.view("u1"), tagged = columns.tagged.view("u1")
+    cdef uint8_t[::1] unreachable = columns.unreachable.view("u1")
+    cdef uint8_t[:, ::1] flags = columns.flags, spoke = columns.spoke.view("u1"), looked = columns.looked.view("u1")
+    cdef uint8_t[:, ::1] known = columns.known.view("u1"), heard = columns.heard.view("u1")
+    cdef uint8_t[:, ::1] finished = columns.finished.view("u1")
     cdef int64_t number, row
     cdef int end
     with nogil:
@@ -68,8 +68,8 @@ def begin_roles(columns, batch, const int64_t[:] first, const int32_t[:] rows, c
     """
     cdef const uint8_t[:] protocol = batch.protocol, flags = batch.flags
     cdef const uint16_t[:] src_port = batch.src_port, dst_port = batch.dst_port
-    cdef uint8_t[:] roles = columns.roles, began = columns.began.view("u1"), client_end = columns.client_end
-    cdef uint8_t[:] selected = columns.selected
+    cdef uint8_t[::1] roles = columns.roles, began = columns.began.view("u1"), client_end = columns.client_end
+    cdef uint8_t[::1] selected = columns.selected
     cdef int64_t number, at, row, count = 0
     cdef bint tcp, by_client = False
     cdef uint8_t to_watched, from_watched, role
@@ -94,11 +94,11 @@ def begin_rows(columns, batch, const int64_t[:] first, const int32_t[:] rows, co
     cdef const int64_t[:] time_ns = batch.time_ns, from_number = batch.number
     cdef const uint8_t[:] from_protocol = batch.protocol
     cdef const uint32_t[:] tunnel = batch.tunnel, seq = batch.seq
-    cdef uint8_t[:] protocol = columns.protocol
-    cdef uint32_t[:] path = columns.path, first_seq = columns.first_seq
-    cdef int32_t[:] source = columns.source
-    cdef int64_t[:] serial = columns.serial, first_ns = columns.first_ns, last_ns = columns.last_ns
-    cdef int64_t[:] last_clock = columns.last_clock, first_number = columns.first_number
+    cdef uint8_t[::1] protocol = columns.protocol
+    cdef uint32_t[::1] path = columns.path, first_seq = columns.first_seq
+    cdef int32_t[::1] source = columns.source
+    cdef int64_t[::1] serial = columns.serial, first_ns = columns.first_ns, last_ns = columns.last_ns
+    cdef int64_t[::1] last_clock = columns.last_clock, first_number = columns.first_number
     cdef int64_t number, at, row
     cdef int32_t index = batch.source.index
     with nogil:
@@ -117,13 +117,13 @@ def count_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] al
     cdef const uint8_t[:, :] bits = cells.flags
     cdef const int64_t[:] length = batch.length, from_number = batch.number
     cdef const uint32_t[:] seq = batch.seq
-    cdef const uint8_t[:] selected = columns.selected
-    cdef int64_t[:, :] all_packets = columns.packets, all_bytes = columns.bytes
-    cdef uint32_t[:, :] isn = columns.isn, fin_end = columns.fin_end
-    cdef uint8_t[:, :] flags = columns.flags, spoke = columns.spoke.view("u1"), heard = columns.heard.view("u1")
-    cdef uint8_t[:, :] finished = columns.finished.view("u1")
-    cdef int64_t[:] due = columns.due, last_clock = columns.last_clock, last_ns = columns.last_ns
-    cdef int64_t[:] last_number = columns.last_number
+    cdef const uint8_t[::1] selected = columns.selected
+    cdef int64_t[:, ::1] all_packets = columns.packets, all_bytes = columns.bytes
+    cdef uint32_t[:, ::1] isn = columns.isn, fin_end = columns.fin_end
+    cdef uint8_t[:, ::1] flags = columns.flags, spoke = columns.spoke.view("u1"), heard = columns.heard.view("u1")
+    cdef uint8_t[:, ::1] finished = columns.finished.view("u1")
+    cdef int64_t[::1] due = columns.due, last_clock = columns.last_clock, last_ns = columns.last_ns
+    cdef int64_t[::1] last_number = columns.last_number
     cdef int64_t group, row, at
     cdef bint followed
     cdef int end
@@ -157,10 +157,10 @@ cdef inline bint _closed(uint8_t one, uint8_t other) noexcept nogil:
 def row_deadlines(columns, const int32_t[:] rows, int64_t udp, int64_t closed, int64_t half_open, int64_t idle,
                   int64_t tick, int64_t[::1] due):
     """`deadlines`, from the timeouts of the limits; `due` takes them."""
-    cdef const uint8_t[:, :] flags = columns.flags, spoke = columns.spoke.view("u1")
-    cdef const int64_t[:, :] packets = columns.packets
-    cdef const int64_t[:] last_clock = columns.last_clock
-    cdef const uint8_t[:] protocol = columns.protocol
+    cdef const uint8_t[:, ::1] flags = columns.flags, spoke = columns.spoke.view("u1")
+    cdef const int64_t[:, ::1] packets = columns.packets
+    cdef const int64_t[::1] last_clock = columns.last_clock
+    cdef const uint8_t[::1] protocol = columns.protocol
     cdef int64_t number, row, over, rest
     with nogil:
         for number in range(rows.shape[0]):
@@ -190,10 +190,10 @@ def doubtful_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:]
     Returns:
         How many are quiet.
     """
-    cdef const uint8_t[:] live = columns.live.view("u1")
-    cdef const int64_t[:] last_clock = columns.last_clock
+    cdef const uint8_t[::1] live = columns.live.view("u1")
+    cdef const int64_t[::1] last_clock = columns.last_clock
     cdef const uint8_t[:, :] flags = columns.flags, differs = cells.differs.view("u1")
-    cdef const uint32_t[:, :] isn = columns.isn
+    cdef const uint32_t[:, ::1] isn = columns.isn
     cdef const int64_t[:, :] syn = cells.syn
     cdef const uint32_t[:] seq = batch.seq
     cdef int64_t group, row, at, count = 0
@@ -225,9 +225,9 @@ def likely_openings(columns, batch, cells, const int32_t[:] rows, int64_t[::1] f
     Returns:
         How many there are.
     """
-    cdef const uint8_t[:] selected = columns.selected, protocol = columns.protocol, roles = columns.roles
+    cdef const uint8_t[::1] selected = columns.selected, protocol = columns.protocol, roles = columns.roles
     cdef const uint8_t[:] client_end = columns.client_end, began = columns.began.view("u1"), data = batch.buffer
-    cdef uint8_t[:, :] looked = columns.looked.view("u1")
+    cdef uint8_t[:, ::1] looked = columns.looked.view("u1")
     cdef const int64_t[:, :] told = cells.told
     cdef const int64_t[:] payload = batch.payload
     cdef int64_t group, row, at, count = 0
