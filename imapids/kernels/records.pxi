@@ -30,25 +30,21 @@ cdef inline int64_t _fetch(const uint8_t[::1] data, int64_t at, int64_t fetched)
     return fetched
 
 
-cdef inline int64_t _word(const uint8_t[::1] data, int64_t at, bint big) except -1 nogil:
-    """The 32-bit number at an offset: one check for its four bytes, and then one load."""
-    if at < 0 or at + 4 > data.shape[0]:
-        with gil:
-            raise IndexError("outside the buffer")
-    cdef const uint8_t *byte = &data[at]
+cdef inline int64_t _word(const uint8_t* byte, bint big) noexcept nogil:
+    """A 32-bit number; the caller has checked that the whole header lies in the buffer."""
     if big:
         return <uint32_t>byte[0] << 24 | <uint32_t>byte[1] << 16 | <uint32_t>byte[2] << 8 | byte[3]
     return <uint32_t>byte[3] << 24 | <uint32_t>byte[2] << 16 | <uint32_t>byte[1] << 8 | byte[0]
 
 
-cdef inline bint _no_record(const uint8_t[::1] data, int64_t at, const uint32_t[::1] magics) except -1 nogil:
-    """`capture_formats.is_no_record`; the magics are little-endian numbers."""
-    if _word(data, at + 8, False) or _word(data, at + 12, False):
+cdef inline bint _no_record(const uint8_t* head, const uint32_t[::1] magics) except -1 nogil:
+    """`capture_formats.is_no_record` of 16 bytes; the magics are little-endian numbers."""
+    if _word(head + 8, False) or _word(head + 12, False):
         return False
-    cdef int64_t first = _word(data, at, False)
+    cdef int64_t first = _word(head, False)
     cdef Py_ssize_t index
     if first == 0:
-        return _word(data, at + 4, False) == 0
+        return _word(head + 4, False) == 0
     for index in range(magics.shape[0]):
         if magics[index] == first:
             return True
@@ -73,12 +69,17 @@ def walk_records(const uint8_t[::1] data, int64_t at, int64_t last, int64_t stop
         (how many were found, where the next would start, whether no whole record starts there).
     """
     cdef int64_t count = 0, asked = found.shape[0], length, fetched = at
+    cdef const uint8_t* bytes = &data[0] if data.shape[0] else NULL
     cdef bint stuck = False
+    # So that each header lies in the buffer, and each field in its header.
+    if (at < 0 or stop > data.shape[0] or last > stop - header + 1 or header < 16
+            or not 0 <= length_at <= header - 4 or not 0 <= other_at <= header - 4):
+        raise IndexError("a walk that leaves the buffer")
     with nogil:
         while at < last and count < asked:
-            length = min(_word(data, at + length_at, big), _word(data, at + other_at, big)) + added
+            length = min(_word(bytes + at + length_at, big), _word(bytes + at + other_at, big)) + added
             if (length < header or length > most or at + length > stop
-                    or (length == header and _no_record(data, at, magics))):
+                    or (length == header and _no_record(bytes + at, magics))):
                 stuck = True
                 break
             found[count] = at
@@ -95,12 +96,15 @@ def walk_blocks(const uint8_t[::1] data, int64_t at, int64_t last, int64_t stop,
     Arguments and result are those of `walk_records`; `section` is the type of a section header.
     """
     cdef int64_t count = 0, asked = found.shape[0], length, fetched = at
+    cdef const uint8_t* bytes = &data[0] if data.shape[0] else NULL
     cdef bint stuck = False
+    if at < 0 or stop > data.shape[0] or last > stop - least + 1 or least < 8:
+        raise IndexError("a walk that leaves the buffer")
     with nogil:
         while at < last and count < asked:
-            length = _word(data, at + 4, big)
+            length = _word(bytes + at + 4, big)
             if (length & 3 or length < least or length > most or at + length > stop
-                    or _word(data, at, big) == section or _word(data, at + length - 4, big) != length):
+                    or _word(bytes + at, big) == section or _word(bytes + at + length - 4, big) != length):
                 stuck = True
                 break
             found[count] = at
@@ -120,28 +124,37 @@ def read_records(const uint8_t[::1] data, const int64_t[::1] at, int64_t header,
         How many have (less bytes on the wire than captured, more captured than a `snaplen` that is not 0, a fraction of
         `fraction_limit` or more).
     """
-    cdef int64_t here, held, whole, fraction, below = 0, above = 0, late = 0
+    cdef int64_t here, held, whole, fraction, below = 0, above = 0, late = 0, highest = data.shape[0] - header
+    cdef const uint8_t* bytes = &data[0] if data.shape[0] else NULL
+    cdef const uint8_t* head
     cdef Py_ssize_t index
+    if not 0 <= min(seconds_at, fraction_at, captured_at, original_at) <= header - 4 \
+            or max(seconds_at, fraction_at, captured_at, original_at) > header - 4:
+        raise IndexError("a field outside of its header")
     with nogil:
         for index in range(at.shape[0]):
             here = at[index]
+            if here < 0 or here > highest:
+                with gil:
+                    raise IndexError("a header outside of the buffer")
             if index + AHEAD_ROWS < at.shape[0]:
-                _soon(&data[0], at[index + AHEAD_ROWS])
-            held, whole = _word(data, here + captured_at, big), _word(data, here + original_at, big)
-            fraction = _word(data, here + fraction_at, big)
+                _soon(bytes, at[index + AHEAD_ROWS])
+            head = bytes + here
+            held, whole = _word(head + captured_at, big), _word(head + original_at, big)
+            fraction = _word(head + fraction_at, big)
             below += whole < held
             above += snaplen != 0 and held > snaplen
             late += fraction >= fraction_limit
             offset[index], captured[index], original[index] = here + header, held, max(whole, held)
-            time_ns[index] = _word(data, here + seconds_at, big) * 1_000_000_000 + fraction * fraction_ns
+            time_ns[index] = _word(head + seconds_at, big) * 1_000_000_000 + fraction * fraction_ns
     return below, above, late
 
 
-cdef inline int _ends_past(const uint8_t[::1] data, int64_t at, int64_t end, int64_t checked, bint big) except -1 nogil:
-    """Whether one of the first options from `at` runs past `end`, where its block's last length stands."""
+cdef inline bint _ends_past(const uint8_t* bytes, int64_t at, int64_t end, int64_t checked, bint big) noexcept nogil:
+    """Whether one of the first options from `at` runs past `end` (inside the buffer), where the block ends."""
     cdef int64_t word, code, length
     while checked > 0 and at + 4 <= end:
-        word = _word(data, at, big)
+        word = _word(bytes + at, big)
         code, length = (word >> 16, word & 0xFFFF) if big else (word & 0xFFFF, word >> 16)
         if code == 0:  # the end of options
             return False
@@ -166,23 +179,31 @@ def read_blocks(const uint8_t[::1] data, const int64_t[::1] at, bint big, int64_
         How many (were read, until one came that is of another kind, or names a strange interface, or captured more
         than it holds; have less bytes on the wire than captured; have an option that runs past the block).
     """
-    cdef int64_t here, length, held, whole, below = 0, past = 0
+    cdef int64_t here, length, held, whole, below = 0, past = 0, size = data.shape[0]
+    cdef const uint8_t* bytes = &data[0] if size else NULL
+    cdef const uint8_t* head
     cdef Py_ssize_t index, count = at.shape[0], done = 0
+    if header < 28:
+        raise IndexError("a field outside of its header")
     with nogil:
         for index in range(count):
             if index + AHEAD_ROWS < count:
-                _soon(&data[0], at[index + AHEAD_ROWS])
+                _soon(bytes, at[index + AHEAD_ROWS])
             here = at[index]
-            length = _word(data, here + 4, big)
-            if length < header + 4 or _word(data, here, big) != kind or _word(data, here + 8, big) >= interfaces:
+            if here < 0 or here + header + 4 > size:
                 break
-            held, whole = _word(data, here + 20, big), _word(data, here + 24, big)
+            head = bytes + here
+            length = _word(head + 4, big)
+            if (length < header + 4 or here + length > size or _word(head, big) != kind
+                    or _word(head + 8, big) >= interfaces):
+                break
+            held, whole = _word(head + 20, big), _word(head + 24, big)
             if held > length - header - 4:
                 break
             below += whole < held
-            past += _ends_past(data, here + header + (held + 3 & ~3), here + length - 4, checked, big)
+            past += _ends_past(bytes, here + header + (held + 3 & ~3), here + length - 4, checked, big)
             offset[index], captured[index], original[index] = here + header, held, max(whole, held)
-            interface[index] = _word(data, here + 8, big)
-            ticks[index] = <uint64_t>_word(data, here + 12, big) << 32 | <uint64_t>_word(data, here + 16, big)
+            interface[index] = _word(head + 8, big)
+            ticks[index] = <uint64_t>_word(head + 12, big) << 32 | <uint64_t>_word(head + 16, big)
             done += 1
     return done, below, past

@@ -79,6 +79,24 @@ def test_an_announced_number_of_records_takes_no_memory() -> None:
     assert len(framing.room_for(5, -7, 16)) == 0
 
 
+@pytest.mark.parametrize(("at", "last", "stop", "field"), [
+    pytest.param(-1, 49, 64, 8, id="a start before the buffer"),
+    pytest.param(0, 50, 64, 8, id="a header past the data"),
+    pytest.param(0, 49, 65, 8, id="data past the buffer"), pytest.param(0, 49, 64, 13, id="a field past its header"),
+])
+def test_walks_and_headers_stay_in_the_buffer(at: int, last: int, stop: int, field: int) -> None:
+    data, found = np.zeros(64, np.uint8), np.empty(4, np.int64)
+    with pytest.raises(IndexError):
+        kernels.compiled.walk_records(data, at, last, stop, 16, field, field, 16, 99, False, framing.MAGICS, found)
+    if field == 8:
+        with pytest.raises(IndexError):
+            kernels.compiled.walk_blocks(data, at, last + 4, stop, 12, 99, False, 7, found)
+    columns = [np.empty(1, np.int64) for _ in range(4)]
+    with pytest.raises(IndexError):
+        kernels.compiled.read_records(data, np.array([at if at < 0 else last]), 16, 0, 4, field, 12, 1, 1, 0, False,
+                                      *columns)
+
+
 def agree(path: Path) -> None:
     """The capture is read the same with and without kernels, in batches of nine records."""
     with pytest.MonkeyPatch.context() as patch:
