@@ -17,14 +17,15 @@ _HEAD_BYTES = 128
 """First bytes of a segment that show whether it holds a line of IMAP."""
 
 
-def find_dialogues(columns: FlowColumns, batch: SegmentBatch, groups: Groups) -> tuple[I32, Bool | None]:
+def find_dialogues(columns: FlowColumns, batch: SegmentBatch, groups: Groups) -> tuple[I32, I64 | None]:
     """Selects flows on any port whose first bytes are those of IMAP.
 
     That is a greeting from the server (RFC 9051 section 7.1); where the start was not captured, any line of a
     dialogue.
 
     Returns:
-        (rows of the flows found, mask of the segments that came before the first such bytes of a flow found now).
+        (rows of the flows found, for each group the position of its first such bytes if it was found now, else 0; None
+        where no segment came before them).
         The rows are selected as FOUND; `PEEKED` ones lose that mark.
     """
     at = _openings(columns, batch, groups)
@@ -57,7 +58,7 @@ def _openings(columns: FlowColumns, batch: SegmentBatch, groups: Groups) -> I64:
     return chosen
 
 
-def _listen(columns: FlowColumns, batch: SegmentBatch, groups: Groups, positions: list[int]) -> tuple[I32, Bool | None]:
+def _listen(columns: FlowColumns, batch: SegmentBatch, groups: Groups, positions: list[int]) -> tuple[I32, I64 | None]:
     """Reads the first lines of segments that may be of IMAP: few, on ordinary traffic."""
     view = batch.buffer.data
     start = np.zeros(len(groups.rows), np.int64)
@@ -77,8 +78,7 @@ def _listen(columns: FlowColumns, batch: SegmentBatch, groups: Groups, positions
         columns.selected[row] = FOUND
         found.append(row)
         start[group] = position
-    before: Bool = np.arange(len(groups.local)) < start.take(groups.local)
-    return np.array(found, np.int32), before if before.any() else None
+    return np.array(found, np.int32), start if (groups.first < start).any() else None
 
 
 def _may_start_line(first: U8) -> Bool:

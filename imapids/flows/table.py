@@ -165,7 +165,7 @@ class FlowTable:
     def _select(self, batch: SegmentBatch, groups: Groups) -> I64:
         """Positions of the segments whose bytes are delivered; flows whose first bytes are those of IMAP join them."""
         columns, rows = self.columns, groups.rows
-        found, before_greeting = find_dialogues(columns, batch, groups)
+        found, greeted = find_dialogues(columns, batch, groups)
         if found.size:
             self.account.selected += len(found)
             if self._peek_bytes:
@@ -178,10 +178,10 @@ class FlowTable:
             chosen.reshape(-1, 2)[peeked] = columns.delivered[rows[peeked]] < self._peek_bytes
         if not chosen.any():
             return np.empty(0, np.int64)
-        wanted = chosen.take(groups.cell)
-        if before_greeting is not None:
-            wanted &= ~before_greeting
-        return np.flatnonzero(wanted)
+        wanted = np.flatnonzero(chosen.take(groups.cell))
+        if greeted is not None:  # what came before the greeting is only counted
+            wanted = wanted[wanted >= greeted.take(groups.local.take(wanted))]
+        return wanted
 
     def _advance_clock(self, time_ns: I64) -> tuple[I64, I64]:
         """The monotonous clock of each packet, and until when it keeps its flow alive.
