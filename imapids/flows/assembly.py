@@ -6,7 +6,7 @@ urgent data or cut payload. Only the others enter the per-segment reassembler, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -100,15 +100,15 @@ class Assembler:
     """Turns the segments of selected flows into chunks, gaps and conflicts."""
 
     def __init__(self, limits: FlowLimits, columns: FlowColumns, open_flows: Callable[[I32], list[Flow]],
-                 service_of: Callable[[list[int], int], Hashable], peek_bytes: int = 0) -> None:
+                 services_of: Callable[[I32], Sequence[Hashable]], peek_bytes: int = 0) -> None:
         self.limits = limits
         self.columns = columns
         self.open_flows = open_flows
         """Makes the records of flows when their first payload comes."""
         self.peek_bytes = peek_bytes
         """A side of a peeked flow is read until it has delivered so much; 0: no flow is peeked at."""
-        self.service_of = service_of
-        """Names the service of a row from its key and its client's end: server, port, direction."""
+        self.services_of = services_of
+        """Names the services of rows: server, port, direction."""
         self._peeked: dict[Hashable, int] = {}
         """Conversations with each service that spoke."""
         self.streams: dict[int, Stream] = {}
@@ -312,11 +312,9 @@ class Assembler:
         fresh = fresh[np.argsort(first[fresh], kind="stable")]
         dropped = np.zeros(len(part.rows), bool)
         rows = part.rows[fresh]
-        for place, row, key, client in zip(fresh.tolist(), rows.tolist(), columns.keys[rows].tolist(),
-                                           columns.client_end[rows].tolist(), strict=True):
+        for place, row, service in zip(fresh.tolist(), rows.tolist(), self.services_of(rows), strict=True):
             if row in self.streams:
                 continue
-            service = self.service_of(key, client)
             seen = self._peeked.get(service, 0)
             if seen >= limits.peeked_conversations and seen % limits.peeked_every:
                 dropped[place] = True

@@ -16,8 +16,8 @@ from imapids.records.packets import I32, I64, U8, U32, U64, Bool, CaptureSource
 from imapids.records.segments import FIN, RST, SYN, TCP, EncapsulationTable
 from imapids.records.streams import Flow
 
-Direction = Callable[[int, int, int, int], str]
-"""Names the direction of a flow from (client hi, lo, server hi, lo)."""
+Directions = Callable[[U64, U64, U64, U64], list[str]]
+"""Names the directions of flows from columns: (client hi, lo, server hi, lo)."""
 
 _FOUND_OVER = ("idle", "end-of-capture")
 """Reasons that count less than a flow's own close: they only found it closed."""
@@ -44,20 +44,26 @@ class FlowNamer:
     """Turns rows into records, many at a time: single reads of columns cost more than the records."""
 
     def __init__(self, columns: FlowColumns, encapsulations: EncapsulationTable, sources: list[CaptureSource],
-                 direction: Direction | None) -> None:
+                 directions: Directions | None) -> None:
         self.columns = columns
         self._encapsulations = encapsulations
         self._sources = sources
-        self._direction = direction
+        self._directions = directions
         self._memo: dict[int, str] = {}
 
-    def service(self, key: list[int], client_end: int) -> tuple[int, int, int, str]:
-        """The server's address and port, and the direction, of a row: what is asked of one service is alike."""
-        a_hi, a_lo, b_hi, b_lo, rest = key
-        if client_end:
-            a_hi, a_lo, b_hi, b_lo = b_hi, b_lo, a_hi, a_lo
-        port = rest >> 48 if client_end else rest >> 32 & 0xFFFF
-        return b_hi, b_lo, port, self._direction(a_hi, a_lo, b_hi, b_lo) if self._direction else ""
+    def services(self, rows: I32) -> list[tuple[int, int, int, str]]:
+        """The server's address and port, and the direction, of rows: what is asked of one service is alike."""
+        columns = self.columns
+        keys, turned = columns.keys[rows], columns.client_end[rows] == 1
+        client_hi, client_lo, server_hi, server_lo = _ends(keys, turned)
+        ports = np.where(turned, keys[:, 4] >> np.uint64(48), keys[:, 4] >> np.uint64(32) & np.uint64(0xFFFF))
+        return list(zip(server_hi.tolist(), server_lo.tolist(), ports.tolist(),
+                        self._named(client_hi, client_lo, server_hi, server_lo), strict=True))
+
+    def _named(self, client_hi: U64, client_lo: U64, server_hi: U64, server_lo: U64) -> list[str]:
+        if self._directions is None:
+            return ["unknown"] * len(client_hi)
+        return self._directions(client_hi, client_lo, server_hi, server_lo)
 
     def open(self, rows: I32 | I64, kept: KeptRows | None = None) -> list[Flow]:
         """Records of flows that were just selected, or that end without payload (rows of the table, or of `kept`)."""
@@ -69,13 +75,10 @@ class FlowNamer:
         start, paths = source["first_ns"][rows], source["path"][rows]
         identities = self._identities(keys, start, source["first_seq"][rows], protocol, paths)
         turned = source["client_end"][rows] == 1
-        client_hi, client_lo = np.where(turned, b[0], a[0]).tolist(), np.where(turned, b[1], a[1]).tolist()
-        server_hi, server_lo = np.where(turned, a[0], b[0]).tolist(), np.where(turned, a[1], b[1]).tolist()
+        ends = _ends(keys, turned)
+        client_hi, client_lo, server_hi, server_lo = (column.tolist() for column in ends)
         selected = source["selected"][rows]
         names = zip(*(source[name][rows].tolist() for name in ("source", "interface")), strict=True)
-        direction = self._direction
-        directions = (["unknown"] * len(identities) if direction is None else
-                      list(map(direction, client_hi, client_lo, server_hi, server_lo)))
         captures = self._sources
         encapsulations = [self._encapsulations.paths[path] for path in paths.tolist()]
         return list(map(
@@ -85,7 +88,7 @@ class FlowNamer:
             [path.vlan for path in encapsulations], [path.tunnels for path in encapsulations],
             *zip(*((captures[capture].name, _name_at(captures[capture].interfaces, at)) for capture, at in names),
                  strict=True),
-            flow_hashes(identities), community_ids(protocol, a, a_port, b, b_port), directions,
+            flow_hashes(identities), community_ids(protocol, a, a_port, b, b_port), self._named(*ends),
             (selected == WATCHED).tolist(), (selected == PEEKED).tolist(),
             [ROLES[number] for number in source["roles"][rows].tolist()], (~source["began"][rows]).tolist(),
             source["first_number"][rows].tolist(), start.tolist())) if identities else []
@@ -136,6 +139,13 @@ class FlowNamer:
             flow.flags_client, flow.flags_server = of_flags
             flow.state = STATES[state]
             flow.end_reason = reason if not closed or reason not in _FOUND_OVER else "rst" if closed & RST else "fin"
+
+
+def _ends(keys: U64, turned: Bool) -> tuple[U64, U64, U64, U64]:
+    """Addresses of clients and servers, high and low halves; `turned`: the key's second end is the client."""
+    a_hi, a_lo, b_hi, b_lo, _ = keys.T
+    return (np.where(turned, b_hi, a_hi), np.where(turned, b_lo, a_lo),
+            np.where(turned, a_hi, b_hi), np.where(turned, a_lo, b_lo))
 
 
 def states_of(protocol: U8, packets: I64, sizes: I64, flags: U8, unreachable: Bool) -> U8:

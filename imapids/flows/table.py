@@ -22,7 +22,7 @@ from imapids.flows.greetings import find_dialogues
 from imapids.flows.grouping import Groups, Keyed, SegmentGrouper
 from imapids.flows.index import FlowIndex, key_words
 from imapids.flows.joining import VlanJoiner
-from imapids.flows.naming import Direction, FlowNamer
+from imapids.flows.naming import Directions, FlowNamer
 from imapids.flows.reuse import Cut, ReuseSplitter, lingering
 from imapids.records.flows import EndedFlows, EndedRows
 from imapids.records.packets import I32, I64, CaptureSource
@@ -43,7 +43,7 @@ class FlowTable:
     def __init__(self, limits: FlowLimits, encapsulations: EncapsulationTable, *, watch_tcp: Sequence[int] = (143,),
                  watch_udp: Sequence[int] = (143,), watch_all: bool = False, tell_ends: bool = False,
                  tell_minutes: bool = False,
-                 peek_tcp: Sequence[int] = (), peek_bytes: int = 1_024, direction: Direction | None = None) -> None:
+                 peek_tcp: Sequence[int] = (), peek_bytes: int = 1_024, directions: Directions | None = None) -> None:
         """
         Args:
             watch_tcp: server ports whose flows are selected; `watch_all` selects every flow.
@@ -62,8 +62,8 @@ class FlowTable:
         self._index = FlowIndex()
         self._grouper = SegmentGrouper()
         self._sources: list[CaptureSource] = []
-        self._namer = FlowNamer(self.columns, encapsulations, self._sources, direction)
-        self._assembler = Assembler(limits, self.columns, self._namer.open, self._namer.service, self._peek_bytes)
+        self._namer = FlowNamer(self.columns, encapsulations, self._sources, directions)
+        self._assembler = Assembler(limits, self.columns, self._namer.open, self._namer.services, self._peek_bytes)
         self._splitter = ReuseSplitter(limits, self.columns)
         self._joiner = VlanJoiner(self.columns, encapsulations, self._index)
         self._minutes: list[tuple[int, int]] = []

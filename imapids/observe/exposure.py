@@ -220,7 +220,7 @@ class ExposureObserver:
         for row, flow in zip(chosen, asked.ended.describe(asked.at[chosen].tolist()) if chosen else [], strict=True):
             if int(of[row]) in self._lines:
                 continue  # somebody asked in vain first, and was answered later in the same batch
-            home = self._home.contains(*parse_address(flow.server))
+            home = self._home.contains(int(asked.server_hi[row]), int(asked.server_lo[row]))
             expecting, expected = self._expected_of(flow, home=home)
             self._lines[int(of[row])] = Line(
                 self._limits, flow, home=home, closed=not asked.answered[row], expecting=expecting, expected=expected)

@@ -33,7 +33,7 @@ from imapids.protocols.secrets import SecretHasher
 from imapids.records.dialogue import SessionFacts
 from imapids.records.events import EVENT_TYPES, MINUTE, TURNS, Command, Event, Login, Message, Minute, Session
 from imapids.records.flows import EndedFlows
-from imapids.records.packets import I64, PacketBatch
+from imapids.records.packets import I64, U64, PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
 from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
 from imapids.records.verdicts import Verdict
@@ -42,9 +42,8 @@ from imapids.signatures import Signatures
 if TYPE_CHECKING:
     from imapids.intel import Matcher
 
-_DIRECTIONS = {(True, True): "internal", (True, False): "outbound", (False, True): "inbound",
-               (False, False): "external"}
-_HOME_MEMO = 65_536
+_DIRECTIONS = ("external", "inbound", "outbound", "internal")
+"""By whether the client is at home, twice, and the server."""
 _EVENTS_AT_ONCE = 100_000
 """Events that wait for their batch to be over. A batch of real traffic tells a third of it."""
 _CHUNK_BYTES = 512 << 10
@@ -91,7 +90,7 @@ class Pipeline:
         self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
                                tell_ends=any(observer.wants_flows for observer in self.observers),
                                tell_minutes=MINUTE in self.kinds,
-                               peek_tcp=[port for port in peeked if port not in watch_tcp], direction=self._direction)
+                               peek_tcp=[port for port in peeked if port not in watch_tcp], directions=self._directions)
         self.skipped: dict[str, int] = {}
         """Packets that options left out, by reason."""
         self.sessions: dict[str, int] = {}
@@ -99,7 +98,6 @@ class Pipeline:
         self._hosts = Networks(hosts) if hosts else None
         self._span = (since_ns, until_ns)
         self._home = Networks(home_nets)
-        self._home_memo: dict[tuple[int, int], bool] = {}
         self._hasher = hasher or SecretHasher(secrets.token_bytes(32))
         self._signatures = signatures
         self._matcher = matcher
@@ -222,16 +220,10 @@ class Pipeline:
 
     # ---- flows to events ----------------------------------------------------------------------------------------
 
-    def _direction(self, client_hi: int, client_lo: int, server_hi: int, server_lo: int) -> str:
-        return _DIRECTIONS[self._is_home(client_hi, client_lo), self._is_home(server_hi, server_lo)]
-
-    def _is_home(self, hi: int, lo: int) -> bool:
-        known = self._home_memo.get((hi, lo))
-        if known is None:
-            if len(self._home_memo) >= _HOME_MEMO:
-                self._home_memo.clear()
-            known = self._home_memo[hi, lo] = self._home.contains(hi, lo)
-        return known
+    def _directions(self, client_hi: U64, client_lo: U64, server_hi: U64, server_lo: U64) -> list[str]:
+        home = self._home
+        which = 2 * home.contains_columns(client_hi, client_lo) + home.contains_columns(server_hi, server_lo)
+        return list(map(_DIRECTIONS.__getitem__, which.tolist()))
 
     def _take(self, updates: list[FlowUpdate]) -> None:
         """Reads updates from the end of the list, until all are read or many events wait."""

@@ -61,6 +61,8 @@ def community_ids(protocol: U8, a: tuple[U64, U64], a_port: U16, b: tuple[U64, U
     short = ((a[0] | b[0]) == 0) & (a[1] >> np.uint64(32) == mapped) & (b[1] >> np.uint64(32) == mapped)
     tuples: list[bytes] = []
     for layout, chosen in ((_V4_TUPLE, np.flatnonzero(short)), (_V6_TUPLE, np.flatnonzero(~short))):
+        if not chosen.size:
+            continue
         packed = np.zeros(len(chosen), layout)
         packed["protocol"], packed["a_port"], packed["b_port"] = protocol[chosen], a_port[chosen], b_port[chosen]
         if layout is _V4_TUPLE:

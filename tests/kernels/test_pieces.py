@@ -122,7 +122,7 @@ class TestCheckPieces:
             columns.known[rows], columns.next_seq[rows], columns.delivered[rows] = (
                 np.array(column).reshape(2, 2) for column in zip(*cells, strict=True))
             columns.slow[rows] = slow
-            assembler = Assembler(FlowLimits(), columns, lambda _: [], lambda _key, _end: 0)
+            assembler = Assembler(FlowLimits(), columns, lambda _: [], lambda _: [])
             batch = cast("SegmentBatch", SimpleNamespace(captured=np.maximum(length - cut, 0)))
             part = _Part(rows, columns.known[rows].ravel(), columns.next_seq[rows].ravel(),
                          columns.delivered[rows].ravel(), np.arange(len(cell)), cell >> 1, (cell & 1).astype(np.uint8),

@@ -87,7 +87,9 @@ def test_membership_is_that_of_the_standard_library(texts: list[str], data: st.D
     ours = Networks(texts)
     assert [ours.contains(hi, lo) for hi, lo in numbers] == expected
     columns = np.array(numbers, np.uint64).reshape(-1, 2)
-    assert ours.contains_columns(columns[:, 0], columns[:, 1]).tolist() == expected
+    for times in (1, 65):  # few are looked for one by one
+        many = np.tile(columns, (times, 1))
+        assert ours.contains_columns(many[:, 0], many[:, 1]).tolist() == expected * times
 
 
 @pytest.mark.parametrize("text", [
