@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -56,6 +57,17 @@ class _Note(NamedTuple):
     worth_telling: bool
 
 
+class _Speech(NamedTuple):
+    """What the server of a conversation said, until the row of its flow comes."""
+
+    known: int
+    flow: Flow
+    saying: tuple[Any, ...]
+    """What matters of it: equal ones are looked at once."""
+    body: Session | Service
+    relayed: bool
+
+
 class ExposureObserver:
     """Counts who asks which server; see records/events.Exposure for what is told and when."""
 
@@ -78,8 +90,8 @@ class ExposureObserver:
         """Lines that were opened for endpoints that had not answered."""
         self._seen = {name: seen_before(limits.values) for name in ("clients", "networks", "asking")}
         self._relays = RelayFinder(limits)
-        self._waiting: list[tuple[int, int, int, Said, bool]] = []
-        """Of events whose flows were not seen yet: known, first packet, endpoint, what was said, to an outsider."""
+        self._waiting: list[_Speech] = []
+        """Of events whose flows were not seen yet."""
         self._sayings: set[tuple[Any, ...]] = set()
         self._said: dict[int, int] = {}
         """How many different sayings of each endpoint were looked at."""
@@ -115,14 +127,14 @@ class ExposureObserver:
                 relayed = flow.flow_id in self._relayed_flows
                 if relayed:
                     self._relayed_flows.discard(flow.flow_id)
-                if flow.bytes_server and self._is_new(flow, (
+                if flow.bytes_server:
+                    self._waiting.append(_Speech(number, flow, (
                         flow.server, flow.server_port, flow.direction, body.verdict, body.protocol, body.software,
-                        body.starttls, body.logins > 0, relayed, tuple(body.capabilities))):
-                    self._hear(flow, number, said_of_session(body, relayed=relayed))
+                        body.starttls, body.logins > 0, relayed, tuple(body.capabilities)), body, relayed))
             elif type(body) is Service:
-                said = said_of_service(body)
-                if self._is_new(flow, (flow.server, flow.server_port, flow.direction, said._replace(banner=""))):
-                    self._hear(flow, number, said)
+                said = said_of_service(body)._replace(banner="")
+                self._waiting.append(_Speech(
+                    number, flow, (flow.server, flow.server_port, flow.direction, said), body, False))
             elif type(body) is Login and is_relayed_user(body.user) and len(self._relayed_flows) < _RELAYED_FLOWS:
                 self._relayed_flows.add(flow.flow_id)
         return []
@@ -139,25 +151,40 @@ class ExposureObserver:
         self._said[endpoint] = self._said.get(endpoint, 0) + 1
         return self._said[endpoint] <= _SAYINGS
 
-    def _hear(self, flow: Flow, known: int, said: Said) -> None:
-        from_wan = not self._home.contains(*parse_address(flow.client))
-        self._waiting.append((known, flow.first_packet, endpoint_key(flow), said, from_wan))
-
-    def _heard(self, ended: EndedFlows, rows: I64) -> list[_Note]:
-        """What was said, each at the row of its conversation: both became known by the same packet.
+    def _heard(self, ended: EndedFlows, rows: I64) -> list[tuple[int, _Speech]]:
+        """What was said, each with the row of its conversation, by row: both became known by the same packet.
 
         Conversations of several captures may begin in packets of the same number: the server tells them apart.
         """
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []
-        known, first_number, keys = ended.known[rows], ended.first_number[rows], endpoint_keys(ended, rows)
+        known = ended.known[rows]
+        shown = np.array([speech.known for speech in waiting], np.int64)
+        start, stop = np.searchsorted(known, shown), np.searchsorted(known, shown, side="right")
+        place = np.maximum(stop - 1, 0)
+        several = np.flatnonzero(stop - start > 1)
+        if several.size:
+            first_number, keys = ended.first_number[rows], endpoint_keys(ended, rows)
+            for index in several.tolist():
+                flow, among = waiting[index].flow, slice(int(start[index]), int(stop[index]))
+                same = np.flatnonzero((first_number[among] == flow.first_packet) & (keys[among] == endpoint_key(flow)))
+                if same.size:
+                    place[index] = among.start + same[0]
+        order = np.argsort(place, kind="stable")
+        return [(row, waiting[index]) for row, index in zip(place[order].tolist(), order.tolist(), strict=True)]
+
+    def _notes_of(self, heard: deque[tuple[int, _Speech]], start: int, stop: int) -> list[_Note]:
+        """Takes what was said up to a row: what the lines did not know yet. Rows of notes count from `start`."""
         notes = []
-        for shown, number, endpoint, said, from_wan in waiting:
-            start, stop = np.searchsorted(known, shown), np.searchsorted(known, shown, side="right")
-            same = np.flatnonzero((first_number[start:stop] == number) & (keys[start:stop] == endpoint))
-            place = int(start + same[0]) if same.size else max(int(stop) - 1, 0)
-            notes.append(_Note(place, endpoint, _learning(said, from_wan), True))
+        while heard and heard[0][0] < stop:
+            row, speech = heard.popleft()
+            flow, body = speech.flow, speech.body
+            if self._is_new(flow, speech.saying):
+                said = said_of_session(body, relayed=speech.relayed) if isinstance(body, Session) else (
+                    said_of_service(body))
+                from_wan = not self._home.contains(*parse_address(flow.client))
+                notes.append(_Note(row - start, endpoint_key(flow), _learning(said, from_wan), True))
         return notes
 
     # ---- flows --------------------------------------------------------------------------------------------------
@@ -168,7 +195,7 @@ class ExposureObserver:
         if not rows.size:
             self._waiting.clear()
             return []
-        heard = self._heard(ended, rows)
+        heard = deque(self._heard(ended, rows))
         told: list[Told] = []
         for part in parts_of(len(rows), _ROWS):
             start = part.start
@@ -176,8 +203,7 @@ class ExposureObserver:
                 stop = start + self._groups.fitting(endpoint_keys(ended, rows[start : part.stop]))
                 if stop > start:
                     asked = Askers(ended, rows[start:stop], self._home)
-                    told += self._count(asked, [note._replace(row=note.row - start) for note in heard
-                                                if start <= note.row < stop])
+                    told += self._count(asked, self._notes_of(heard, start, stop))
                 if stop < part.stop:
                     quiet = self._groups.quietest(self._groups.limit // 4)
                     self._dropped += len(quiet)

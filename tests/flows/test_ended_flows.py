@@ -91,14 +91,9 @@ def test_any_cut_into_batches_tells_the_same_columns_in_the_same_order(seed: int
 @given(st.integers(0, 10**6), st.integers(1, 60))
 def test_the_order_goes_on_from_one_record_to_the_next(seed: int, step: int) -> None:
     segments = traffic(seed)
-    (known, over_ns, first), _ = pick(all_of(segments, list(range(step, len(segments), step))))
-    order = list(zip(known, over_ns, first, strict=True))
+    columns = dict(zip(COLUMNS, all_of(segments, list(range(step, len(segments), step)))[0], strict=True))
+    order = list(zip(*(columns[name] for name in ("known", "over_ns", "first_ns", "first_number")), strict=True))
     assert order == sorted(order)
-
-
-def pick(run: tuple[list[Any], list[Flow]]) -> tuple[tuple[list[int], list[int], list[int]], list[Flow]]:
-    columns = dict(zip(COLUMNS, run[0], strict=True))
-    return (columns["known"], columns["over_ns"], columns["first_number"]), run[1]
 
 
 @pytest.mark.parametrize("size", [pytest.param(3, id="small batches"), pytest.param(50, id="batches of half a table")])
