@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TextIO
 
 from imapids.errors import UsageError
-from imapids.output.behind import WriteBehind
 from imapids.output.files import LineFile, make_folder, whole_file
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
@@ -91,7 +90,7 @@ def _ecs(target: str | None, kinds: frozenset[str], color: bool | None) -> Itera
 
 @contextlib.contextmanager
 def _lines(target: str | None) -> Iterator[Callable[[bytes], None]]:
-    """What takes whole lines, and hands each call's on at once, or soon where they are many."""
+    """What takes whole lines, and hands each call's on at once."""
     if target is None:
         stream = _standard_output()
 
@@ -102,8 +101,10 @@ def _lines(target: str | None) -> Iterator[Callable[[bytes], None]]:
         yield write
         return
     lines = LineFile(target)
-    with contextlib.closing(lines), contextlib.closing(WriteBehind(lines.write)) as behind:
-        yield behind.write
+    try:
+        yield lines.write
+    finally:
+        lines.close()
 
 
 @contextlib.contextmanager
