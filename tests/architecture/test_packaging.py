@@ -1,6 +1,7 @@
 """The wheel and the source archive bring rules and samples, the version is one, and the README's commands exist."""
 
 import re
+import shutil
 import tarfile
 import tomllib
 import zipfile
@@ -18,7 +19,8 @@ def test_the_version_is_the_same_everywhere():
     assert PROJECT["project"]["version"] == imapids.__version__
 
 
-def test_the_wheel_brings_rules_and_samples_and_no_generator(tmp_path):
+def test_the_wheel_brings_rules_and_samples_and_no_generator(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAPIDS_KERNELS", "0")  # a wheel for every system, as on one without a compiler
     wheel = pytest.importorskip("hatchling.builders.wheel")
     (path,) = wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path))
     names = set(zipfile.ZipFile(path).namelist())
@@ -41,6 +43,17 @@ def test_the_wheel_brings_rules_and_samples_and_no_generator(tmp_path):
     assert not any(name.startswith(("tests/", "sample_pcaps/", "benchmarks/")) for name in names)
 
 
+@pytest.mark.slow
+def test_a_wheel_of_a_system_with_a_compiler_brings_the_kernels(tmp_path):
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    pytest.importorskip("Cython")
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    (path,) = wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path))
+    assert not path.endswith("-none-any.whl")
+    assert any(re.match(r"imapids/kernels/_compiled\..*(so|pyd)$", name) for name in zipfile.ZipFile(path).namelist())
+
+
 def test_the_source_archive_builds_the_same_package(tmp_path):
     builders = pytest.importorskip("hatchling.builders.sdist")
     (path,) = builders.SdistBuilder(str(ROOT)).build(directory=str(tmp_path))
@@ -50,6 +63,8 @@ def test_the_source_archive_builds_the_same_package(tmp_path):
         "README.md",
         "LICENSE",
         "pyproject.toml",
+        "hatch_build.py",
+        "imapids/kernels/_compiled.pyx",
         "imapids/_samples/MANIFEST.toml",
         "sample_pcaps/generate.py",
     } <= names
