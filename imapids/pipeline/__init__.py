@@ -181,18 +181,14 @@ class Pipeline:
         if self._on_update is not None:
             for update in updates:
                 self._on_update(update)
-        waiting = [part for update in updates for part in _of_bounded_size(update)]
-        waiting.reverse()
-        updates.clear()
-        while True:
-            self._take(waiting)
-            if not waiting:
+        waiting, more = _of_bounded_size(updates), True
+        while more:
+            more = self._take(waiting)
+            if not more:
                 self._tell_minutes()
-            events = self._drain(None if waiting else self.table.take_ended())
+            events = self._drain(None if more else self.table.take_ended())
             if events:
                 yield events
-            if not waiting:
-                break
 
     # ---- packets that options leave out -------------------------------------------------------------------------
 
@@ -225,12 +221,14 @@ class Pipeline:
         which = 2 * home.contains_columns(client_hi, client_lo) + home.contains_columns(server_hi, server_lo)
         return list(map(_DIRECTIONS.__getitem__, which.tolist()))
 
-    def _take(self, updates: list[FlowUpdate]) -> None:
-        """Reads updates from the end of the list, until all are read or many events wait."""
+    def _take(self, updates: Iterator[FlowUpdate]) -> bool:
+        """Reads updates, until many events wait; false when all are read."""
         conversations, events, order = self._conversations, self._events, self._order
         read_plain = self._plain.read
-        while updates and len(events) < _EVENTS_AT_ONCE:
-            update = updates.pop()  # what was read is let go at once: what is told next can stand in its memory
+        while len(events) < _EVENTS_AT_ONCE:
+            update = next(updates, None)
+            if update is None:
+                return False
             flow, pieces, key = update.flow, update.pieces, update.key
             conversation = conversations.get(key)
             last = pieces[-1]
@@ -273,6 +271,7 @@ class Pipeline:
                 facts = conversation.facts()
                 facts.other_reading = other_reading(conversation, self.limits.dialogue)
                 self._close(flow, facts, last, conversation.prefix)
+        return True
 
     def _feed_by_age(self, watched: OpenSessions, key: int, conversation: Conversation, pieces: list[Piece]) -> None:
         """Feeds a conversation, and tells the rules what it is when it grows old."""
@@ -405,19 +404,24 @@ def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
         imap is not None and bool(imap.greeting or imap.completed or imap.tagged or imap.untagged))
 
 
-def _of_bounded_size(update: FlowUpdate) -> list[FlowUpdate]:
-    """An update as several, where one chunk of it is very long; how bytes are cut changes no result."""
-    for piece in update.pieces:
-        if type(piece) is StreamChunk and len(piece.data) > _CHUNK_BYTES:
-            break
-    else:
-        return [update]
-    parts: list[FlowUpdate] = []
-    for piece in update.pieces:
-        size = len(piece.data) if type(piece) is StreamChunk else 0
-        if type(piece) is not StreamChunk or size <= _CHUNK_BYTES:
-            parts.append(FlowUpdate(update.flow, [piece], update.key))
+def _of_bounded_size(updates: list[FlowUpdate]) -> Iterator[FlowUpdate]:
+    """Takes the updates out of a list, those with a very long chunk in parts; how bytes are cut changes no result.
+
+    What was taken is let go when the next is asked for: what is told then can stand in its memory.
+    """
+    updates.reverse()
+    while updates:
+        update = updates.pop()
+        for piece in update.pieces:
+            if type(piece) is StreamChunk and len(piece.data) > _CHUNK_BYTES:
+                break
+        else:
+            yield update
             continue
-        parts += [FlowUpdate(update.flow, [piece.part(start, start + _CHUNK_BYTES)], update.key)
-                  for start in range(0, size, _CHUNK_BYTES)]
-    return parts
+        for piece in update.pieces:
+            size = len(piece.data) if type(piece) is StreamChunk else 0
+            if type(piece) is not StreamChunk or size <= _CHUNK_BYTES:
+                yield FlowUpdate(update.flow, [piece], update.key)
+                continue
+            for start in range(0, size, _CHUNK_BYTES):
+                yield FlowUpdate(update.flow, [piece.part(start, start + _CHUNK_BYTES)], update.key)
