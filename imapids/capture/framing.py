@@ -53,7 +53,7 @@ class Framing(Protocol):
         ...
 
     def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
-        """`serial`, compiled where that is possible; the offsets as a column."""
+        """`serial`, compiled (only where kernels are); the offsets as a column."""
         ...
 
     def entries(self, base: I64, length: int) -> tuple[I64, I64]:
@@ -162,10 +162,7 @@ class RecordFraming:
         return found, at, at < until and at + least > self.stop
 
     def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
-        """`serial`, compiled where that is possible; the offsets as a column."""
-        if not kernels.COMPILED:
-            listed, at, stuck = self.serial(at, count, until)
-            return np.array(listed, np.int64), at, stuck
+        """`serial`, compiled; the offsets as a column."""
         layout, least = self.layout, self.header_bytes
         last = min(until, self.stop - least + 1)
         length_at = layout.captured if layout.record_bytes is None else layout.record_bytes
@@ -313,10 +310,7 @@ class BlockFraming:
         return found, at, at < until and at + formats.BLOCK_BYTES_MIN > stop
 
     def walk(self, at: int, count: int, until: int) -> tuple[I64, int, bool]:
-        """`serial`, compiled where that is possible; the offsets as a column."""
-        if not kernels.COMPILED:
-            listed, at, stuck = self.serial(at, count, until)
-            return np.array(listed, np.int64), at, stuck
+        """`serial`, compiled; the offsets as a column."""
         least = formats.BLOCK_BYTES_MIN
         last = min(until, self.stop - least + 1)
         found = room_for(count, last - at, least)
