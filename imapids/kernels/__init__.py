@@ -1,6 +1,6 @@
-"""Loops over packets, compiled: what takes NumPy many passes over the same columns takes these one.
+"""Loops over packets and over events, compiled: what takes NumPy many passes over the same columns takes these one.
 
-Each kernel does exactly what some NumPy code of a stage does, on the same arrays; the stage says which. They are built
+Each kernel does exactly what some NumPy or Python code of a stage does; the stage says which. They are built
 when the package is installed and a C compiler is there (hatch_build.py). Without them everything works in the same way
 and gives the same results, only slower on large captures: tests compare both. Indices are checked, as in Python.
 """
@@ -15,9 +15,10 @@ COMPILED = False
 if os.environ.get("IMAPIDS_KERNELS") != "0":
     try:
         from imapids.kernels import _compiled as compiled
+        from imapids.kernels import _events as events
 
         COMPILED = True
     except ImportError:
         pass
 
-__all__ = ["COMPILED", "compiled"]
+__all__ = ["COMPILED", "compiled", "events"]

@@ -1,0 +1,5 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, cdivision=True
+# cython: show_performance_hints=False
+"""Loops over events and what they are made of: Python objects, but none of the interpreter's steps between them."""
+
+include "layouts.pxi"

@@ -1,0 +1,92 @@
+# Records read and made at the speed of C: where the fields of a msgspec.Struct stand in its memory.
+#
+# A compiled function that asks a record for an attribute looks its class up each time, which costs more than the
+# interpreter's own specialised step. Fields of records are slots, and the descriptor of a slot says where it stands
+# (PyMemberDef, documented C API): what is read once for a class holds for all its instances.
+
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
+
+cdef extern from *:
+    """
+    #include <structmember.h>
+    #ifndef T_OBJECT_EX
+    #define T_OBJECT_EX 16
+    #endif
+    /* Where the slot stands that this descriptor reads; -1: it is no slot that holds any object. */
+    static Py_ssize_t slot_offset(PyObject *descriptor) {
+        PyMemberDef *member;
+        if (!PyObject_TypeCheck(descriptor, &PyMemberDescr_Type)) return -1;
+        member = ((PyMemberDescrObject *)descriptor)->d_member;
+        return member->type == T_OBJECT_EX ? member->offset : -1;
+    }
+    static PyObject *new_record(PyTypeObject *type) { return type->tp_alloc(type, 0); }
+    """
+    unsigned long Py_TPFLAGS_HAVE_GC
+    Py_ssize_t slot_offset(object descriptor)
+    object new_record(PyTypeObject *kind)
+
+cdef enum:
+    MOST_FIELDS = 64
+
+
+cdef class Layout:
+    """Where the fields of a record class stand.
+
+    Records are made only of classes that the garbage collector does not follow (`gc=False`); any may be read.
+    """
+
+    cdef readonly object record
+    cdef readonly tuple names
+    cdef readonly bint makes
+    cdef Py_ssize_t count
+    cdef Py_ssize_t[MOST_FIELDS] at
+    """Bytes from the begin of a record to each field."""
+
+    def __init__(self, record):
+        """TypeError where this is no record class whose instances can be read in this way."""
+        names = getattr(record, "__struct_fields__", None)
+        if names is None or len(names) > MOST_FIELDS:
+            raise TypeError(f"{record.__name__} is no msgspec.Struct of at most {MOST_FIELDS} fields")
+        self.record, self.names, self.count = record, tuple(names), len(names)
+        self.makes = not record.__flags__ & Py_TPFLAGS_HAVE_GC
+        for place, name in enumerate(names):
+            self.at[place] = slot_offset(getattr(record, name))
+            if self.at[place] < 0:
+                raise TypeError(f"{record.__name__}.{name} is no slot")
+
+    cpdef Py_ssize_t place(self, str name) except -1:
+        """The place of a field among the fields."""
+        return self.names.index(name)
+
+    cdef inline object read(self, object record, Py_ssize_t place):
+        """The value of a field; the record is of this very class (the caller has looked)."""
+        cdef PyObject *value = (<PyObject **>(<char *><PyObject *>record + self.at[place]))[0]
+        if value is NULL:
+            raise AttributeError(self.names[place])
+        return <object>value
+
+    cdef inline void write(self, object record, Py_ssize_t place, object value) noexcept:
+        """Sets a field."""
+        cdef PyObject **slot = <PyObject **>(<char *><PyObject *>record + self.at[place])
+        cdef PyObject *old = slot[0]
+        Py_INCREF(value)
+        slot[0] = <PyObject *>value
+        Py_XDECREF(old)
+
+    cdef inline object empty(self):
+        """A new record without any field: all are to be written before anybody sees it."""
+        if not self.makes:
+            raise TypeError(f"{self.record.__name__} is followed by the garbage collector")
+        return new_record(<PyTypeObject *><PyObject *>self.record)
+
+    cdef inline object copied(self, object record):
+        """A new record with the fields of another one of this very class."""
+        cdef object made = self.empty()
+        cdef Py_ssize_t place
+        cdef PyObject *value
+        for place in range(self.count):
+            value = (<PyObject **>(<char *><PyObject *>record + self.at[place]))[0]
+            Py_XINCREF(value)
+            (<PyObject **>(<char *><PyObject *>made + self.at[place]))[0] = value
+        return made
