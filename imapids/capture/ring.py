@@ -159,7 +159,7 @@ class PacketRing:
         if 0 < found < self.limits.gather_blocks and not self._closing:
             time.sleep(self.limits.gather_ns / 1e9)
             found = self._ready()
-        return self._take(found) if found else None
+        return self._take(self._in_one_batch(found)) if found else None
 
     def release(self) -> None:
         """Gives the blocks of the last batch back to the kernel."""
@@ -176,12 +176,18 @@ class PacketRing:
                     self.look()
 
     def _ready(self) -> int:
-        """How many blocks in a row are ours, within what one batch may hold."""
+        """How many blocks in a row are ours, within the bytes that one batch may hold."""
         most = max(1, self._batch.batch_bytes // self.limits.block_bytes)
         ready = (self._status[self._at : self._at + most] & ring_blocks.STATUS_USER) != 0
-        found = int(np.argmin(ready)) if not ready.all() else len(ready)
-        packets = np.cumsum(self._packet_counts[self._at : self._at + found])
-        return max(1, int(np.searchsorted(packets, self._batch.batch_packets, side="right"))) if found else 0
+        return int(np.argmin(ready)) if not ready.all() else len(ready)
+
+    def _in_one_batch(self, ready: int) -> int:
+        """How many of these blocks the next batch takes: few packets, or many when more wait than should."""
+        most = self._batch.batch_packets
+        if ready < self.limits.hurry_blocks:
+            most = min(most, self.limits.batch_packets)
+        packets = np.cumsum(self._packet_counts[self._at : self._at + ready])
+        return max(1, int(np.searchsorted(packets, most, side="right")))
 
     def _take(self, found: int) -> PacketBatch | None:
         size, first = self.limits.block_bytes, self._at
