@@ -5,14 +5,19 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from imapids import kernels
 from imapids.detect.atoms import Predicate, as_text, compare_fields, fold, is_absent, predicate
 from imapids.detect.compiled import Atom
 from imapids.detect.fields import Field, Getter, getter, lookup, texts_of
 from imapids.detect.needles import Needles
 from imapids.detect.patterns import PatternSet
+from imapids.detect.readings import reading_of
 from imapids.records.events import Event
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import Reading
 
 _body_of = operator.attrgetter("body")
 _flow_of = operator.attrgetter("flow")
@@ -21,7 +26,7 @@ _flow_of = operator.attrgetter("flow")
 class Columns:
     """Events as what their columns are read from; bodies and flows are collected when a column asks for them."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: list[Event]) -> None:
         self.events = events
 
     def of(self, places: Sequence[int]) -> Columns:
@@ -46,6 +51,7 @@ class Column:
 
     def __init__(self, category: str, name: str, memo_entries: int) -> None:
         self.name = name
+        self._category = category
         self.field: Field | None = lookup(category, name) if name else None
         self.get: Getter = texts_of if not name else getter(self.field) if self.field else _nothing
         self.bits = 0
@@ -53,6 +59,7 @@ class Column:
         self.costly = False
         """Its questions (regular expressions) are asked last, where the others leave a rule open."""
         self._equals: dict[str, int] = {}
+        self._equals_cased: dict[str, int] = {}
         self._contains = Needles()
         self._prefixes: dict[int, dict[str, int]] = {}  # length: {prefix: bits}; one look-up for each length
         self._suffixes: dict[int, dict[str, int]] = {}
@@ -72,9 +79,11 @@ class Column:
             self._absent |= bit
         elif atom.operator == "present":
             self._present |= bit
-        elif atom.operator == "equals" and not atom.cased:
-            text = fold(as_text(atom.value))
-            self._equals[text] = self._equals.get(text, 0) | bit
+        elif atom.operator == "equals":
+            text, table = as_text(atom.value), self._equals_cased
+            if not atom.cased:
+                text, table = fold(text), self._equals
+            table[text] = table.get(text, 0) | bit
         elif atom.operator == "contains" and not atom.cased:
             self._contains.add(fold(as_text(atom.value)), bit)
         elif atom.operator in ("startswith", "endswith") and not atom.cased:
@@ -107,8 +116,15 @@ class Column:
         values = map(operator.attrgetter(field.path[0]), records)
         return map(tuple, values) if field.many else values
 
+    @cached_property
+    def reading(self) -> Reading:
+        """How compiled loops read the values."""
+        return reading_of(self._category, self.field if type(self) is Column else None, self.get)
+
     def masks(self, columns: Columns) -> list[int]:
-        """`mask` of many events."""
+        """`mask` of many events; it may be empty where all are 0."""
+        if kernels.COMPILED:
+            return self.reading.masks(self.memo, columns.events, self.learn)
         values = list(self.read(columns))
         found: list[Any] = list(map(self.memo.get, values))
         if None in found:
@@ -147,12 +163,16 @@ class Column:
 
     def _answer_one(self, value: Any) -> int:
         found = self._present
+        text = value if isinstance(value, str) else as_text(value)
+        if self._equals_cased:
+            found |= self._equals_cased.get(text, 0)
         if self._regexes:
-            found |= self._search(as_text(value))
-        text = fold(value if isinstance(value, str) else as_text(value))
-        if text in self._equals:
-            found |= self._equals[text]
-        found |= self._contains.find(text)
+            found |= self._search(text)
+        text = fold(text)
+        if self._equals:
+            found |= self._equals.get(text, 0)
+        if self._contains:
+            found |= self._contains.find(text)
         for length, table in self._prefixes.items():
             found |= table.get(text[:length], 0)
         for length, table in self._suffixes.items():

@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from imapids import kernels
 from imapids.config import DetectLimits
 from imapids.detect.atoms import as_text
 from imapids.detect.compiled import Atom, Correlation, Node, Rule, RuleSet
 from imapids.detect.fields import CATEGORIES, lookup, tuple_getter
 from imapids.detect.programs import Match, Program
+from imapids.detect.readings import layout_of
 from imapids.detect.reasons import Explainer
 from imapids.detect.rolling import RollingAlerts, Subject, subject_of
 from imapids.detect.windows import Hit, Windows, present_value
@@ -107,17 +109,14 @@ class Detector:
 
     def _matches(self, events: Sequence[Event]) -> list[Match]:
         """Places of the events for which rules hold, in order, with the places of those rules."""
-        kinds: defaultdict[str, list[int]] = defaultdict(list)
-        for place, event in enumerate(events):
-            kinds[event.kind].append(place)
         found: list[Match] = []
-        for kind, places in kinds.items():
+        for kind, (places, some) in _by_kind(events).items():
             if kind == OPEN_SESSION:
                 found += [(place, ()) for place in places]
                 continue
             program = self._programs[kind] if kind in self._programs else self._program(kind)
             if program is not None:
-                found += [(places[place], matched) for place, matched in program.matches([events[i] for i in places])]
+                found += [(places[place], matched) for place, matched in program.matches(some)]
         found.sort()
         return found
 
@@ -265,6 +264,16 @@ class _Why:
         if explainer is None:
             explainer = self._explainers[event.kind] = Explainer(self._condition, self._atoms, event.kind)
         return explainer.reason(event)
+
+
+def _by_kind(events: Sequence[Event]) -> dict[str, tuple[list[int], list[Event]]]:
+    """The places of the events of each kind, and those events."""
+    if kernels.COMPILED:
+        return kernels.events.by_kind(layout_of(Event), list(events))
+    kinds: defaultdict[str, list[int]] = defaultdict(list)
+    for place, event in enumerate(events):
+        kinds[event.kind].append(place)
+    return {kind: (places, [events[place] for place in places]) for kind, places in kinds.items()}
 
 
 def _by_urgency(item: _Due) -> tuple[int, str]:

@@ -38,6 +38,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """A list: a comparison holds when it holds for any element."""
     record: str = ""
     """Record and attribute that document it: `Session.verdict`."""
+    inner: Any = None
+    """Class of the records of which the body holds a list, where the field is one scalar of each."""
 
 
 def _shared(name: str, origin: str, attribute: str, kind: str, many: bool = False) -> Field:
@@ -81,7 +83,7 @@ def _scalar(kind: Any) -> Any:
 
 
 def _walk(record: type, prefix: str, path: tuple[str, ...], many: bool) -> typing.Iterator[Field]:
-    """The fields of a record and of the records inside it."""
+    """The fields of a record and of the records inside it; `many`: there is a list of these records."""
     hints = typing.get_type_hints(record)
     for item in record.__struct_fields__:  # type: ignore[attr-defined]  # every msgspec record has it
         kind, several = _scalar(hints[item]), many
@@ -90,7 +92,8 @@ def _walk(record: type, prefix: str, path: tuple[str, ...], many: bool) -> typin
         name, where = f"{prefix}.{item}", (*path, item)
         if kind in _SCALARS:
             yield Field(name=name, origin="body", path=where, type=_SCALARS[kind], many=several,
-                        record=f"{record.__name__}.{item}")
+                        record=f"{record.__name__}.{item}",
+                        inner=record if many and len(where) == 2 and kind is _scalar(hints[item]) else None)
         elif typing.get_origin(kind) is dict:
             yield Field(name=name, origin="body", path=where, type="text", many=True,
                         record=f"{record.__name__}.{item}")
@@ -181,7 +184,7 @@ def getter(field: Field) -> Getter:
     if len(path) == 1:
         whole = operator.attrgetter(f"body.{path[0]}")
         return lambda event: tuple(whole(event))
-    if field.many and len(path) == 2:
+    if field.inner is not None:
         outer, inner = operator.attrgetter(f"body.{path[0]}"), operator.attrgetter(path[1])
         return lambda event: (
             tuple(map(inner, items)) if isinstance(items := outer(event), list) else _follow(items, path[1:])

@@ -14,6 +14,10 @@ class Needles:
         self._by_gram: dict[str, list[tuple[str, int]]] = {}
         self._ready = False
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to look for."""
+        return bool(self._all)
+
     def add(self, text: str, bit: int) -> None:
         """Look for this text too."""
         self._all[text] = self._all.get(text, 0) | bit

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, count, repeat
 from typing import Any, NamedTuple
 
+from imapids import kernels
 from imapids.config import DetectLimits
 from imapids.detect.columns import Column, Columns, Key, column_of, make_column
 from imapids.detect.compiled import Atom, Node
@@ -103,25 +104,32 @@ class Program:
         self._weight = 0
         self._look_at = _FIRST_LOOK
 
-    def matches(self, events: Sequence[Event]) -> list[Match]:
+    def matches(self, events: list[Event]) -> list[Match]:
         """The events of this category that some rule holds for, in no order: their places, and those of the rules.
 
         Fields are read column by column, and what a value answers is looked up without a step of Python's own.
         """
         columns = Columns(events)
-        values = [column.read(columns) for column in self._few]
-        keys = zip(*values, strict=True) if values else repeat((), len(events))
-        steps: list[Any] = list(map(self._steps.get, keys))
+        steps = self._known(columns)
         if None in steps:
             steps = [self._step(event) if step is None else step for event, step in zip(events, steps, strict=True)]
         found: list[Match] = []
         self._go_on(steps, range(len(events)), columns, found)
         return found
 
+    def _known(self, columns: Columns) -> list[Any]:
+        """The steps by the keys of many events; None where a key is new."""
+        if kernels.COMPILED:
+            return kernels.events.steps_known(tuple([column.reading for column in self._few]), self._steps,
+                                              columns.events)
+        values = [column.read(columns) for column in self._few]
+        keys = zip(*values, strict=True) if values else repeat((), len(columns.events))
+        return list(map(self._steps.get, keys))
+
     def _go_on(self, steps: list[Step], places: Sequence[int], columns: Columns, found: list[Match],
                truths: Sequence[int] = ()) -> None:
         """Ask what is open, for all events at once for which the same is."""
-        for step, picked in _picked(steps):
+        for step, picked in (kernels.events.places_of_steps(steps, NOTHING) if kernels.COMPILED else _picked(steps)):
             if step.ask is None:
                 found += [(place, step.sure) for place in (
                     places if picked is None else [places[index] for index in picked])]

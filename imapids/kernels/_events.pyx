@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, cdivision=True
-# cython: show_performance_hints=False
+# cython: show_performance_hints=False, auto_pickle=False
 """Loops over events and what they are made of: Python objects, but none of the interpreter's steps between them."""
 
 include "layouts.pxi"
+include "answers.pxi"

@@ -4,6 +4,7 @@
 # interpreter's own specialised step. Fields of records are slots, and the descriptor of a slot says where it stands
 # (PyMemberDef, documented C API): what is read once for a class holds for all its instances.
 
+cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
 
@@ -30,6 +31,7 @@ cdef enum:
     MOST_FIELDS = 64
 
 
+@cython.final
 cdef class Layout:
     """Where the fields of a record class stand.
 

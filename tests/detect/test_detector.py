@@ -14,7 +14,7 @@ from imapids.detect.programs import Program
 from imapids.detect.reasons import reason_of
 from imapids.records.alerts import Alert
 from imapids.records.candidates import Evidence
-from imapids.records.events import Event
+from imapids.records.events import Capture, Event, InputAccount
 
 NOT_IMAP = rule("session", {"session.verdict": "not-imap"}, imapids={"sid": 1000001, "subject": "case"})
 
@@ -164,6 +164,13 @@ def test_tables_of_counts_can_be_asked_by_name() -> None:
     for detection, expected in (({"session.anomalies": "overlap"}, 1), ({"session.anomalies.overlap|gte": 3}, 1),
                                 ({"session.anomalies.gap|gte": 1}, 0)):
         assert len(Detector(compiled(rule("session", detection))).feed([item])) == expected
+
+
+def test_lists_in_records_in_a_list_are_one_list() -> None:
+    inputs = [InputAccount(name="a", status="cut", damage=["first", "second"]), InputAccount(name="b", status="ok")]
+    item = Event("capture", 0, Capture(packets=0, processed=0, skipped={}, flows=0, sessions=0, inputs=inputs))
+    rules = compiled(rule("capture", {"capture.inputs.damage": "second", "capture.inputs.name": "b"}))
+    assert len(Detector(rules).feed([item])) == 1
 
 
 def test_a_rule_without_category_sees_every_event() -> None:
