@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,15 +56,11 @@ class _Note(NamedTuple):
     worth_telling: bool
 
 
-class _Speech(NamedTuple):
-    """What the server of a conversation said, until the row of its flow comes."""
-
-    known: int
-    flow: Flow
-    saying: tuple[Any, ...]
-    """What matters of it: equal ones are looked at once."""
-    body: Session | Service
-    relayed: bool
+_Saying = tuple[Any, ...]
+"""Who says what: the parts of a session or service event that a line may learn from."""
+_Speech = tuple[int, int, int, _Saying, Flow, Session | Service, bool]
+"""What the server of a conversation said, until the row of its flow comes: the packet that made it known, the
+conversation's first one, the endpoint, what matters of it, and whether its user named a server to go on to."""
 
 
 class ExposureObserver:
@@ -92,7 +87,7 @@ class ExposureObserver:
         self._relays = RelayFinder(limits)
         self._waiting: list[_Speech] = []
         """Of events whose flows were not seen yet."""
-        self._sayings: set[tuple[Any, ...]] = set()
+        self._sayings: set[_Saying] = set()
         self._said: dict[int, int] = {}
         """How many different sayings of each endpoint were looked at."""
         self._relayed_flows: set[int] = set()
@@ -119,6 +114,7 @@ class ExposureObserver:
 
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Keeps what sessions and services say until the flows that they are about come."""
+        wait = self._waiting.append
         for event, number in zip(events, known, strict=True):
             body, flow = event.body, event.flow
             if flow is None:
@@ -128,63 +124,62 @@ class ExposureObserver:
                 if relayed:
                     self._relayed_flows.discard(flow.flow_id)
                 if flow.bytes_server:
-                    self._waiting.append(_Speech(number, flow, (
+                    wait((number, flow.first_packet, endpoint_key(flow), (
                         flow.server, flow.server_port, flow.direction, body.verdict, body.protocol, body.software,
-                        body.starttls, body.logins > 0, relayed, tuple(body.capabilities)), body, relayed))
+                        body.starttls, body.logins > 0, relayed, *body.capabilities), flow, body, relayed))
             elif type(body) is Service:
-                said = said_of_service(body)._replace(banner="")
-                self._waiting.append(_Speech(
-                    number, flow, (flow.server, flow.server_port, flow.direction, said), body, False))
+                wait((number, flow.first_packet, endpoint_key(flow), (
+                    flow.server, flow.server_port, flow.direction, body.protocol, body.software, body.tls,
+                    body.starttls_offered, body.starttls_used, body.sign_in_in_clear, body.signed_in_in_clear,
+                    *body.proxy), flow, body, False))
             elif type(body) is Login and is_relayed_user(body.user) and len(self._relayed_flows) < _RELAYED_FLOWS:
                 self._relayed_flows.add(flow.flow_id)
         return []
 
-    def _is_new(self, flow: Flow, saying: tuple[Any, ...]) -> bool:
-        """Whether the server of a conversation says this for the first time."""
-        if saying in self._sayings:
-            return False
+    def _is_new(self, endpoint: int, saying: _Saying) -> bool:
+        """Whether the server of a conversation says this, which is not among what was said, for the first time."""
         if len(self._sayings) >= self._limits.values // 8:
             self._sayings.clear()
             self._said.clear()
         self._sayings.add(saying)
-        endpoint = endpoint_key(flow)
-        self._said[endpoint] = self._said.get(endpoint, 0) + 1
-        return self._said[endpoint] <= _SAYINGS
+        said = self._said[endpoint] = self._said.get(endpoint, 0) + 1
+        return said <= _SAYINGS
 
-    def _heard(self, ended: EndedFlows, rows: I64) -> list[tuple[int, _Speech]]:
-        """What was said, each with the row of its conversation, by row: both became known by the same packet.
+    def _heard(self, ended: EndedFlows, rows: I64) -> tuple[I64, list[_Speech]]:
+        """What was said, by the rows of the conversations, ascending: both became known by the same packet.
 
         Conversations of several captures may begin in packets of the same number: the server tells them apart.
         """
         waiting, self._waiting = self._waiting, []
         if not waiting:
-            return []
+            return np.zeros(0, np.int64), []
         known = ended.known[rows]
-        shown = np.array([speech.known for speech in waiting], np.int64)
-        start, stop = np.searchsorted(known, shown), np.searchsorted(known, shown, side="right")
+        shown, first, endpoints, *_ = zip(*waiting, strict=True)
+        seen = np.array(shown, np.int64)
+        start, stop = np.searchsorted(known, seen), np.searchsorted(known, seen, side="right")
         place = np.maximum(stop - 1, 0)
-        several = np.flatnonzero(stop - start > 1)
-        if several.size:
-            first_number, keys = ended.first_number[rows], endpoint_keys(ended, rows)
-            for index in several.tolist():
-                flow, among = waiting[index].flow, slice(int(start[index]), int(stop[index]))
-                same = np.flatnonzero((first_number[among] == flow.first_packet) & (keys[among] == endpoint_key(flow)))
-                if same.size:
-                    place[index] = among.start + same[0]
+        several = stop - start > 1
+        if several.any():
+            of_rows = mixed(known.view(np.uint64), ended.first_number[rows].view(np.uint64), endpoint_keys(ended, rows))
+            asked = mixed(seen.view(np.uint64), np.array(first, np.uint64), np.array(endpoints, np.uint64))
+            order = np.argsort(of_rows, kind="stable")  # of rows that are alike, the first is meant
+            found = order.take(np.searchsorted(of_rows, asked, sorter=order), mode="clip")
+            place = np.where(several & (of_rows[found] == asked), found, place)
         order = np.argsort(place, kind="stable")
-        return [(row, waiting[index]) for row, index in zip(place[order].tolist(), order.tolist(), strict=True)]
+        return place[order], list(map(waiting.__getitem__, order.tolist()))
 
-    def _notes_of(self, heard: deque[tuple[int, _Speech]], start: int, stop: int) -> list[_Note]:
-        """Takes what was said up to a row: what the lines did not know yet. Rows of notes count from `start`."""
+    def _notes_of(self, heard: Iterable[_Speech], places: I64) -> list[_Note]:
+        """What the lines did not know yet of what was said. `places`: of the rows of the conversations."""
         notes = []
-        while heard and heard[0][0] < stop:
-            row, speech = heard.popleft()
-            flow, body = speech.flow, speech.body
-            if self._is_new(flow, speech.saying):
-                said = said_of_session(body, relayed=speech.relayed) if isinstance(body, Session) else (
-                    said_of_service(body))
+        sayings = self._sayings
+        for speech, place in zip(heard, places.tolist(), strict=True):
+            if speech[3] in sayings:  # nearly all
+                continue
+            *_, endpoint, saying, flow, body, relayed = speech
+            if self._is_new(endpoint, saying):
+                said = said_of_session(body, relayed=relayed) if isinstance(body, Session) else said_of_service(body)
                 from_wan = not self._home.contains(*parse_address(flow.client))
-                notes.append(_Note(row - start, endpoint_key(flow), _learning(said, from_wan), True))
+                notes.append(_Note(place, endpoint, _learning(said, from_wan), True))
         return notes
 
     # ---- flows --------------------------------------------------------------------------------------------------
@@ -195,7 +190,8 @@ class ExposureObserver:
         if not rows.size:
             self._waiting.clear()
             return []
-        heard = deque(self._heard(ended, rows))
+        places, heard = self._heard(ended, rows)
+        noted = 0
         told: list[Told] = []
         for part in parts_of(len(rows), _ROWS):
             start = part.start
@@ -203,7 +199,9 @@ class ExposureObserver:
                 stop = start + self._groups.fitting(endpoint_keys(ended, rows[start : part.stop]))
                 if stop > start:
                     asked = Askers(ended, rows[start:stop], self._home)
-                    told += self._count(asked, self._notes_of(heard, start, stop))
+                    upto = int(np.searchsorted(places, stop))
+                    told += self._count(asked, self._notes_of(heard[noted:upto], places[noted:upto] - start))
+                    noted = upto
                 if stop < part.stop:
                     quiet = self._groups.quietest(self._groups.limit // 4)
                     self._dropped += len(quiet)

@@ -101,6 +101,8 @@ def proxy_signs(banner: bytes) -> tuple[str, ...]:
 
 def is_relayed_user(user: str) -> bool:
     """Whether a user name also names a server to go on to: `maria#imap.example.net`, `maria@example.org@mail...`."""
+    if "#" not in user and ":" not in user and user.count("@") < 2:  # each form has one of these
+        return False
     return len(user) <= 512 and _RELAYED.fullmatch(user) is not None
 
 
