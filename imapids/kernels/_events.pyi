@@ -1,5 +1,10 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+from imapids.records.events import Event
+from imapids.records.packets import I64
+
+_Item = TypeVar("_Item")
 
 class Layout:
     record: type
@@ -17,3 +22,11 @@ class Reading:
 def steps_known(readings: tuple[Reading, ...], steps: dict[Any, Any], events: list[Any]) -> list[Any]: ...
 def places_of_steps(steps: list[Any], nothing: object) -> list[tuple[Any, list[int] | None]]: ...
 def by_kind(layout: Layout, events: list[Any]) -> dict[str, tuple[list[int], list[Any]]]: ...
+
+# told.pxi
+def rearranged(items: list[_Item], places: I64) -> list[_Item]: ...
+
+class Sharing:
+    def __init__(self, event: type) -> None: ...
+    def among(self, events: list[Event], known: I64,
+              seers: dict[str, list[tuple[list[Event], list[int]]]]) -> None: ...

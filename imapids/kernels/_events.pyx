@@ -4,3 +4,4 @@
 
 include "layouts.pxi"
 include "answers.pxi"
+include "told.pxi"

@@ -70,8 +70,8 @@ class Logins:
         """Counts the attempts of one minute."""
         if not events:
             return
-        latest_ns = max(map(_time, events))
-        only_successes = list(map(_outcome, events)).count("success") == len(events)
+        latest_ns = max([event.time_ns for event in events])
+        only_successes = {event.body.outcome for event in events} == {"success"}  # type: ignore[attr-defined]
         self._secrets.see(events, known, latest_ns, told, only_successes=only_successes)
         if only_successes and not self._hour and not self._day:
             self._clock_ns = max(self._clock_ns, latest_ns)

@@ -106,14 +106,6 @@ class Reading:
         self.mailbox = ""
         """Of the last message that was fetched whole."""
 
-    def add(self, body: Message) -> None:
-        """Whole messages that were fetched."""
-        self.bodies += body.bodies
-        self.size += body.bytes
-        self.mailbox = body.mailbox
-        if body.opaque_body:
-            self.opaque += 1
-
 
 class ClientUse(_Use):
     """What one client does to the mailboxes of one server."""

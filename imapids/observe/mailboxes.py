@@ -53,7 +53,8 @@ class Mailboxes:
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Counts what was done; tells when a count passes 10, 100 ..., and at the end of windows."""
         told: list[Told] = []
-        most_users = self._limits.flow_users // 2
+        users, old_users, most_users = self._users, self._old_users, self._limits.flow_users // 2
+        shared = len(self._mailboxes) > 0
         for place, event in enumerate(events):
             body, flow = event.body, event.flow
             if flow is None:
@@ -66,7 +67,7 @@ class Mailboxes:
                     if not body.bodies:
                         continue
                     reads = self._only_reads(event.time_ns, body, (flow.client, flow.server, flow.server_port))
-                    if reads and not self._mailboxes:
+                    if reads and not shared:
                         continue
                 elif action in _COUNTED:
                     reads = False
@@ -78,13 +79,15 @@ class Mailboxes:
                     self._count(event, body, action, packet, told)
                 if action != "search" and body.result in ("ok", ""):
                     self._count_shared(event, body, action, packet, told)
+                shared = len(self._mailboxes) > 0
             elif type(body) is Session:  # the last that comes of a conversation
-                self._users.pop(flow.flow_id, None)
-                self._old_users.pop(flow.flow_id, None)
+                users.pop(flow.flow_id, None)
+                if old_users:
+                    old_users.pop(flow.flow_id, None)
             elif type(body) is Login and body.outcome == "success":
-                self._users[flow.flow_id] = body.user
-                if len(self._users) >= most_users:
-                    self._users, self._old_users = {}, self._users
+                users[flow.flow_id] = body.user
+                if len(users) >= most_users:
+                    users, old_users = self._users, self._old_users = {}, users
         return told
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
@@ -118,9 +121,14 @@ class Mailboxes:
                 self._reading.popitem(last=False)
                 self._forgotten += 1
             reading = self._reading[key] = Reading(now_ns)
-        if reading.bodies + body.bodies >= TOLD_BODIES:
+        bodies = reading.bodies + body.bodies
+        if bodies >= TOLD_BODIES:
             return False
-        reading.add(body)
+        reading.bodies = bodies
+        reading.size += body.bytes
+        reading.mailbox = body.mailbox
+        if body.opaque_body:
+            reading.opaque += 1
         return True
 
     def _user_of(self, flow: Flow) -> str:

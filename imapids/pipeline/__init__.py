@@ -19,7 +19,7 @@ from imapids.judge import history, judge, judge_plain
 from imapids.observe import Allowed, ExposureObserver, Inventory, Observer, observers
 from imapids.parse import PlainDialogue, PlainReader
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
-from imapids.pipeline.observing import known_of, observed
+from imapids.pipeline.observing import in_order, known_of, observed
 from imapids.pipeline.open_sessions import OpenSessions
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
@@ -381,11 +381,7 @@ class Pipeline:
         if not events and ended is None:
             return []
         self._events, self._order = [], []
-        known = np.array(order, np.int64)
-        if (known[1:] < known[:-1]).any():
-            by_known = np.argsort(known, kind="stable")
-            known = known[by_known]
-            events = [events[i] for i in by_known.tolist()]
+        events, known = in_order(events, order)
         if self.observers:
             events = observed(self.observers, events, known, ended)
         return events if self._matcher is None else [each for event in events for each in self._matched(event)]
