@@ -21,7 +21,7 @@ from imapids.desk.arrays import array
 from imapids.desk.cases import Case
 from imapids.desk.columns import TEXT, TIME, WORD, WORDS, Column, Rows, columns_of, reader
 from imapids.detect.rolling import case_of
-from imapids.output.eve import FILE_NAME_BYTES
+from imapids.output.eve_line import FILE_NAME_BYTES
 from imapids.output.table_text import why_line
 from imapids.protocols.addresses import MAPPED
 from imapids.protocols.text import safe_str

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from imapids.records.events import Event
@@ -30,3 +30,24 @@ class Sharing:
     def __init__(self, event: type) -> None: ...
     def among(self, events: list[Event], known: I64,
               seers: dict[str, list[tuple[list[Event], list[int]]]]) -> None: ...
+
+# json_text.pxi, lines.pxi
+class Plan:
+    layout: Layout
+
+    def __init__(self, record: type, fields: dict[str, str] | None = None, like: type | None = None,
+                 times: Collection[str] = ()) -> None: ...
+
+class LineParts:
+    def __init__(self, plan: Plan, name: bytes, protocol: bytes, key: bytes, *, plain: bool,
+                 counted: bool) -> None: ...
+
+class Lines:
+    def __init__(
+        self, *, kinds: dict[type, LineParts], event: Plan, alert: Plan, head: Plan, counts: Plan, start: Plan,
+        identity: Plan, found: Plan, facts: Plan, longest: int, second: Callable[[int], bytes],
+        encode_json: Callable[[Any], bytes], alone: Callable[[Any], bytes], make_head: Callable[[Any], bytes],
+        around: Callable[[Any, Any], tuple[bytes, list[str]]],
+        alert_parts: Callable[[Any], tuple[bytes, bool, bytes, bytes, bytes]],
+    ) -> None: ...
+    def encode(self, items: Iterable[Any]) -> bytes: ...

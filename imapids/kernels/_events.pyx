@@ -5,3 +5,5 @@
 include "layouts.pxi"
 include "answers.pxi"
 include "told.pxi"
+include "json_text.pxi"
+include "lines.pxi"

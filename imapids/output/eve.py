@@ -1,84 +1,47 @@
 """Events and alerts as EVE JSON lines: the shape that the consumers of Suricata's output read (DESIGN section 9).
 
-A line is ASCII without control characters whatever its texts hold: text from the wire is safe text already, text
-from outside (rules, file names) is escaped here.
+How a line is put together stands in eve_line.py. The kernel (kernels/lines.pxi) writes the lines that nearly all are,
+and has that write the others.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from imapids.output.eve_alert import alert_json, alert_object
-from imapids.output.line_limit import LINE_BYTES, shorten
-from imapids.protocols.text import safe_str
-from imapids.protocols.timestamps import eve_second
-from imapids.records.alerts import Alert
-from imapids.records.events import (
-    EVENT_TYPES,
-    Anomaly,
-    Body,
-    Capture,
-    Command,
-    Event,
-    FlowBody,
-    Guessing,
-    Login,
-    Mailbox,
-    Message,
-    Session,
-    Tls,
+from imapids import kernels
+from imapids.output.eve_alert import Facts, Found, rule_parts
+from imapids.output.eve_line import (
+    ENVELOPE_BYTES,
+    PLAIN_BODY,
+    SHAPES,
+    Head,
+    alert_around,
+    around,
+    encode_json,
+    flow_head,
+    python_lines,
+    second_text,
 )
+from imapids.output.line_limit import LINE_BYTES
+from imapids.records.alerts import Alert
+from imapids.records.events import Event, Session
 from imapids.records.streams import Flow
 
-UNKNOWN_PROTOCOL = "failed"
-"""What EVE calls the protocol of a flow that nobody recognised."""
+if TYPE_CHECKING:
+    from imapids.kernels._events import Lines
 
-DIRECTION_LABEL = "imapids-direction-"
-CUT_LABEL = "imapids-cut"
-"""Labels under traffic.label: the place for our words on lines whose objects the schema closes."""
-
-FILE_NAME_BYTES = 1_024
-"""A longer capture name is cut: PATH_MAX is 4,096, and four characters may stand for a byte."""
-
-_Record = TypeVar("_Record", bound=msgspec.Struct)
-
-_CLOSED_BODIES = (Tls, Anomaly, FlowBody)
-_FIXED_PROTOCOLS: dict[type[Body], str] = {
-    Command: "imap", Login: "imap", Message: "imap", Tls: "tls", Guessing: "imap", Mailbox: "imap",
-}
-_PLAIN_BODY, _SESSION_BODY, _CLOSED_BODY = range(3)
-_SHAPES: dict[type[Body], tuple[int, bytes, bytes, bytes]] = {
-    cls: (
-        _SESSION_BODY if cls is Session else _CLOSED_BODY if cls in _CLOSED_BODIES else _PLAIN_BODY,
-        b'"event_type":"%b"' % name.encode(),
-        b',"app_proto":"%b"' % _FIXED_PROTOCOLS[cls].encode() if cls in _FIXED_PROTOCOLS else b"",
-        b',"%b":' % name.encode(),
-    )
-    for cls, name in EVENT_TYPES.items()
-}
-"""The parts of a line that its event type settles: its name, the protocol where it is always the same, its object."""
-_SHORT_WAY: dict[type[Body], tuple[bytes, bytes, bytes]] = {
-    cls: (b"+0000\"," + name, protocol + b',"pcap_cnt":', key)
-    for cls, (treatment, name, protocol, key) in _SHAPES.items() if treatment == _PLAIN_BODY
-}
-"""The same for the types of most lines, between what differs: microsecond, flow, frame number, body."""
-_EVENT_PROTOCOLS = {EVENT_TYPES[cls]: b',"app_proto":"%b"' % name.encode() for cls, name in _FIXED_PROTOCOLS.items()}
-_AT_THE_END = ("session", "flow")
-"""Events that are told when their flow is over: only then its counts and its protocol are known."""
-_ENVELOPE_BYTES = 1_024
-"""Room for what stands around an event's object, but for the flow's head."""
-
-_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
-
-_app_protos: dict[str | None, bytes] = {}
-_encoder = msgspec.json.Encoder()
-_encode_json = _encoder.encode
-_append_json = _encoder.encode_into
+_HEAD = {"flow_id": "flow_id", "community_id": "community_id", "src_ip": "client", "src_port": "client_port",
+         "dest_ip": "server", "dest_port": "server_port", "proto": "protocol"}
+"""The keys that begin a flow's head, and the flow's fields. Those after them are the same for many flows."""
+_COUNTS = {"pkts_toserver": "packets_client", "pkts_toclient": "packets_server", "bytes_toserver": "bytes_client",
+           "bytes_toclient": "bytes_server", "start": "start_ns"}
+_START = {"start": "start_ns"}
+_IDENTITY = {"id": "id", "state": "state"}
+_FOUND = dict(zip(Found.__struct_fields__, Found.__struct_fields__, strict=True)) | {
+    "first": "first_ns", "last": "last_ns"}
+_FACTS = dict(zip(Facts.__struct_fields__, Facts.__struct_fields__, strict=True)) | {"facts": "context"}
 
 
 def encode(item: Event | Alert) -> bytes:
@@ -88,192 +51,30 @@ def encode(item: Event | Alert) -> bytes:
 
 def encode_lines(items: Iterable[Event | Alert]) -> bytes:
     """The lines of many items: what `encode` gives for each, joined."""
-    lines = bytearray()
-    start = second_ns = 0
-    stamp = b""
-    for item in items:
-        try:
-            if not (isinstance(item, Event) and (short := _SHORT_WAY.get(type(item.body))) and item.packet
-                    and (flow := item.flow)):
-                lines += _line(item)
-            else:  # nearly all lines: what stands ready, the microsecond, and the body written where it belongs
-                name, protocol, key = short
-                time_ns = item.time_ns
-                past = time_ns - second_ns
-                if not 0 <= past < 1_000_000_000 or not stamp:
-                    second, past = divmod(time_ns, 1_000_000_000)
-                    second_ns, stamp = time_ns - past, b'{"timestamp":"%b.' % _second(second)
-                lines += b"%b%06d%b%b%b%d%b" % (
-                    stamp, past // 1000, name, flow.eve_head or flow_head(flow), protocol, item.packet, key)
-                _append_json(item.body, lines, -1)
-                lines += b"}\n"
-                if len(lines) - start > LINE_BYTES - _ENVELOPE_BYTES:
-                    del lines[start:]
-                    lines += _line(item)
-        except UnicodeEncodeError:  # lone surrogates, from rule files or names: no JSON encoder takes them
-            del lines[start:]
-            lines += _line(_without_surrogates(item))
-        start = len(lines)
-    return bytes(lines) if lines.isascii() and 127 not in lines else _escape(lines)
+    return _compiled().encode(items) if kernels.COMPILED else python_lines(items)
 
 
-def _line(item: Event | Alert) -> bytes:
-    return _alert_line(item) if isinstance(item, Alert) else _event_line(item)
-
-
-class _Head(msgspec.Struct, omit_defaults=True):
-    """The keys of a line that its flow settles, in their order; empty ones are left out."""
-
-    flow_id: int
-    community_id: str = ""
-    src_ip: str | msgspec.UnsetType = msgspec.UNSET
-    src_port: int | msgspec.UnsetType = msgspec.UNSET
-    dest_ip: str | msgspec.UnsetType = msgspec.UNSET
-    dest_port: int | msgspec.UnsetType = msgspec.UNSET
-    proto: str | msgspec.UnsetType = msgspec.UNSET
-    pcap_filename: str = ""
-    in_iface: str = ""
-    vlan: tuple[int, ...] = ()
-
-
-def flow_head(flow: Flow) -> bytes:
-    """What is equal in all lines of a flow, from `flow_id` to `vlan`; kept in `flow.eve_head`."""
-    head = _Head(flow.flow_id, flow.community_id, flow.client, flow.client_port, flow.server, flow.server_port,
-                 flow.protocol, safe_str(flow.source, FILE_NAME_BYTES), safe_str(flow.interface), flow.vlan)
-    flow.eve_head = b"," + _encode_json(head)[1:-1]
-    return flow.eve_head
-
-
-@lru_cache(maxsize=4096)  # lines come in order of time: nearly all find their second here
-def _second(second: int) -> bytes:
-    return eve_second(second).encode()
-
-
-def _event_line(event: Event) -> bytes:
-    """The line of any event."""
-    body, flow, packet = event.body, event.flow, event.packet
-    treatment, name, protocol, key = _SHAPES[type(body)]
-    head = count = counts = traffic = b""
-    labels: list[str] = []
-    if flow is None:
-        protocol = b""
-    else:
-        head = flow.eve_head or flow_head(flow)
-        if treatment != _PLAIN_BODY:
-            if isinstance(body, Session):
-                protocol = _app_proto(body.protocol)
-                counts = _flow_counts(flow)
-            elif isinstance(body, Anomaly) and body.app_proto:
-                protocol = _app_proto(body.app_proto)
-            if treatment == _CLOSED_BODY and flow.direction != "unknown":
-                labels.append(DIRECTION_LABEL + flow.direction)
-    if packet:
-        count = b',"pcap_cnt":%d' % packet
-    encoded = _encode_json(body)
-    if len(encoded) > LINE_BYTES - _ENVELOPE_BYTES - len(head):
-        encoded = _shortened_body(body, labels, LINE_BYTES - _ENVELOPE_BYTES - len(head))
-    if labels:
-        traffic = b',"traffic":{"label":%b}' % _encode_json(labels)
-    second, rest = divmod(event.time_ns, 1_000_000_000)
-    return b'{"timestamp":"%b.%06d+0000",%b%b%b%b%b%b%b%b}\n' % (
-        _second(second), rest // 1000, name, head, protocol, count, counts, traffic, key, encoded,
+@cache
+def _compiled() -> Lines:
+    """The kernel, told of our records and keys."""
+    plan = kernels.events.Plan
+    kinds = {
+        cls: kernels.events.LineParts(plan(cls), name, protocol, key, plain=treatment == PLAIN_BODY,
+                                      counted=cls is Session)
+        for cls, (treatment, name, protocol, key) in SHAPES.items()}
+    return kernels.events.Lines(
+        kinds=kinds, event=plan(Event), alert=plan(Alert), head=plan(Flow, _HEAD, like=Head),
+        counts=plan(Flow, _COUNTS, times=("start",)), start=plan(Flow, _START, times=("start",)),
+        identity=plan(Alert, _IDENTITY), found=plan(Alert, _FOUND, times=("first", "last")),
+        facts=plan(Alert, _FACTS, like=Facts), longest=LINE_BYTES - ENVELOPE_BYTES, second=second_text,
+        encode_json=encode_json, alone=_alone, make_head=flow_head, around=around, alert_parts=_alert_parts,
     )
 
 
-def _alert_line(alert: Alert) -> bytes:
-    flow = alert.flow
-    head = count = counts = traffic = b""
-    if flow is not None:
-        head = (flow.eve_head or flow_head(flow)) + _alert_protocol(alert)
-        over = alert.event in _AT_THE_END or (alert.state == "final" and flow.end_reason)
-        counts = _flow_counts(flow) if over else _flow_start(flow)
-    if alert.packet:
-        count = b',"pcap_cnt":%d' % alert.packet
-    if alert.labels:
-        traffic = b',"traffic":{"label":%b}' % _encode_json(alert.labels[:16])
-    encoded = alert_json(alert)
-    room = LINE_BYTES - _ENVELOPE_BYTES - len(head) - len(traffic)
-    if len(encoded) > room:
-        plain = msgspec.to_builtins(alert_object(alert))
-        plain["context"]["imapids"]["cut"] = True
-        shorten(plain, room)
-        encoded = _encode_json(plain)
-    second, rest = divmod(alert.time_ns, 1_000_000_000)
-    return b'{"timestamp":"%b.%06d+0000","event_type":"alert"%b%b%b%b,"alert":%b}\n' % (
-        _second(second), rest // 1000, head, count, counts, traffic, encoded,
-    )
+def _alone(item: Event | Alert) -> bytes:
+    return python_lines((item,))
 
 
-def _alert_protocol(alert: Alert) -> bytes:
-    """`app_proto` of an alert: its session's, or before that is over what its event can only be about."""
-    if not alert.protocol and alert.event not in _AT_THE_END:
-        return _EVENT_PROTOCOLS.get(alert.event, b"")
-    return _app_proto(alert.protocol)
-
-
-def _app_proto(protocol: str | None) -> bytes:
-    part = _app_protos.get(protocol)
-    if part is None:
-        part = b',"app_proto":%b' % _encode_json(protocol or UNKNOWN_PROTOCOL)
-        if len(_app_protos) < 1_024:  # names are a closed list; a saved file that is read back may say anything
-            _app_protos[protocol] = part
-    return part
-
-
-def _flow_counts(flow: Flow) -> bytes:
-    """EVE's `flow` object on lines that are not about the flow alone."""
-    second, rest = divmod(flow.start_ns, 1_000_000_000)
-    return (b',"flow":{"pkts_toserver":%d,"pkts_toclient":%d,"bytes_toserver":%d,"bytes_toclient":%d,'
-            b'"start":"%b.%06d+0000"}') % (
-        flow.packets_client, flow.packets_server, flow.bytes_client, flow.bytes_server, _second(second), rest // 1000,
-    )
-
-
-def _flow_start(flow: Flow) -> bytes:
-    """EVE's `flow` object before the flow is over: counts of one moment would depend on how packets come in batches."""
-    second, rest = divmod(flow.start_ns, 1_000_000_000)
-    return b',"flow":{"start":"%b.%06d+0000"}' % (_second(second), rest // 1000)
-
-
-def _shortened_body(body: Body, labels: list[str], room: int) -> bytes:
-    """A body that is too long for its `room`; the mark goes into it, or among the labels where the schema closes it."""
-    plain = msgspec.to_builtins(body)
-    if isinstance(body, Capture):  # inputs without a fault are the first to go
-        plain["inputs"].sort(key=lambda account: account["status"] == "ok")
-    if isinstance(body, _CLOSED_BODIES):
-        labels.append(CUT_LABEL)
-    else:
-        plain["cut"] = True
-    shorten(plain, room)
-    return _encode_json(plain)
-
-
-def _escape(lines: bytearray) -> bytes:
-    """The same JSON in ASCII without DEL; beyond ASCII there is only text, and text may hold escapes."""
-    def escaped(match: re.Match[str]) -> str:
-        data = match[0].encode("utf-16-be")
-        return "".join(f"\\u{data[i]:02x}{data[i + 1]:02x}" for i in range(0, len(data), 2))
-
-    return _NOT_ASCII.sub(escaped, lines.decode("utf-8")).encode("ascii")
-
-
-def _without_surrogates(item: Event | Alert) -> Event | Alert:
-    """A copy whose texts can be encoded: every lone surrogate becomes the bytes that it stands for, escaped."""
-    flow = _cleaned(item.flow) if item.flow is not None else None
-    if flow is not None:
-        flow.eve_head = b""
-    if isinstance(item, Alert):
-        return msgspec.structs.replace(_cleaned(item), flow=flow)
-    return msgspec.structs.replace(item, body=_cleaned(item.body), flow=flow)
-
-
-def _cleaned(record: _Record) -> _Record:
-    return msgspec.convert(_clean(msgspec.to_builtins(record)), type(record))
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if value.isascii() else safe_str(value, len(value) * 4)
-    if isinstance(value, dict):
-        return {_clean(key): _clean(child) for key, child in value.items()}
-    return [_clean(child) for child in value] if isinstance(value, list | tuple) else value
+def _alert_parts(alert: Alert) -> tuple[bytes, bool, bytes, bytes, bytes]:
+    parts = rule_parts(alert)
+    return *alert_around(alert), parts.begin, parts.identity, parts.texts

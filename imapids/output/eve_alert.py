@@ -75,7 +75,7 @@ class EveAlert(msgspec.Struct, kw_only=True, omit_defaults=True):
     context: Context
 
 
-class _Found(msgspec.Struct):
+class Found(msgspec.Struct):
     """The part of Ours that is of the alert alone, and stands between two parts that are of its rule."""
 
     subject: str
@@ -87,7 +87,7 @@ class _Found(msgspec.Struct):
     why: Reason
 
 
-class _Facts(msgspec.Struct, omit_defaults=True):
+class Facts(msgspec.Struct, omit_defaults=True):
     """The end of Ours."""
 
     direction: str = "unknown"
@@ -99,48 +99,53 @@ class _Facts(msgspec.Struct, omit_defaults=True):
     facts: dict[str, str] = {}
 
 
-class _RuleParts(NamedTuple):
+class RuleParts(NamedTuple):
     """What all alerts of a rule with one confidence say, encoded."""
 
     rule: RuleInfo
     begin: bytes
-    """From `action` to the brace of context.imapids."""
+    """From `action` to before the brace of context.imapids."""
     identity: bytes
-    """`rule` and `level`."""
+    """`rule` and `level`, behind a comma."""
     texts: bytes
-    """From `name` to `falsepositives`."""
+    """From `name` to `falsepositives`; commas as there."""
 
 
 _NO_CONTEXT: Any = {}
 _RULE_TEXTS = ("name", "family", "description", "advice", "falsepositives")
 _RULES_REMEMBERED = 4_096
-_rule_parts: dict[tuple[int, str], _RuleParts] = {}
+_rule_parts: dict[tuple[int, str], RuleParts] = {}
 """By identity of the rule's record (each entry holds it) and confidence: alerts of a run share the records."""
 _encode = msgspec.json.Encoder().encode
 
 
 def alert_json(alert: Alert) -> bytes:
     """The JSON of `alert_object`, with what all alerts of a rule share encoded once."""
-    parts = _rule_parts.get((id(alert.rule), alert.confidence)) or _parts_of(alert)
-    found = _encode(_Found(alert.subject, alert.case, alert.event, eve_time(alert.first_ns), eve_time(alert.last_ns),
+    parts = rule_parts(alert)
+    found = _encode(Found(alert.subject, alert.case, alert.event, eve_time(alert.first_ns), eve_time(alert.last_ns),
                            alert.count, alert.why))
-    facts = _encode(_Facts(alert.direction, alert.verdict, alert.protocol, alert.shape, alert.confidence,
+    facts = _encode(Facts(alert.direction, alert.verdict, alert.protocol, alert.shape, alert.confidence,
                            alert.display_filter, alert.context))[1:]
-    return b'%b"id":%b,"state":%b,%b,%b%b%b%b}}}' % (
+    return b'%b{"id":%b,"state":%b%b,%b%b%b%b}}}' % (
         parts.begin, _encode(alert.id), _encode(alert.state), parts.identity, found[1:-1], parts.texts,
         b"" if facts == b"}" else b",", facts[:-1],
     )
 
 
-def _parts_of(alert: Alert) -> _RuleParts:
+def rule_parts(alert: Alert) -> RuleParts:
+    """What is encoded of an alert's rule already, or is now."""
+    return _rule_parts.get((id(alert.rule), alert.confidence)) or _parts_of(alert)
+
+
+def _parts_of(alert: Alert) -> RuleParts:
     """The parts of a rule, taken from a whole object: nothing can stand in another order here than there."""
     rule = alert.rule
     whole = alert_object(alert)
     ours = whole.context.imapids
     begin = _encode(msgspec.structs.replace(whole, context=_NO_CONTEXT))[: -len(b"{}}")]
-    identity = _encode({"rule": rule.id, "level": rule.level})[1:-1]
+    identity = b"," + _encode({"rule": rule.id, "level": rule.level})[1:-1]
     texts = {name: text for name in _RULE_TEXTS if (text := getattr(ours, name))}
-    parts = _RuleParts(rule, begin + b'{"imapids":{', identity, b"," + _encode(texts)[1:-1] if texts else b"")
+    parts = RuleParts(rule, begin + b'{"imapids":', identity, b"," + _encode(texts)[1:-1] if texts else b"")
     if len(_rule_parts) >= _RULES_REMEMBERED:  # alerts that are read back bring a record each
         _rule_parts.clear()
     _rule_parts[id(rule), alert.confidence] = parts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from imapids.output.eve import DIRECTION_LABEL
 from imapids.output.eve_alert import EveAlert, alert_record
+from imapids.output.eve_line import DIRECTION_LABEL
 from imapids.protocols.timestamps import parse_eve_time
 from imapids.records.alerts import Alert
 from imapids.records.events import EVENT_TYPES, Body, Event, Session
