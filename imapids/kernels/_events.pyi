@@ -1,4 +1,4 @@
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from imapids.records.events import Event
@@ -11,7 +11,7 @@ class Layout:
     names: tuple[str, ...]
     makes: bool
 
-    def __init__(self, record: type) -> None: ...
+    def __init__(self, record: type, first: tuple[str, ...] = ...) -> None: ...
     def place(self, name: str) -> int: ...
 
 class Reading:
@@ -51,3 +51,17 @@ class Lines:
         alert_parts: Callable[[Any], tuple[bytes, bool, bytes, bytes, bytes]],
     ) -> None: ...
     def encode(self, items: Iterable[Any]) -> bytes: ...
+
+# turns.pxi
+class Turns:
+    def __init__(
+        self, *, classes: Sequence[type], greetings: dict[bytes, Any], orders: dict[bytes, Any],
+        orders_alike: dict[bytes, Any], whole_turns: dict[Any, Any], login_order: object, login: object,
+        tag_chars: bytes, login_chars: bytes, login_form: Callable[[bytes, tuple[bool | None, ...]], str],
+        hash_secret: Callable[[bytes, bytes], tuple[str, list[str]]] | None, safe_text: Callable[[bytes, int], str],
+        mail_header: Callable[[bytes, int, int], object], usual_headers: tuple[bytes, ...], text_bytes: int,
+        body_bytes: int, memo_bytes: int, keep: int, most_tags: int, want_commands: bool, want_logins: bool,
+        want_messages: bool,
+    ) -> None: ...
+    def read(self, plain: object, pieces: list[Any], count: int, events: list[Any], known: list[int]) -> int: ...
+    def settle(self, plain: object, pieces: list[Any], count: int) -> bool: ...

@@ -1,4 +1,4 @@
-# Records read and made at the speed of C: where the fields of a msgspec.Struct stand in its memory.
+# Records read and made at the speed of C: where the fields of a msgspec.Struct, or of a class with __slots__, stand.
 #
 # A compiled function that asks a record for an attribute looks its class up each time, which costs more than the
 # interpreter's own specialised step. Fields of records are slots, and the descriptor of a slot says where it stands
@@ -36,6 +36,7 @@ cdef class Layout:
     """Where the fields of a record class stand.
 
     Records are made only of classes that the garbage collector does not follow (`gc=False`); any may be read.
+    A compiled function that names places by an enum of its own hands over the names in that order (`first`).
     """
 
     cdef readonly object record
@@ -45,13 +46,22 @@ cdef class Layout:
     cdef Py_ssize_t[MOST_FIELDS] at
     """Bytes from the begin of a record to each field."""
 
-    def __init__(self, record):
-        """TypeError where this is no record class whose instances can be read in this way."""
+    def __init__(self, record, tuple first=()):
+        """TypeError where this is no record class whose instances can be read in this way.
+
+        Args:
+            first: fields that are to have the first places; the others follow in their own order.
+        """
         names = getattr(record, "__struct_fields__", None)
-        if names is None or len(names) > MOST_FIELDS:
-            raise TypeError(f"{record.__name__} is no msgspec.Struct of at most {MOST_FIELDS} fields")
-        self.record, self.names, self.count = record, tuple(names), len(names)
-        self.makes = not record.__flags__ & Py_TPFLAGS_HAVE_GC
+        self.makes = names is not None and not record.__flags__ & Py_TPFLAGS_HAVE_GC
+        if names is None:  # what a class inherits has its slots elsewhere, and other classes may differ from it
+            names = record.__dict__.get("__slots__") if record.__mro__[1:] == (object,) else None
+        if type(names) is not tuple or len(names) > MOST_FIELDS:
+            raise TypeError(f"{record.__name__} is no class of at most {MOST_FIELDS} fields in slots")
+        if not set(first) <= set(names):
+            raise TypeError(f"{record.__name__} has not all of the fields {', '.join(first)}")
+        names = first + tuple(name for name in names if name not in first)
+        self.record, self.names, self.count = record, names, len(names)
         for place, name in enumerate(names):
             self.at[place] = slot_offset(getattr(record, name))
             if self.at[place] < 0:
@@ -60,6 +70,12 @@ cdef class Layout:
     cpdef Py_ssize_t place(self, str name) except -1:
         """The place of a field among the fields."""
         return self.names.index(name)
+
+    cdef inline int check(self, object record) except -1:
+        """TypeError where a thing is no record of this very class: its memory is laid out in another way."""
+        if type(record) is not self.record:
+            raise TypeError(f"{type(record).__name__} instead of {self.record.__name__}")
+        return 0
 
     cdef inline object read(self, object record, Py_ssize_t place):
         """The value of a field; the record is of this very class (the caller has looked)."""
@@ -75,6 +91,12 @@ cdef class Layout:
         Py_INCREF(value)
         slot[0] = <PyObject *>value
         Py_XDECREF(old)
+
+    cdef inline int add(self, object record, Py_ssize_t place, Py_ssize_t number) except -1:
+        """Adds to a field that is a number."""
+        if number:
+            self.write(record, place, <Py_ssize_t>self.read(record, place) + number)
+        return 0
 
     cdef inline object empty(self):
         """A new record without any field: all are to be written before anybody sees it."""

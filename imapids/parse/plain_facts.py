@@ -15,7 +15,7 @@ from imapids.parse.plain import PlainDialogue
 from imapids.parse.plain_data import Data, Literals
 from imapids.records.events import Message
 
-_USUAL_HEADERS = (b"Return-Path:", b"Received:", b"Delivered-To:", b"From:", b"Date:", b"Message-ID:", b"MIME-Version:")
+USUAL_HEADERS = (b"Return-Path:", b"Received:", b"Delivered-To:", b"From:", b"Date:", b"Message-ID:", b"MIME-Version:")
 """What most messages begin with: one comparison instead of a pattern."""
 
 
@@ -86,7 +86,7 @@ def count_up(plain: PlainDialogue, told: Data, literals: Literals, data: bytes) 
         if whole:
             tally.bodies += 1
             end = start + min(size, BODY_BYTES)
-            if size and not data.startswith(_USUAL_HEADERS, start, end) and not MAIL_HEADER.match(data, start, end):
+            if size and not data.startswith(USUAL_HEADERS, start, end) and not MAIL_HEADER.match(data, start, end):
                 tally.opaque = True
 
 

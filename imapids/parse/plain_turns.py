@@ -32,6 +32,8 @@ TAG_CHARS = bytes(code for code in range(256) if TAG.match(bytes((code,))))
 _CHARS = rb"!#$&'*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|~"
 _WORD = rb'(?:"([ ' + _CHARS + rb']*+)"|([' + _CHARS + rb"]++))"
 LOGIN_LINE = re.compile(rb"(?!.*\.\.)[Ll][Oo][Gg][Ii][Nn] " + _WORD + rb" " + _WORD + rb"\r\n\Z")
+LOGIN_CHARS = bytes(code for code in range(256) if re.match(rb"[" + _CHARS + rb"]", bytes((code,))))
+"""What its words are made of; blanks too, where they are quoted."""
 
 
 class Order:
@@ -127,7 +129,7 @@ def _message(order: Order, answer: Answer) -> Message:
 
 
 _LOGOUT_STATE = int(State.LOGOUT)
-_GREETINGS: dict[bytes, Greeting] = {}
+GREETINGS: dict[bytes, Greeting] = {}
 ORDERS: dict[bytes, Order] = {}
 """By the line after its tag, with its end."""
 ORDERS_ALIKE: dict[bytes, Order] = {}
@@ -143,7 +145,7 @@ WHOLE_TURNS: dict[tuple[Order, int, bytes, bytes], Turn] = {}
 command says so. One look-up for a whole turn."""
 def read_greeting(data: bytes, limits: DialogueLimits) -> Greeting | None:
     """RFC 9051 7.1.1: `* OK`, alone in its chunk; None for anything else."""
-    greeting = _GREETINGS.get(data)
+    greeting = GREETINGS.get(data)
     if greeting is None:
         line = data[:-2]
         match = GREETING.match(line) if data[-2:] == b"\r\n" else None
@@ -153,9 +155,9 @@ def read_greeting(data: bytes, limits: DialogueLimits) -> Greeting | None:
         greeting = Greeting(safe_text(line, limits.text_bytes), server_software(line),
                             reply.capabilities if reply is not None else None)
         if len(data) <= MEMO_BYTES:
-            if len(_GREETINGS) >= MEMO_ENTRIES:
-                _GREETINGS.clear()
-            _GREETINGS[data] = greeting
+            if len(GREETINGS) >= MEMO_ENTRIES:
+                GREETINGS.clear()
+            GREETINGS[data] = greeting
     return greeting
 
 

@@ -66,17 +66,15 @@ class SecretHasher:
 
         Traits: `empty`, `equal-to-user`, `default:<list>` for an account of that list.
         """
-        name = user.encode("utf-8", "surrogateescape") if isinstance(user, str) else user
+        name = (user.encode("utf-8", "surrogateescape") if isinstance(user, str) else user).lower()
         word = secret.encode("utf-8", "surrogateescape") if isinstance(secret, str) else secret
-        traits = []
+        plain, traits = word.lower(), []
         if not word:
             traits.append("empty")
-        name, plain = name.lower(), word.lower()
-        bare = name.partition(b"@")[0]
-        if word and plain in (name, bare):
+        elif name.startswith(plain) and plain in (name, name.partition(b"@")[0]):
             traits.append("equal-to-user")
         for title, account in self._weak.get(plain, ()):
-            if account in (bare, ANY_USER) and f"default:{title}" not in traits:
+            if account in (name.partition(b"@")[0], ANY_USER) and f"default:{title}" not in traits:
                 traits.append(f"default:{title}")
         keyed = self._keyed.copy()
         keyed.update(word)
