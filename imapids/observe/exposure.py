@@ -226,7 +226,7 @@ class ExposureObserver:
                               (ANSWERED_WAN, answered & wan), (REFUSED, asked.refused),
                               (UNANSWERED, asked.unanswered), (CLIENTS_LAN, fresh & ~wan), (CLIENTS_WAN, fresh & wan)):
             counted[:, field] = column
-        notes = [*notes, *self._networks(asked, serial), *self._read_again(asked, of),
+        notes = [*notes, *self._networks(asked, of, serial), *self._read_again(asked, of),
                  *self._strangers(asked, of, serial), *self._relayed(asked)]
         notes.sort(key=lambda note: note.row)
         return self._add(asked, of, counted, notes)
@@ -263,16 +263,21 @@ class ExposureObserver:
             fresh[at] = self._seen[name].add(mixed(serial[at], value[at]))
         return fresh
 
-    def _networks(self, asked: Askers, serial: U64) -> Iterator[_Note]:
+    def _networks(self, asked: Askers, of: I64, serial: U64) -> Iterator[_Note]:
         """Networks of clients that an endpoint had not answered, or had not been asked by, before."""
-        networks = asked.networks()
-        for name, mask in (("networks", asked.answered), ("asking", asked.from_wan)):
-            known: dict[int, int] = {}
-            for row in np.flatnonzero(self._new(name, mask, serial, networks)).tolist():
-                endpoint = int(asked.keys[row])
-                known[endpoint] = known.get(endpoint, 0) + 1
-                if known[endpoint] <= self._limits.endpoint_networks:
-                    yield _Note(row, endpoint, _network(asked.network_text(row), answered=name == "networks"), False)
+        networks, most = asked.networks(), self._limits.endpoint_networks
+        for answered, mask in ((True, asked.answered), (False, asked.from_wan)):
+            left: dict[int, int] = {}
+            """Networks that a line has room for, by group."""
+            new = np.flatnonzero(self._new("networks" if answered else "asking", mask, serial, networks))
+            for row, group in zip(new.tolist(), of[new].tolist(), strict=True):
+                room = left.get(group)
+                if room is None:
+                    line = self._lines.get(group)
+                    room = most if line is not None and line.has_room(answered=answered) else 0
+                left[group] = room - 1
+                if room > 0:
+                    yield _Note(row, int(asked.keys[row]), _network(asked.network_text(row), answered=answered), False)
 
     def _read_again(self, asked: Askers, of: I64) -> Iterator[_Note]:
         """Endpoints whose line may have new words because the inventory was read again."""

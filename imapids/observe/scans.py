@@ -151,7 +151,11 @@ class ScanObserver:
         counted = self._contributions(by, rows, chosen, serial, serial > before)
         snapshots = groups.add(of, counted, rows.first_ns[chosen], rows.last_ns[chosen], rows.over_ns[chosen],
                                _DECIDE[by], _DECISIVE[by])
-        return [(row := int(chosen[snapshot.row]), by, self._tell(by, snapshot, rows, row)) for snapshot in snapshots]
+        if not snapshots:
+            return []
+        at = [int(chosen[snapshot.row]) for snapshot in snapshots]
+        self._take_examples(by, snapshots, rows, at)
+        return [(row, by, self._tell(by, snapshot, rows, row)) for snapshot, row in zip(snapshots, at, strict=True)]
 
     def _contributions(self, by: int, rows: _Rows, at: I64, serial: U64, begun: Bool) -> Marks:
         """What each row adds to the counts of its group, shape (n, fields); `begun`: the group is new."""
@@ -205,12 +209,19 @@ class ScanObserver:
 
     # ---- telling ------------------------------------------------------------------------------------------------
 
+    def _take_examples(self, by: int, snapshots: Sequence[Snapshot], rows: _Rows, at: Sequence[int]) -> None:
+        """The conversation that a group was first told of stays its example; `at`: the rows of what is told."""
+        told, first = self._told[by], dict[int, int]()
+        for snapshot, row in zip(snapshots, at, strict=True):
+            if snapshot.group not in told:
+                first.setdefault(snapshot.group, row)
+        if first:
+            flows = rows.ended.describe(rows.at[list(first.values())].tolist())
+            told.update({group: (flow, flow.first_packet, "", "") for group, flow in zip(first, flows, strict=True)})
+
     def _tell(self, by: int, snapshot: Snapshot, rows: _Rows, row: int) -> Told:
-        """The event of a group at a row; the conversation that it was first told of stays its example."""
+        """The event of a group at a row."""
         told, group = self._told[by], snapshot.group
-        if group not in told:
-            flow = rows.ended.describe([int(rows.at[row])])[0]
-            told[group] = (flow, flow.first_packet, "", "")
         if not told[group][2] and rows.knock[row] and rows.on_mail[row] and rows.traits[row]:
             traits = traits_text(int(rows.traits[row]))
             told[group] = (*told[group][:2], traits, _identity(traits, int(rows.campaign_ns[row])))

@@ -82,6 +82,10 @@ class Line:
         self.upstream: list[str] = []
         self._told: frozenset[str] = frozenset()
 
+    def has_room(self, *, answered: bool) -> bool:
+        """Whether another network of clients would be noted."""
+        return len(self.networks if answered else self.networks_asking) < self._limit
+
     def add_network(self, network: str, *, answered: bool) -> None:
         """Notes a client's network."""
         names = self.networks if answered else self.networks_asking

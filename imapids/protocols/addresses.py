@@ -22,6 +22,8 @@ MAPPED = 0xFFFF_0000_0000
 _MAPPED_HIGH = 0xFFFF
 _FEW = 64
 """IPv6 addresses up to which one bisection each is faster than one of all in step."""
+_VERY_FEW = 16
+"""Addresses up to which one bisection each is faster than any work with columns."""
 _MASK64 = (1 << 64) - 1
 _MASK128 = (1 << 128) - 1
 
@@ -56,6 +58,7 @@ def address_bytes(hi: int, lo: int) -> bytes:
     return ((hi & _MASK64) << 64 | (lo & _MASK64)).to_bytes(16, "big")
 
 
+@lru_cache(maxsize=8192)
 def parse_address(text: str) -> tuple[int, int]:
     """(hi, lo) of an address in text; ValueError where it is none. A zone (`%eth0`) is not part of it."""
     address = ip_address(text)
@@ -139,6 +142,8 @@ class Networks:
 
     def contains_columns(self, hi: U64, lo: U64) -> Bool:
         """Mask of shape (n,), bool: which of the addresses in two columns of shape (n,), uint64, are in a network."""
+        if len(hi) <= _VERY_FEW:
+            return np.array([self.contains(*each) for each in zip(hi.tolist(), lo.tolist(), strict=True)], np.bool_)
         mapped = (hi == 0) & (lo >> np.uint64(32) == _MAPPED_HIGH)
         inside = np.zeros(len(hi), np.bool_)
         if self._v4_first:

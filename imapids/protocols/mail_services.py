@@ -93,6 +93,7 @@ def software_of(banner: bytes) -> str:
     return server_software(banner)
 
 
+@lru_cache(maxsize=1_024)  # a server greets all its clients alike
 def proxy_signs(banner: bytes) -> tuple[str, ...]:
     """Signs of a local mail proxy in a server's greeting: `banner`, `loopback-name`."""
     signs = ("banner",) if _PROXY_WORDS.search(banner, 0, 2_048) else ()
@@ -123,12 +124,18 @@ def service_facts(protocol: str, client: bytes, server: bytes) -> ServiceFacts:
     """
     if protocol == "tls":
         return ServiceFacts(protocol, tls=_TLS_HEAD.match(server) is not None)
-    line = server.split(b"\n", 1)[0].rstrip(b"\r")
-    if not line or not _is_text(line):
-        return ServiceFacts(protocol)
-    facts = _of_banner(protocol, line)
+    facts, said = _of_server(protocol, server)
     reader = {"smtp": _smtp, "pop3": _pop3, "imap": _imap}.get(protocol)
-    return facts if reader is None else reader(facts, _plain_text(client), _plain_text(server), client)
+    return facts if reader is None or not said else reader(facts, _plain_text(client), said, client)
+
+
+@lru_cache(maxsize=256)  # many conversations with a server are alike on its side
+def _of_server(protocol: str, server: bytes) -> tuple[ServiceFacts, bytes]:
+    """What the server's side alone says, and its lines; none where they do not begin with text."""
+    line = server.split(b"\n", 1)[0].rstrip(b"\r")
+    if not line or _NO_TEXT.search(line) is not None:
+        return ServiceFacts(protocol), b""
+    return _of_banner(protocol, line), _plain_text(server)
 
 
 @lru_cache(maxsize=1_024)  # a server greets all its clients alike
@@ -139,10 +146,6 @@ def _of_banner(protocol: str, line: bytes) -> ServiceFacts:
 _NO_TEXT = re.compile(rb"[^\t\n\x20-\x7e]")
 _TEXT = bytes((9, 10, *range(0x20, 0x7F)))
 """All that is text: what remains without it is found faster than by the pattern."""
-
-
-def _is_text(line: bytes) -> bool:
-    return _NO_TEXT.search(line) is None
 
 
 def _plain_text(data: bytes) -> bytes:
