@@ -58,9 +58,10 @@ class FlowBeginner:
             watched = self._select(batch, first, rows, end)
         if batch.interface is not None:
             columns.interface[rows] = batch.interface[first]
-        probes = np.flatnonzero(self._probed.take(batch.dst_port.take(first)))
-        if probes.size:
-            self._find_tools(batch, first[probes], rows[probes])
+        if kernels.COMPILED:
+            kernels.compiled.find_tools(columns, batch, first, rows, self._probed.view(np.uint8))
+        else:
+            self._find_tools(batch, first, rows)
         return watched
 
     def _copy(self, batch: SegmentBatch, first: I64, rows: I32, alive: I64, begun: int) -> None:
@@ -108,7 +109,8 @@ class FlowBeginner:
 
     def _find_tools(self, batch: SegmentBatch, first: I64, rows: I32) -> None:
         """Notes what the SYNs among some first segments tell of the tools that sent them."""
-        probes = np.flatnonzero((batch.protocol[first] == TCP) & ((batch.flags[first] & (SYN | ACK)) == SYN))
+        probes = np.flatnonzero(self._probed.take(batch.dst_port.take(first)) & (batch.protocol[first] == TCP)
+                                & ((batch.flags[first] & (SYN | ACK)) == SYN))
         if probes.size:
             columns, at = self._columns, first[probes]
             columns.tool[rows[probes]] = tools = tool_marks(batch, at)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imapids import kernels
 from imapids.flows.columns import COUNTED, FlowColumns
 from imapids.flows.naming import FlowNamer, KeptRows, states_of
 from imapids.protocols.mail_services import MAIL_PORTS
@@ -35,21 +36,24 @@ class EndedFlowsGatherer:
     def add(self, rows: I32, over_ns: I64, known: I64, reason: str) -> None:
         """Notes rows that are over, where anybody may ask for them."""
         matter = self._matter(rows)
-        if not matter.all():
+        if len(matter) < len(rows):
             rows, over_ns, known = rows[matter], over_ns[matter], known[matter]
         if len(rows):
             kept = KeptRows({name: getattr(self._columns, name)[rows] for name in _KEPT})
             self._parts.append((kept, over_ns, known, reason))
 
-    def _matter(self, rows: I32) -> Bool:
+    def _matter(self, rows: I32) -> I64:
         """Which rows `EndedFlows` tells of: nine of ten conversations of ordinary traffic are none of its matter."""
         columns = self._columns
+        if kernels.COMPILED:
+            found = np.empty(len(rows), np.int64)
+            return found[: kernels.compiled.matter_rows(columns, rows, _MAIL.view(np.uint8), found)]
         ports = (columns.keys[rows, 4] >> np.uint64(32)).view(np.int64)
         sizes = columns.bytes[rows]
         matter: Bool = (columns.protocol[rows] == TCP) & (sizes[:, 0] + sizes[:, 1] == 0)
         matter |= columns.selected[rows] != COUNTED
         matter |= _MAIL.take(ports & 0xFFFF) | _MAIL.take(ports >> 16)
-        return matter
+        return np.flatnonzero(matter)
 
     def take(self) -> EndedFlows | None:
         """All that ended since the last call, in order; None if nothing did."""

@@ -85,6 +85,10 @@ class FlowIndex:
     def hashed(self, keys: Keys) -> U64:
         """Hashes of keys, shape (n,)."""
         mix = self.mix
+        if kernels.COMPILED:
+            hashes = np.empty(len(keys), np.uint64)
+            kernels.compiled.hash_keys(keys, mix, hashes)
+            return hashes
         value: U64 = keys[:, 0] * mix[0]
         for word in range(1, KEY_WORDS):  # fold between words: multiplication alone lets crafted differences cancel
             value ^= value >> np.uint64(29)
@@ -147,6 +151,11 @@ class FlowIndex:
         Where a key is new, it is written to `stored`.
         """
         hashes = self.hashed(keys)
+        if kernels.COMPILED:
+            self._make_room(len(stored))
+            entry = np.empty(len(keys), np.int32)
+            kernels.compiled.add_keys(keys, hashes, rows, self.slots, self._hashes, stored, int(self._shift), entry)
+            return entry
         entry, slot = self.find(keys, stored, hashes)
         missing = np.flatnonzero(entry < 0)
         while missing.size:
@@ -175,11 +184,14 @@ class FlowIndex:
         self._place(entries, slot)
 
     def _note(self, entries: I32, hashes: U64, capacity: int) -> None:
+        self._make_room(capacity)
+        self._hashes[entries] = hashes
+
+    def _make_room(self, capacity: int) -> None:
         if len(self._hashes) < capacity:
             longer = np.zeros(capacity, np.uint64)
             longer[: len(self._hashes)] = self._hashes
             self._hashes = longer
-        self._hashes[entries] = hashes
 
     def _place(self, entries: I32, slot: I64) -> None:
         """Puts entries into the first empty slots from the ones given."""

@@ -171,14 +171,17 @@ class FlowTable:
             if self._peek_bytes:
                 for row in found.tolist():
                     self._assembler.forget(row)
-        selected = columns.selected[rows]
-        chosen = np.repeat(selected != COUNTED, 2)
-        if self._peek_bytes:
-            peeked = np.flatnonzero(selected == PEEKED)
-            chosen.reshape(-1, 2)[peeked] = columns.delivered[rows[peeked]] < self._peek_bytes
-        if not chosen.any():
-            return np.empty(0, np.int64)
-        wanted = np.flatnonzero(chosen.take(groups.cell))
+        if kernels.COMPILED:
+            wanted = np.empty(len(batch), np.int64)
+            wanted = wanted[: kernels.compiled.wanted_segments(
+                columns, rows, groups.cell, self._peek_bytes, np.empty(2 * len(rows), np.uint8), wanted)]
+        else:
+            selected = columns.selected[rows]
+            chosen = np.repeat(selected != COUNTED, 2)
+            if self._peek_bytes:
+                peeked = np.flatnonzero(selected == PEEKED)
+                chosen.reshape(-1, 2)[peeked] = columns.delivered[rows[peeked]] < self._peek_bytes
+            wanted = np.flatnonzero(chosen.take(groups.cell))
         if greeted is not None:  # what came before the greeting is only counted
             wanted = wanted[wanted >= greeted.take(groups.local.take(wanted))]
         return wanted

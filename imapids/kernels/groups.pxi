@@ -1,8 +1,20 @@
 """Segments to conversations: the hash table of a batch, the index of the flow table, and what is counted of each."""
 
 from libc.stdint cimport INT64_MIN
+from libc.string cimport memcpy
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define prefetch(address) __builtin_prefetch(address)
+    #else
+    #define prefetch(address) ((void)(address))
+    #endif
+    """
+    void prefetch(const void* address) noexcept nogil
 
 cdef enum:
+    BLOCK = 32  # segments that are hashed before the first of them is looked up
     KEY = 5  # words of a key
     LEAST_BITS = 12  # of the table of a batch, which grows with the conversations that it holds
     SUMS = 9  # columns of `Cells`
@@ -40,6 +52,18 @@ cdef inline bint _alike(const uint64_t* one, const uint64_t* other) noexcept nog
             | (one[2] ^ other[2])) == 0
 
 
+cdef void _pack_some(int64_t count, const uint64_t* src_hi, const uint64_t* src_lo, const uint64_t* dst_hi,
+                     const uint64_t* dst_lo, const uint16_t* src_port, const uint16_t* dst_port, const uint32_t* tunnel,
+                     const uint8_t* protocol, const uint64_t* mix, uint64_t* keys, uint64_t* hashes,
+                     uint8_t* end) noexcept nogil:
+    """Keys and their hashes of `count` segments, which the caller knows to be there; which end of its key sent each."""
+    cdef int64_t i
+    for i in range(count):
+        end[i] = _pack(src_hi[i], src_lo[i], dst_hi[i], dst_lo[i], src_port[i], dst_port[i],
+                       <uint64_t>tunnel[i] << 8 | protocol[i], keys + KEY * i)
+        hashes[i] = _hash(keys + KEY * i, mix)
+
+
 cdef int _lay(int32_t[::1] slots, const uint64_t[::1] hashes, int64_t count, int shift) except -1 nogil:
     """Empties the first 2^(64 - shift) slots, and puts the entries below `count` there: at most a quarter as many."""
     cdef int64_t mask = (<int64_t>1 << (64 - shift)) - 1, entry, at
@@ -51,6 +75,11 @@ cdef int _lay(int32_t[::1] slots, const uint64_t[::1] hashes, int64_t count, int
             at = (at + 1) & mask
         slots[at] = <int32_t>entry
     return 0
+
+
+def _dense(column):
+    """The column without steps between its elements: batches of the decoder have none."""
+    return column if column.flags.c_contiguous else column.copy()
 
 
 def group_segments(batch, const uint64_t[::1] mix, int32_t[::1] slots, uint64_t[:, ::1] keys, uint64_t[::1] hashes,
@@ -66,41 +95,51 @@ def group_segments(batch, const uint64_t[::1] mix, int32_t[::1] slots, uint64_t[
     Returns:
         How many groups there are.
     """
-    cdef const uint64_t[:] src_hi = batch.src_hi, src_lo = batch.src_lo, dst_hi = batch.dst_hi, dst_lo = batch.dst_lo
-    cdef const uint16_t[:] src_port = batch.src_port, dst_port = batch.dst_port
-    cdef const uint32_t[:] tunnel = batch.tunnel
-    cdef const uint8_t[:] protocol = batch.protocol
-    cdef int64_t position, at, entry, groups = 0, mask = (1 << LEAST_BITS) - 1
-    cdef uint64_t[KEY] key
+    cdef const uint64_t[::1] src_hi = _dense(batch.src_hi), src_lo = _dense(batch.src_lo)
+    cdef const uint64_t[::1] dst_hi = _dense(batch.dst_hi), dst_lo = _dense(batch.dst_lo)
+    cdef const uint16_t[::1] src_port = _dense(batch.src_port), dst_port = _dense(batch.dst_port)
+    cdef const uint32_t[::1] tunnel = _dense(batch.tunnel)
+    cdef const uint8_t[::1] protocol = _dense(batch.protocol)
+    cdef int64_t count = local.shape[0], block, start, stop, position, at, entry, groups = 0, mask = (1 << LEAST_BITS) - 1
+    cdef uint64_t[BLOCK * KEY] ahead
+    cdef uint64_t[BLOCK] values
+    cdef uint64_t* key
     cdef uint64_t value
-    cdef uint8_t sender
     cdef int shift = 64 - LEAST_BITS
     if mix.shape[0] != KEY + 1 or keys.shape[1] != KEY:
         raise ValueError("keys and multipliers of another kind")
+    if count > min(src_hi.shape[0], src_lo.shape[0], dst_hi.shape[0], dst_lo.shape[0], src_port.shape[0],
+                   dst_port.shape[0], tunnel.shape[0], protocol.shape[0], end.shape[0], cell.shape[0]):
+        raise IndexError("columns that differ in length")
     with nogil:
         _lay(slots, hashes, 0, shift)
-        for position in range(local.shape[0]):
-            sender = _pack(src_hi[position], src_lo[position], dst_hi[position], dst_lo[position], src_port[position],
-                           dst_port[position], <uint64_t>tunnel[position] << 8 | protocol[position], key)
-            value = _hash(key, &mix[0])
-            at = <int64_t>(value >> shift)
-            entry = slots[at]
-            while entry >= 0 and not _alike(&keys[entry, 0], key):
-                at = (at + 1) & mask
+        for block in range((count + BLOCK - 1) // BLOCK):
+            start = BLOCK * block
+            stop = min(start + BLOCK, count)
+            _pack_some(stop - start, &src_hi[start], &src_lo[start], &dst_hi[start], &dst_lo[start], &src_port[start],
+                       &dst_port[start], &tunnel[start], &protocol[start], &mix[0], ahead, values, &end[start])
+            for position in range(stop - start):
+                prefetch(&slots[<int64_t>(values[position] >> shift)])
+            for position in range(start, stop):
+                key = ahead + KEY * (position - start)
+                value = values[position - start]
+                at = <int64_t>(value >> shift)
                 entry = slots[at]
-            if entry < 0:
-                entry = groups
-                keys[entry, 0], keys[entry, 1], keys[entry, 2], keys[entry, 3] = key[0], key[1], key[2], key[3]
-                keys[entry, 4] = key[4]
-                hashes[entry], first[entry], slots[at] = value, position, <int32_t>entry
-                groups += 1
-                if 4 * groups > mask + 1:
-                    shift -= 1
-                    mask = 2 * mask + 1
-                    _lay(slots, hashes, groups, shift)
-            local[position] = entry
-            end[position] = sender
-            cell[position] = 2 * entry + sender
+                while entry >= 0 and not _alike(&keys[entry, 0], key):
+                    at = (at + 1) & mask
+                    entry = slots[at]
+                if entry < 0:
+                    entry = groups
+                    keys[entry, 0], keys[entry, 1], keys[entry, 2], keys[entry, 3] = key[0], key[1], key[2], key[3]
+                    keys[entry, 4] = key[4]
+                    hashes[entry], first[entry], slots[at] = value, position, <int32_t>entry
+                    groups += 1
+                    if 4 * groups > mask + 1:
+                        shift -= 1
+                        mask = 2 * mask + 1
+                        _lay(slots, hashes, groups, shift)
+                local[position] = entry
+                cell[position] = 2 * entry + end[position]
     return groups
 
 
@@ -126,6 +165,43 @@ def find_keys(const uint64_t[:, :] keys, const uint64_t[::1] hashes, const int32
                 there = slots[at]
             entry[number] = there
             slot[number] = at
+
+
+def hash_keys(const uint64_t[:, ::1] keys, const uint64_t[::1] mix, uint64_t[::1] hashes):
+    """`FlowIndex.hashed`; `hashes` takes what is found."""
+    cdef int64_t number
+    if mix.shape[0] != KEY + 1 or keys.shape[1] != KEY:
+        raise ValueError("keys and multipliers of another kind")
+    with nogil:
+        for number in range(hashes.shape[0]):
+            hashes[number] = _hash(&keys[number, 0], &mix[0])
+
+
+def add_keys(const uint64_t[:, ::1] keys, const uint64_t[::1] hashes, const int32_t[:] rows, int32_t[::1] slots,
+             uint64_t[::1] held, uint64_t[:, ::1] stored, int shift, int32_t[::1] entry):
+    """`FlowIndex.add`: one key after the other; most slots are empty.
+
+    Args:
+        held: the hash of each entry's key; `stored`: these keys. Those of new entries are written.
+        entry: takes what is found, or the row itself.
+    """
+    cdef int64_t number, at, mask = slots.shape[0] - 1
+    cdef int32_t there
+    if keys.shape[1] != KEY or stored.shape[1] != KEY:
+        raise ValueError("keys of another kind")
+    with nogil:
+        for number in range(entry.shape[0]):
+            at = <int64_t>(hashes[number] >> shift)
+            there = slots[at]
+            while there >= 0 and not (held[there] == hashes[number] and _alike(&stored[there, 0], &keys[number, 0])):
+                at = (at + 1) & mask
+                there = slots[at]
+            if there < 0:
+                there = rows[number]
+                memcpy(&stored[there, 0], &keys[number, 0], KEY * sizeof(uint64_t))
+                held[there] = hashes[number]
+                slots[at] = there
+            entry[number] = there
 
 
 def place_entries(const int32_t[:] entries, const int64_t[:] slot, int32_t[::1] slots):

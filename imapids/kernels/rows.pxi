@@ -19,6 +19,11 @@ cdef enum:
     STAR = 0x2A
     SPACE = 0x20
     DOT = 0x2E
+    MASSCAN = 1  # positions in `TOOLS`
+    ZMAP = 2
+    NMAP = 3
+    MIRAI = 4
+    MSS = 0x0204
 
 
 def clear_rows(columns, const int32_t[:] rows):
@@ -108,6 +113,121 @@ def begin_rows(columns, batch, const int64_t[:] first, const int32_t[:] rows, co
             serial[row] = begun + number
             first_ns[row] = last_ns[row] = time_ns[at]
             last_clock[row], first_number[row], first_seq[row] = alive[at], from_number[at], seq[at]
+
+
+cdef inline uint16_t _big16(const uint8_t[:] data, int64_t at) except? 0 nogil:
+    return <uint16_t>data[at] << 8 | data[at + 1]
+
+
+cdef inline uint8_t _tool(uint64_t target, bint v4, uint32_t seq, uint16_t port, uint16_t window, uint16_t identification,
+                          bint only_1460) noexcept nogil:
+    """`tool_marks` of one SYN."""
+    if v4 and window == 1_024 and identification == <uint16_t>(target ^ port ^ seq):
+        return MASSCAN
+    if v4 and window == 65_535 and identification == 54_321:
+        return ZMAP
+    if v4 and seq == <uint32_t>target:
+        return MIRAI
+    return NMAP if only_1460 and window in (1_024, 2_048, 3_072, 4_096) else 0
+
+
+cdef inline uint64_t _traits(uint8_t tool, uint16_t window, uint64_t segment, uint8_t ttl, bint whole) noexcept nogil:
+    """`hand_made` of one SYN that offers nothing but its segment size, if that."""
+    cdef uint64_t began = 0 if ttl <= 32 else 1 if ttl <= 64 else 2 if ttl <= 128 else 3
+    if tool == NMAP or tool == MIRAI:
+        window = 0
+    return window | segment << 16 | <uint64_t>tool << 32 | began << 40 | <uint64_t>whole << 44 | <uint64_t>1 << 48
+
+
+def find_tools(columns, batch, const int64_t[:] first, const int32_t[:] rows, const uint8_t[::1] probed):
+    """`FlowBeginner._find_tools` of new rows.
+
+    Args:
+        first: positions of their first segments; `probed`: marks the server ports at which tools are looked for.
+    """
+    cdef const uint8_t[:] data = batch.buffer, protocol = batch.protocol, flags = batch.flags, ttl = batch.ttl
+    cdef const uint16_t[:] dst_port = batch.dst_port, window = batch.window
+    cdef const uint64_t[:] dst_hi = batch.dst_hi, dst_lo = batch.dst_lo
+    cdef const uint32_t[:] seq = batch.seq
+    cdef const int64_t[:] ip_offset = batch.ip_offset, transport_offset = batch.transport_offset
+    cdef uint8_t[::1] tools = columns.tool
+    cdef uint64_t[::1] traits = columns.traits
+    cdef int64_t number, at, row, ip, tcp, last = data.shape[0] - 24
+    cdef uint8_t header
+    cdef uint16_t segment
+    cdef bint sized
+    with nogil:
+        for number in range(rows.shape[0]):
+            at, row = first[number], rows[number]
+            if not probed[dst_port[at]] or protocol[at] != TCP or flags[at] & (SYN | ACK) != SYN:
+                continue
+            tools[row], traits[row] = 0, 0
+            if last < 0:
+                continue
+            ip, tcp = min(max(ip_offset[at], 0), last), min(max(transport_offset[at], 0), last)
+            header = data[tcp + 12] >> 4 << 2
+            sized, segment = header == 24 and _big16(data, tcp + 20) == MSS, _big16(data, tcp + 22)
+            tools[row] = _tool(dst_lo[at], dst_hi[at] == 0 and dst_lo[at] >> 32 == 0xFFFF, seq[at], dst_port[at],
+                               window[at], _big16(data, ip + 4), sized and segment == 1_460)
+            sized = sized and transport_offset[at] <= last
+            header = data[transport_offset[at] + 12] >> 4 << 2
+            if header == 20 or sized:
+                traits[row] = _traits(tools[row], window[at], segment if sized else 0, ttl[at],
+                                      data[ip_offset[at]] >> 4 == 4 and data[ip_offset[at] + 6] & 0x40)
+
+
+def wanted_segments(columns, const int32_t[:] rows, const int64_t[::1] cell, int64_t peek_bytes, uint8_t[::1] chosen,
+                    int64_t[::1] found):
+    """The segments whose bytes `FlowTable._select` wants.
+
+    Args:
+        cell: twice its group, and its end, of each segment.
+        peek_bytes: bytes of a side of a peeked flow that are wanted.
+        chosen: takes the marks of cells; `found`: takes the positions.
+
+    Returns:
+        How many there are.
+    """
+    cdef const uint8_t[::1] selected = columns.selected
+    cdef const int64_t[:, ::1] delivered = columns.delivered
+    cdef int64_t group, row, position, count = 0
+    cdef bint some = False
+    cdef int end
+    with nogil:
+        for group in range(rows.shape[0]):
+            row = rows[group]
+            for end in range(2):
+                chosen[2 * group + end] = selected[row] != COUNTED and (
+                    selected[row] != PEEKED or delivered[row, end] < peek_bytes)
+                some = some or chosen[2 * group + end]
+        if some:
+            for position in range(cell.shape[0]):
+                found[count] = position
+                count += chosen[cell[position]]
+    return count
+
+
+def matter_rows(columns, const int32_t[:] rows, const uint8_t[::1] mail, int64_t[::1] found):
+    """What `EndedFlowsGatherer._matter` finds of rows that are over.
+
+    Args:
+        mail: marks the ports of mail; `found`: takes the positions.
+
+    Returns:
+        How many there are.
+    """
+    cdef const uint64_t[:, ::1] keys = columns.keys
+    cdef const int64_t[:, ::1] size = columns.bytes
+    cdef const uint8_t[::1] protocol = columns.protocol, selected = columns.selected
+    cdef int64_t number, row, count = 0
+    with nogil:
+        for number in range(rows.shape[0]):
+            row = rows[number]
+            if (selected[row] != COUNTED or mail[keys[row, 4] >> 48] or mail[keys[row, 4] >> 32 & 0xFFFF]
+                    or (protocol[row] == TCP and size[row, 0] + size[row, 1] == 0)):
+                found[count] = number
+                count += 1
+    return count
 
 
 def count_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] alive, int64_t unknown):

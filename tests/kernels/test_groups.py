@@ -129,6 +129,27 @@ def test_what_the_index_finds_is_what_numpy_finds_also_where_it_is_nearly_full(s
     assert (entry.dtype, slot.dtype) == (wanted.dtype, wanted_slot.dtype)
 
 
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(1, 80), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_keys_are_added_as_numpy_adds_them(seed: int, parts: list[int], kinds: int, alike: bool) -> None:
+    rng, index = np.random.default_rng(seed), FlowIndex(512)
+    if alike:
+        index.mix = np.zeros(KEY_WORDS + 1, np.uint64)
+    several, mix = keys_of(rng, kinds), index.mix
+
+    def call() -> list[list[int]]:
+        index, stored, told, start = FlowIndex(512), np.zeros((256, KEY_WORDS), np.uint64), [], 0
+        index.mix = mix
+        for seed, count in enumerate(parts):
+            keys = several[np.random.default_rng(seed).integers(0, kinds, count)]
+            told.append(index.add(keys, np.arange(start, start + count, dtype=np.int32), stored).tolist())
+            start += count
+        return [*told, *stored.tolist(), index.find(several, stored)[0].tolist(), index.hashed(several).tolist()]
+
+    compiled, plain = both(call)
+    assert compiled == plain
+
+
 @given(batches, st.integers(0, 3))
 @settings(max_examples=150, deadline=None)
 def test_sums_of_directions_are_those_of_numpy(batch: SegmentBatch, more: int) -> None:

@@ -15,10 +15,12 @@ from imapids import kernels
 from imapids.config import FlowLimits
 from imapids.flows import FlowTable
 from imapids.flows.beginning import FlowBeginner
-from imapids.flows.columns import _CLEARED, _LAYOUT, FlowColumns
+from imapids.flows.columns import _CLEARED, _LAYOUT, COUNTED, PEEKED, FlowColumns
 from imapids.flows.counting import count_batch
+from imapids.flows.ended import EndedFlowsGatherer
 from imapids.flows.greetings import find_dialogues
 from imapids.flows.grouping import Groups
+from imapids.flows.naming import FlowNamer
 from imapids.flows.reuse import ReuseSplitter, deadlines
 from imapids.records.segments import UDP, Encapsulation, EncapsulationTable, SegmentBatch
 
@@ -174,3 +176,61 @@ def test_a_whole_table_tells_the_same(parts: list[list[Segment]], peek: bool) ->
         compiled = play()
         patch.setattr(kernels, "COMPILED", False)
         assert compiled == play()
+
+
+@given(seeds, st.integers(0, 400), st.integers(1, 40))
+@settings(max_examples=80, deadline=None)
+def test_tools_that_made_the_first_segments(seed: int, size: int, count: int) -> None:
+    """Random headers that are near those of tools, also where the capture cut them."""
+    rng = np.random.default_rng(seed)
+    batch = batch_of([Segment((5, 40_000), (6, int(rng.choice([25, 143, 7]))), flags=int(rng.choice([2, 2, 0x12, 0x10])),
+                              protocol=int(rng.choice([6, 6, 6, UDP]))) for _ in range(count)])
+    batch.buffer = np.concatenate((rng.choice(np.array([0x45, 0x60, 0x50, 2, 4, 5, 0xB4, 0x40], np.uint8), size),
+                                   rng.integers(0, 256, 20, np.uint8)))
+    batch.ip_offset, batch.transport_offset = rng.integers(0, size + 1, (2, count))
+    batch.dst_hi, batch.ttl = rng.choice(np.array([0, 0, 1], np.uint64), count), rng.integers(0, 256, count, np.uint8)
+    batch.window = rng.choice(np.array([1_024, 2_048, 5, 65_535], np.uint16), count)
+    batch.seq = rng.choice(np.array([6, 7, 1_029], np.uint32), count)
+    for ip, tcp, port, seq in zip(batch.ip_offset, batch.transport_offset, batch.dst_port, batch.seq, strict=True):
+        kind = rng.integers(0, 4)
+        if kind == 0 and tcp + 24 <= len(batch.buffer):
+            batch.buffer[tcp + 12], batch.buffer[tcp + 20 : tcp + 24] = 0x60, (2, 4, 5, 0xB4)
+        if kind == 1:
+            batch.buffer[ip + 4 : ip + 6] = divmod(6 ^ int(port) ^ int(seq), 256)
+        if kind == 2:
+            batch.buffer[ip + 4 : ip + 6] = divmod(54_321, 256)
+
+    def call(columns: FlowColumns) -> None:
+        beginner = FlowBeginner(columns, (), (), (), watch_all=False, tell_tools=True)
+        beginner.begin(batch, np.arange(count), np.arange(count, dtype=np.int32), np.zeros(count, np.uint8),
+                       batch.time_ns)
+
+    both_leave(seed, call)
+
+
+@given(seeds, seeds, st.integers(1, 120), st.sampled_from([0, 1, 1_024, 2**31]))
+@settings(max_examples=80, deadline=None)
+def test_segments_that_are_wanted(seed: int, other: int, count: int, peek_bytes: int) -> None:
+    def call(columns: FlowColumns) -> Any:
+        batch, groups = random_batch(other, count)
+        if not peek_bytes:
+            columns.selected[columns.selected == PEEKED] = COUNTED
+        table = FlowTable(LIMITS, EncapsulationTable(), peek_tcp=(25,) if peek_bytes else (), peek_bytes=peek_bytes)
+        table.columns = columns
+        return table._select(batch, groups)
+
+    both_leave(seed, call)
+
+
+@given(seeds, st.lists(st.integers(0, ROWS - 1), unique=True))
+@settings(max_examples=80, deadline=None)
+def test_rows_that_matter_to_observers(seed: int, rows: list[int]) -> None:
+    def call(columns: FlowColumns) -> Any:
+        rng = np.random.default_rng(seed)
+        ports = rng.choice(np.array([25, 143, 80, 993, 65_535], np.uint64), (2, ROWS))
+        columns.keys[:, 4] = ports[0] << np.uint64(48) | ports[1] << np.uint64(32) | np.uint64(6)
+        columns.bytes[:] = rng.integers(0, 2, (ROWS, 2))
+        namer = FlowNamer(columns, EncapsulationTable(), [], None)
+        return EndedFlowsGatherer(columns, namer)._matter(np.array(rows, np.int32))
+
+    both_leave(seed, call)
