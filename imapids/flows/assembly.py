@@ -112,6 +112,7 @@ class Assembler:
         self._peeked: dict[Hashable, int] = {}
         """Conversations with each service that spoke."""
         self.streams: dict[int, Stream] = {}
+        self._chunks = kernels.events.Chunks(StreamChunk) if kernels.COMPILED else None
         self.budget = PendingBudget(limits.pending_bytes_all)
 
     def feed(self, batch: SegmentBatch, groups: Groups, positions: I64) -> list[FlowUpdate]:
@@ -345,33 +346,23 @@ class Assembler:
         """
         flows = part.flow.take(chosen)
         sides = part.end.take(chosen) ^ self.columns.client_end[part.rows].take(flows)
-        at = part.at.take(chosen)
-        breaks = _starts(flows)
-        flow_first = np.flatnonzero(breaks)
-        breaks[1:] |= sides[1:] != sides[:-1]
-        breaks |= ~part.tcp.take(chosen)  # a datagram is a unit of its own
-        first = np.flatnonzero(breaks)
-        flow_at = np.searchsorted(first, flow_first).tolist()
-        flow_at.append(len(first))
-        low, sizes = batch.payload.take(at), batch.captured.take(at)
-        numbers, times = batch.number.take(at), batch.time_ns.take(at)
-        flow_bytes = np.add.reduceat(sizes, flow_first).tolist()
-        chunks: list[Piece] = list(map(
-            StreamChunk, sides[first].tolist(), offsets[first].tolist(), _bytes_of(batch.buffer, low, sizes, first),
-            times[first].tolist(), numbers[first].tolist()))
-        if len(first) < len(chosen):  # several segments without a word of the other side
-            _tell_further(chunks, first, breaks, sizes, numbers, times)
-        owners = part.rows.take(flows.take(flow_first))
+        at, stream_of_bytes = part.at.take(chosen), part.tcp.take(chosen)
+        if self._chunks is not None and kernels.COMPILED:
+            first, sizes = np.empty((2, len(at)), np.int64)
+            chunks = self._chunks.of_segments(
+                batch.buffer, at, flows, sides, stream_of_bytes.view(np.uint8), offsets, batch.payload, batch.captured,
+                batch.number, batch.time_ns, first, sizes)
+            first, sizes = first[: len(chunks)], sizes[: len(chunks)]
+        else:
+            chunks, first, sizes = _chunks_of(batch, at, flows, sides, stream_of_bytes, offsets)
+        owners = part.rows.take(flows.take(first))
         keep_whole = 4 * self.limits.history_bytes
-        start = 0
-        for stream, stop, size in zip(self._streams_of(owners), flow_at[1:], flow_bytes, strict=True):
-            pieces = chunks[start:stop]
+        for stream, pieces, size in zip(self._streams_of(owners), chunks, sizes.tolist(), strict=True):
             updates.append(FlowUpdate(stream.flow, pieces, stream.key))
-            if not stream.recent and stop - start <= 16 and size <= keep_whole:
+            if not stream.recent and len(pieces) <= 16 and size <= keep_whole:
                 stream.recent = pieces
             else:
                 stream.recent = _newest(stream.recent + pieces, self.limits.history_bytes)
-            start = stop
 
     def _by_segment(self, batch: SegmentBatch, part: _Part, chosen: I64, updates: list[FlowUpdate]) -> None:
         """Feeds odd flows to their reassemblers, all their segments, in capture order."""
@@ -492,10 +483,31 @@ class Assembler:
         return pieces
 
 
+def _chunks_of(batch: SegmentBatch, at: I64, flows: I64, sides: U8, stream: Bool, offsets: I64) -> tuple[
+        list[list[Piece]], I64, I64]:
+    """Chunks of segments in order, one for each run of one side; a datagram is a unit of its own.
+
+    Returns:
+        (chunks of each flow, the first of its segments among all, its bytes).
+    """
+    breaks = _starts(flows)
+    flow_first = np.flatnonzero(breaks)
+    breaks[1:] |= sides[1:] != sides[:-1]
+    breaks |= ~stream
+    first = np.flatnonzero(breaks)
+    low, sizes = batch.payload.take(at), batch.captured.take(at)
+    numbers, times = batch.number.take(at), batch.time_ns.take(at)
+    chunks: list[Piece] = list(map(
+        StreamChunk, sides[first].tolist(), offsets[first].tolist(), _bytes_of(batch.buffer, low, sizes, first),
+        times[first].tolist(), numbers[first].tolist()))
+    if len(first) < len(at):  # several segments without a word of the other side
+        _tell_further(chunks, first, breaks, sizes, numbers, times)
+    bounds = pairwise([*np.searchsorted(first, flow_first).tolist(), len(first)])
+    return [chunks[start:stop] for start, stop in bounds], flow_first, np.add.reduceat(sizes, flow_first)
+
+
 def _bytes_of(buffer: U8, low: I64, sizes: I64, first: I64) -> list[bytes]:
     """The payloads of segments, those of each run joined to one; `first`: where the runs begin."""
-    if kernels.COMPILED:
-        return kernels.compiled.cut_runs(buffer, low, sizes, first)
     stop = low + sizes
     base, top = int(low.min()), int(stop.max())
     dense = top - base < _COPY_RATIO * len(low)

@@ -2,9 +2,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from imapids.records.events import Event
-from imapids.records.packets import I64
+from imapids.records.packets import I64, U8
+from imapids.records.streams import Piece
 
 _Item = TypeVar("_Item")
+
+class Chunks:
+    def __init__(self, record: type) -> None: ...
+    def of_segments(self, buffer: U8, at: I64, flow: I64, side: U8, stream: U8, offset: I64, payload: I64,
+                    captured: I64, number: I64, time_ns: I64, first: I64, size: I64) -> list[list[Piece]]: ...
+    def first_bytes(self, pieces: list[Piece], gap: type, data: tuple[bytearray, bytearray], ended: list[bool],
+                    turns: list[tuple[int, int]], limit: int, turn_limit: int) -> int | None: ...
 
 class Layout:
     record: type

@@ -1,42 +1,5 @@
 """Segments of selected conversations to ordered runs of bytes."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memcpy
-
-
-def cut_runs(const uint8_t[::1] data, const int64_t[::1] low, const int64_t[::1] sizes, const int64_t[::1] first):
-    """The bytes of runs of segments, each joined to one object (`_Bytes` of flows/assembly.py).
-
-    Args:
-        low, sizes: where the payload of each segment stands in `data`.
-        first: ascending, the first segment of each run; a run goes on to the next one.
-
-    Raises:
-        IndexError: a payload does not lie in `data`.
-    """
-    cdef int64_t count = low.shape[0], runs = first.shape[0], whole = data.shape[0], run, at, start, stop, total
-    cdef const uint8_t* base = &data[0] if whole else NULL
-    cdef char* target
-    if sizes.shape[0] != count:
-        raise IndexError("low and sizes differ in length")
-    cut = [None] * runs
-    for run in range(runs):
-        start, stop = first[run], first[run + 1] if run + 1 < runs else count
-        if start < 0 or stop > count:
-            raise IndexError("no such segment")
-        total = 0
-        for at in range(start, stop):
-            if low[at] < 0 or sizes[at] < 0 or sizes[at] > whole or low[at] > whole - sizes[at]:
-                raise IndexError("a payload lies outside of the buffer")
-            total += sizes[at]
-        joined = PyBytes_FromStringAndSize(NULL, total)
-        target = PyBytes_AS_STRING(joined)
-        for at in range(start, stop):
-            memcpy(target, base + low[at], sizes[at])
-            target += sizes[at]
-        cut[run] = joined
-    return cut
-
 
 def sort_pieces(const int64_t[::1] local, const int64_t[::1] positions, int64_t[::1] places, int64_t[::1] at,
                 int64_t[::1] flow, int64_t[::1] groups):

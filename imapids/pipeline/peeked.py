@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from imapids.config import DialogueLimits
 from imapids.pipeline.prefix import Prefix
 from imapids.protocols.mail_services import plain_protocol, service_facts
 from imapids.records.events import Service
-from imapids.records.streams import CLIENT, SERVER, Flow, Piece, StreamChunk, StreamGap
+from imapids.records.streams import CLIENT, SERVER, Flow, Piece
 from imapids.sniff import sniff
 
 
@@ -22,16 +20,11 @@ class PeekedConversation:
         self.first_packet = 0
         """Frame number of the server's first payload."""
 
-    def feed(self, pieces: Sequence[Piece]) -> None:
+    def feed(self, pieces: list[Piece]) -> None:
         """Takes the pieces of one batch."""
-        prefix = self._prefix
-        for piece in pieces:
-            if type(piece) is StreamChunk:
-                prefix.add(piece.side, piece.data)
-                if not self.first_packet and piece.side == SERVER:
-                    self.first_packet = piece.packet
-            elif type(piece) is StreamGap:
-                prefix.ended[piece.side] = True
+        packet = self._prefix.add_chunks(pieces)
+        if packet is not None and not self.first_packet:
+            self.first_packet = packet
 
     def service(self, flow: Flow) -> Service | None:
         """What the server is, as far as its first bytes say; None where it said nothing."""

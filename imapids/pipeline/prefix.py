@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from imapids import kernels
 from imapids.config import DialogueLimits
 from imapids.records.candidates import Opening
-from imapids.records.streams import CLIENT, SERVER, Flow
+from imapids.records.streams import CLIENT, SERVER, Flow, Piece, StreamChunk, StreamGap
+
+_CHUNKS = kernels.events.Chunks(StreamChunk) if kernels.COMPILED else None
 
 
 class Prefix:
@@ -42,6 +45,24 @@ class Prefix:
             else:
                 kept += data[:room]
                 self.ended[side] = True
+
+    def add_chunks(self, pieces: list[Piece]) -> int | None:
+        """Adds the bytes of chunks; returns the frame number of the server's first one, None where it has none."""
+        if _CHUNKS is not None and kernels.COMPILED:
+            packet = _CHUNKS.first_bytes(pieces, StreamGap, self.data, self.ended, self.turns, self._limit,
+                                         self._turn_limit)
+            if self.first_side is None and self.turns:
+                self.first_side = self.turns[0][0]
+            return packet
+        packet = None
+        for piece in pieces:
+            if type(piece) is StreamChunk:
+                self.add(piece.side, piece.data)
+                if packet is None and piece.side == SERVER:
+                    packet = piece.packet
+            elif type(piece) is StreamGap:
+                self.ended[piece.side] = True
+        return packet
 
     def take(self, kept: Iterable[tuple[int, bytes]]) -> None:
         """Adds what a plain dialogue kept: (side, bytes) in order."""

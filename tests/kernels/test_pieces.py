@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imapids import kernels
 from imapids.config import FlowLimits
 from imapids.flows import assembly
-from imapids.flows.assembly import Assembler, _bytes_of, _Part, _sorted
+from imapids.flows.assembly import Assembler, _Part, _sorted
 from imapids.flows.columns import FlowColumns
 from imapids.records.segments import ACK, FIN, RST, SYN, URG, SegmentBatch
 
@@ -29,47 +29,6 @@ def _both(call: Any) -> tuple[Any, Any]:
         return call(), (setattr(kernels, "COMPILED", False), call())[1]
     finally:
         kernels.COMPILED = True
-
-
-class TestCutRuns:
-    @given(st.binary(min_size=1, max_size=40), st.data())
-    @settings(max_examples=60, deadline=None)
-    def test_runs_are_the_slices_joined(self, data: bytes, draw: st.DataObject) -> None:
-        bounds = draw.draw(st.lists(st.tuples(st.integers(0, len(data)), st.integers(0, len(data))), min_size=1))
-        low = np.array([min(pair) for pair in bounds], np.int64)
-        sizes = np.array([max(pair) for pair in bounds], np.int64) - low
-        begins = draw.draw(st.lists(st.booleans(), min_size=len(bounds), max_size=len(bounds)))
-        first = np.flatnonzero([True, *begins[1:]])
-        buffer = np.frombuffer(data, np.uint8)
-        compiled, plain = _both(lambda: _bytes_of(buffer, low, sizes, first))
-        assert compiled == plain
-
-    @pytest.mark.parametrize(("low", "size"), [
-        pytest.param(-1, 1, id="before the buffer"),
-        pytest.param(3, 2, id="over its end"),
-        pytest.param(5, 0, id="behind its end"),
-        pytest.param(0, -1, id="a negative size"),
-        pytest.param(2**63 - 1, 1, id="a place whose end overflows"),
-        pytest.param(1, 2**63 - 1, id="a size whose end overflows"),
-    ])
-    def test_a_payload_outside_of_the_buffer_is_refused(self, low: int, size: int) -> None:
-        with pytest.raises(IndexError):
-            kernels.compiled.cut_runs(np.zeros(4, np.uint8), np.array([low]), np.array([size]), np.array([0]))
-
-    @pytest.mark.parametrize("first", [pytest.param([-1], id="before the first segment"),
-                                       pytest.param([0, 3], id="behind the last one"),
-                                       pytest.param([3], id="behind all of them")])
-    def test_a_run_of_no_segments_touches_nothing(self, first: list[int]) -> None:
-        low = np.zeros(2, np.int64)
-        try:
-            cut = kernels.compiled.cut_runs(np.zeros(4, np.uint8), low, low + 2, np.array(first))
-        except IndexError:
-            return
-        assert cut == [b""]
-
-    def test_an_empty_buffer_has_empty_payloads(self) -> None:
-        none = np.zeros(1, np.int64)
-        assert kernels.compiled.cut_runs(np.zeros(0, np.uint8), none, none, none) == [b""]
 
 
 class TestSortPieces:

@@ -183,7 +183,8 @@ def test_a_whole_table_tells_the_same(parts: list[list[Segment]], peek: bool) ->
 def test_tools_that_made_the_first_segments(seed: int, size: int, count: int) -> None:
     """Random headers that are near those of tools, also where the capture cut them."""
     rng = np.random.default_rng(seed)
-    batch = batch_of([Segment((5, 40_000), (6, int(rng.choice([25, 143, 7]))), flags=int(rng.choice([2, 2, 0x12, 0x10])),
+    batch = batch_of([Segment((5, 40_000), (6, int(rng.choice([25, 143, 7]))),
+                              flags=int(rng.choice([2, 2, 0x12, 0x10])),
                               protocol=int(rng.choice([6, 6, 6, UDP]))) for _ in range(count)])
     batch.buffer = np.concatenate((rng.choice(np.array([0x45, 0x60, 0x50, 2, 4, 5, 0xB4, 0x40], np.uint8), size),
                                    rng.integers(0, 256, 20, np.uint8)))
