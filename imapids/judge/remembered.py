@@ -51,10 +51,12 @@ class _Known(NamedTuple):
     evidence: list[tuple[str, str, str]]
 
 
-_MEMO: dict[tuple[int, int, int, bool, bool], _Known] = {}
+REMEMBERED: dict[tuple[int, int, int, bool, bool], _Known] = {}
+"""By commands, completed ones, those completed well, whether a mailbox was selected, whether a login succeeded."""
 _AT_COMPLETION = frozenset(("completions-match", "login-and-mailbox"))
 """Evidence that stands at the first completion."""
-_GREETING = "greeting"
+AT_GREETING = "greeting"
+"""Evidence that stands in the greeting."""
 
 
 def judge_plain(flow: Flow, plain: PlainCounts, facts: Callable[[], SessionFacts]) -> Verdict:
@@ -62,7 +64,7 @@ def judge_plain(flow: Flow, plain: PlainCounts, facts: Callable[[], SessionFacts
     if not plain.completed or not flow.packets_client or not flow.packets_server:
         return judge(facts())
     key = (plain.commands, plain.completed, plain.completed_ok, plain.selected > 0, plain.logins > plain.logins_failed)
-    known = _MEMO.get(key)
+    known = REMEMBERED.get(key)
     if known is None:
         verdict = judge(facts())
         _remember(key, verdict)
@@ -71,7 +73,7 @@ def judge_plain(flow: Flow, plain: PlainCounts, facts: Callable[[], SessionFacts
     return Verdict(
         verdict=known.verdict, confidence=known.confidence, protocol=known.protocol,
         evidence=[
-            Evidence(code, side, plain.greeting_packet, 0, plain.greeting_text) if code == _GREETING
+            Evidence(code, side, plain.greeting_packet, 0, plain.greeting_text) if code == AT_GREETING
             else Evidence(code, side, packet, offset, text)
             for code, side, text in known.evidence
         ])
@@ -80,9 +82,9 @@ def judge_plain(flow: Flow, plain: PlainCounts, facts: Callable[[], SessionFacts
 def _remember(key: tuple[int, int, int, bool, bool], verdict: Verdict) -> None:
     """Keeps a verdict whose evidence can be placed again from counts alone."""
     if verdict.verdict != "genuine" or any(
-            each.code not in _AT_COMPLETION and each.code != _GREETING for each in verdict.evidence):
+            each.code not in _AT_COMPLETION and each.code != AT_GREETING for each in verdict.evidence):
         return
-    if len(_MEMO) >= _MEMO_ENTRIES:
-        _MEMO.clear()
-    _MEMO[key] = _Known(verdict.verdict, verdict.confidence, verdict.protocol,
+    if len(REMEMBERED) >= _MEMO_ENTRIES:
+        REMEMBERED.clear()
+    REMEMBERED[key] = _Known(verdict.verdict, verdict.confidence, verdict.protocol,
                         [(each.code, each.side, each.text) for each in verdict.evidence])

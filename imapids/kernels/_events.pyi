@@ -1,7 +1,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from imapids.records.events import Event
+from imapids.records.events import Event, Session
 from imapids.records.packets import I64, U8
 from imapids.records.streams import Piece
 
@@ -73,3 +73,9 @@ class Turns:
     ) -> None: ...
     def read(self, plain: object, pieces: list[Any], count: int, events: list[Any], known: list[int]) -> int: ...
     def settle(self, plain: object, pieces: list[Any], count: int) -> bool: ...
+
+# closing.pxi
+class PlainSessions:
+    def __init__(self, *, classes: Sequence[type], alike: Session, remembered: dict[Any, Any],
+                 greeting_code: str) -> None: ...
+    def make(self, flow: object, plain: object) -> Session | None: ...

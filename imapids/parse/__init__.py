@@ -3,7 +3,9 @@
 from imapids.parse.deflate import Inflater
 from imapids.parse.imap import ImapDialogue
 from imapids.parse.plain import PlainDialogue
+from imapids.parse.plain_data import Capabilities
 from imapids.parse.plain_reader import PlainReader
+from imapids.parse.plain_turns import Greeting
 from imapids.parse.tls import TlsStream
 
-__all__ = ["ImapDialogue", "Inflater", "PlainDialogue", "PlainReader", "TlsStream"]
+__all__ = ["Capabilities", "Greeting", "ImapDialogue", "Inflater", "PlainDialogue", "PlainReader", "TlsStream"]

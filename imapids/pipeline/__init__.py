@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imapids import kernels
 from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
 from imapids.flows import FlowTable
@@ -24,7 +25,7 @@ from imapids.pipeline.open_sessions import OpenSessions
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.readings import other_reading
-from imapids.pipeline.session import flow_body, session_body
+from imapids.pipeline.session import flow_body, plain_sessions, session_body
 from imapids.pipeline.silent import silent_body
 from imapids.protocols.addresses import Networks
 from imapids.protocols.known_scanners import KnownScanners
@@ -104,6 +105,7 @@ class Pipeline:
         self._on_update = on_update
         self._plain = PlainReader(limits.dialogue, hash_secret=self._hasher, kinds=self.kinds,
                                   keep=limits.dialogue.sniff_bytes if "signature" in self.kinds else 0)
+        self._plain_sessions = plain_sessions() if kernels.COMPILED else None
         self._open = OpenSessions(open_after_ns, limits.dialogue) if (
             open_after_ns is not None and "session" in self.kinds) else None
         self._conversations: dict[int, Conversation | PlainDialogue | PeekedConversation] = {}
@@ -316,6 +318,10 @@ class Pipeline:
 
     def _close_plain(self, flow: Flow, plain: PlainDialogue, end: StreamEnd) -> None:
         """A flow is over that was plain IMAP to its end."""
+        body = self._plain_sessions.make(flow, plain) if kernels.COMPILED and self._plain_sessions else None
+        if body is not None:  # a genuine one, as all that are remembered: no signature is asked
+            self._tell_session(flow, end, body)
+            return
         verdict = judge_plain(flow, plain, lambda: plain_facts(flow, plain))
         self._tell_session(flow, end, session_body(flow, verdict, [], first_side=SERVER, imap=plain))
         if self._signatures is not None and verdict.verdict != "genuine":

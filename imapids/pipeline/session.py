@@ -7,10 +7,14 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from imapids import kernels
+from imapids.judge import AT_GREETING, REMEMBERED
+from imapids.parse import Capabilities, Greeting, PlainDialogue
 from imapids.protocols.timestamps import eve_time
+from imapids.records.candidates import Evidence
 from imapids.records.dialogue import TlsFacts
 from imapids.records.events import FlowBody, Session
-from imapids.records.streams import SIDES, Flow
+from imapids.records.streams import SERVER, SIDES, Flow
 from imapids.records.verdicts import Revision, Verdict
 
 
@@ -78,6 +82,16 @@ def session_body(flow: Flow, verdict: Verdict, history: list[Revision], *, first
         if body.starttls == "accepted":
             body.starttls = "tls" if tls.client_hello or tls.server_hello else "no-tls"
     return body
+
+
+def plain_sessions() -> kernels.events.PlainSessions:
+    """Makes in one compiled step what `judge_plain` and `session_body` make of plain dialogues that are remembered."""
+    return kernels.events.PlainSessions(
+        classes=(Flow, PlainDialogue, Greeting, Capabilities, Evidence), remembered=REMEMBERED,
+        greeting_code=AT_GREETING, alike=Session(
+            verdict="", confidence="", protocol=None, shape=None, reason=None, evidence=[], sides_seen="both",
+            midstream=False, limits=[], packets=0, bytes_client=0, bytes_server=0, direction="", state="",
+            first_speaker=SIDES[SERVER]))
 
 
 def flow_body(flow: Flow) -> FlowBody:

@@ -49,7 +49,7 @@ def test_a_remembered_verdict_is_the_judge_s(facts: SessionFacts) -> None:
 
 
 def test_the_judge_is_asked_once_for_equal_counts() -> None:
-    remembered._MEMO.clear()
+    remembered.REMEMBERED.clear()
     flow = Flow(protocol="TCP", client="a", client_port=1, server="b", server_port=2, packets_client=3,
                 packets_server=3)
     asked = []
