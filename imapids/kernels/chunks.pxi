@@ -116,6 +116,14 @@ cdef class Chunks:
                     ended[side] = True
         return packet
 
+    def longest(self, list pieces):
+        """The bytes of the longest chunk among the pieces; 0 where there is none."""
+        cdef Py_ssize_t most = 0
+        for piece in pieces:
+            if type(piece) is self.layout.record:
+                most = max(most, len(<bytes?>self.layout.read(piece, self.data)))
+        return most
+
 
 cdef bytes _joined(const uint8_t[::1] buffer, const int64_t[::1] at, int64_t start, int64_t stop,
                    const int64_t[:] payload, const int64_t[:] captured):

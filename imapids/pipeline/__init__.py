@@ -49,6 +49,7 @@ _EVENTS_AT_ONCE = 100_000
 """Events that wait for their batch to be over. A batch of real traffic tells a third of it."""
 _CHUNK_BYTES = 512 << 10
 """A longer run of one side's bytes is read in parts: 512 KiB of the shortest commands tell 60,000 events."""
+_CHUNKS = kernels.events.Chunks(StreamChunk) if kernels.COMPILED else None
 _A_MINUTE = Minute()
 MATCHED_KINDS = frozenset({"session", "login", "tls"})
 """Events that indicators are compared with."""
@@ -411,13 +412,11 @@ def _of_bounded_size(updates: list[FlowUpdate]) -> Iterator[FlowUpdate]:
 
     What was taken is let go when the next is asked for: what is told then can stand in its memory.
     """
+    longest = _CHUNKS.longest if _CHUNKS is not None and kernels.COMPILED else _longest
     updates.reverse()
     while updates:
         update = updates.pop()
-        for piece in update.pieces:
-            if type(piece) is StreamChunk and len(piece.data) > _CHUNK_BYTES:
-                break
-        else:
+        if longest(update.pieces) <= _CHUNK_BYTES:
             yield update
             continue
         for piece in update.pieces:
@@ -427,3 +426,8 @@ def _of_bounded_size(updates: list[FlowUpdate]) -> Iterator[FlowUpdate]:
                 continue
             for start in range(0, size, _CHUNK_BYTES):
                 yield FlowUpdate(update.flow, [piece.part(start, start + _CHUNK_BYTES)], update.key)
+
+
+def _longest(pieces: list[Piece]) -> int:
+    """The bytes of the longest chunk."""
+    return max((len(piece.data) for piece in pieces if type(piece) is StreamChunk), default=0)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from imapids import kernels
 from imapids.config import DialogueLimits
 from imapids.flows.assembly import _chunks_of
+from imapids.pipeline import _longest
 from imapids.pipeline.prefix import Prefix
 from imapids.records.packets import I64
 from imapids.records.segments import SegmentBatch
-from imapids.records.streams import Piece, StreamChunk, StreamConflict, StreamEnd, StreamGap
+from imapids.records.streams import CLIENT, SERVER, Piece, StreamChunk, StreamConflict, StreamEnd, StreamGap
 
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
 
@@ -118,3 +119,13 @@ def test_what_is_no_chunk_is_refused() -> None:
             StreamGap, (bytearray(), bytearray()), [False, False], [], 5, 5)
     with pytest.raises(ValueError, match="not in tuple"):
         kernels.events.Chunks(StreamGap)
+
+
+@pytest.mark.parametrize(("pieces", "size"), [
+    pytest.param([], 0, id="none"),
+    pytest.param([StreamGap(SERVER, 0, 900, 1, 1)], 0, id="a gap"),
+    pytest.param([StreamChunk(CLIENT, 0, b"ab", 1, 1), StreamChunk(SERVER, 0, b"abcd", 1, 1),
+                  StreamChunk(CLIENT, 2, b"", 1, 1)], 4, id="several"),
+])
+def test_the_longest_chunk_is_found(pieces: list[Piece], size: int) -> None:
+    assert kernels.events.Chunks(StreamChunk).longest(pieces) == size == _longest(pieces)
