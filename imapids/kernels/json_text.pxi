@@ -18,15 +18,33 @@ cdef extern from *:
     #define IS_COMPACT_ASCII(text) (PyUnicode_IS_READY(text) && PyUnicode_IS_COMPACT_ASCII(text))
     #endif
     #define ONES 0x0101010101010101ULL
-    /* Copies ASCII up to the first byte that JSON escapes (quote, backslash, control): how many bytes were copied. */
+    /* Whether one of eight ASCII bytes is a quote, a backslash or a control byte. */
+    #define TO_ESCAPE(word) \
+        ((((word) - 0x20 * ONES) | (((word) ^ 0x22 * ONES) - ONES) | (((word) ^ 0x5c * ONES) - ONES)) & 0x80 * ONES)
+    /* Copies ASCII up to the first byte that JSON escapes: how many bytes were copied. */
     static Py_ssize_t copy_plain(char *to, const char *from, Py_ssize_t size) {
         Py_ssize_t at = 0;
+        unsigned long long word;
         for (; at + 8 <= size; at += 8) {
-            unsigned long long word;
             memcpy(&word, from + at, 8);
-            if (((word - 0x20 * ONES) | ((word ^ 0x22 * ONES) - ONES) | ((word ^ 0x5c * ONES) - ONES)) & 0x80 * ONES)
-                break;
+            if (TO_ESCAPE(word)) break;
             memcpy(to + at, &word, 8);
+        }
+        if (at + 8 > size && at < size) {  /* the rest is shorter than a word: beside it stand bytes that are copied */
+            unsigned int first, last;
+            unsigned short begin, end;
+            if (size >= 8) {
+                memcpy(&word, from + size - 8, 8);
+                if (!TO_ESCAPE(word)) { memcpy(to + size - 8, &word, 8); return size; }
+            } else if (size >= 4) {
+                memcpy(&first, from, 4), memcpy(&last, from + size - 4, 4);
+                word = (unsigned long long)first << 32 | last;
+                if (!TO_ESCAPE(word)) { memcpy(to, &first, 4), memcpy(to + size - 4, &last, 4); return size; }
+            } else if (size >= 2) {
+                memcpy(&begin, from, 2), memcpy(&end, from + size - 2, 2);
+                word = 0x61 * (ONES << 32) | (unsigned long long)begin << 16 | end;
+                if (!TO_ESCAPE(word)) { memcpy(to, &begin, 2), memcpy(to + size - 2, &end, 2); return size; }
+            }
         }
         for (; at < size && from[at] >= 0x20 && from[at] != '"' && from[at] != '\\\\'; at++) to[at] = from[at];
         return at;
@@ -36,9 +54,9 @@ cdef extern from *:
         unsigned long long harm = 0, word;
         for (; size >= 8; size -= 8, data += 8) {
             memcpy(&word, data, 8);
-            harm |= word | ((word ^ 0x7f * ONES) - ONES);
+            harm |= word | (word + ONES);  /* DEL and one are 0x80; what is carried on comes from 0xff, which is found */
         }
-        for (; size; size--, data++) harm |= (unsigned char)*data | (unsigned char)((*data ^ 0x7f) - 1);
+        for (; size; size--, data++) harm |= (unsigned char)*data | ((unsigned char)*data + 1);
         return !(harm & 0x80 * ONES);
     }
     """
@@ -63,6 +81,7 @@ cdef extern from "Python.h":
 cdef enum:
     MOST_TEXT = 65_536  # a longer text makes a line that is too long anyway
     MOST_NESTED = 16
+    KEY_ROOM = 32
     MOST_DIGITS = 20
     NOTHING_EMPTY = 0
     LIST_EMPTY = 1
@@ -84,6 +103,7 @@ cdef struct Field:
     Py_ssize_t key_size
 
 
+@cython.final
 cdef class Plan:
     """How the fields of a record are written: `,"name":value` for each, but for those that are left out."""
 
@@ -122,10 +142,11 @@ cdef class Plan:
             raise TypeError(f"the name {name!r} would have to be escaped")
         cdef Field *field = &self.fields[self.count]
         key = f',"{name}":'.encode()
+        padded = key.ljust(KEY_ROOM, b"\0")
         default = defaults.get(name, NO_DEFAULT)
-        self.kept += [key, default]
+        self.kept += [padded, default]
         field.at, field.is_time = self.layout.at[place], is_time
-        field.key, field.key_size = PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
+        field.key, field.key_size = PyBytes_AS_STRING(padded), PyBytes_GET_SIZE(key)
         field.default = <PyObject *>default
         factory = getattr(default, "factory", None)
         field.empty = (LIST_EMPTY if factory is list else DICT_EMPTY if factory is dict else SET_EMPTY if factory is set
@@ -144,6 +165,7 @@ cdef inline bint is_default(Field *field, PyObject *value) noexcept:
     return field.empty == SET_EMPTY and Py_TYPE(value) is <PyTypeObject *>set and PySet_GET_SIZE(<object>value) == 0
 
 
+@cython.final
 cdef class JsonText:
     """A growing text. Methods that write return 1, or 0 where Python must write it: `used` is then to be set back."""
 
@@ -178,13 +200,15 @@ cdef class JsonText:
         _PyBytes_Resize(&self.data, self.used)
         return <bytes>self.data
 
-    cdef int reserve(self, Py_ssize_t more) except -1:
+    cdef inline int reserve(self, Py_ssize_t more) except -1:
         """Makes sure that `more` bytes can be written."""
-        if more > self.room - self.used:
-            self.room = 0  # where it fails there is none
-            _PyBytes_Resize(&self.data, 2 * (self.used + more))
-            self.begin = PyBytes_AS_STRING(<object>self.data)
-            self.room = 2 * (self.used + more)
+        return self.grow(more) if more > self.room - self.used else 1
+
+    cdef int grow(self, Py_ssize_t more) except -1:
+        self.room = 0  # where it fails there is none
+        _PyBytes_Resize(&self.data, 2 * (self.used + more))
+        self.begin = PyBytes_AS_STRING(<object>self.data)
+        self.room = 2 * (self.used + more)
         return 1
 
     cdef inline int raw(self, const char *data, Py_ssize_t size) except -1:
@@ -192,6 +216,15 @@ cdef class JsonText:
         self.reserve(size)
         memcpy(self.begin + self.used, data, size)
         self.used += size
+        return 1
+
+    cdef inline int key(self, Field *field) except -1:
+        """A comma, the name of a field, a colon."""
+        if field.key_size > KEY_ROOM:
+            return self.raw(field.key, field.key_size)
+        self.reserve(KEY_ROOM)
+        memcpy(self.begin + self.used, field.key, KEY_ROOM)  # of a fixed size, it is no call
+        self.used += field.key_size
         return 1
 
     cdef inline int put(self, bytes data) except -1:
@@ -295,16 +328,18 @@ cdef class JsonText:
     cdef int compound(self, value, int depth) except -1:
         """Anything that is no single word."""
         held = value  # whatever runs meanwhile
-        if type(held) is list or type(held) is tuple:
-            return self.elements(held, depth)
+        if type(held) is list:
+            return self.elements(<list>held, depth)
+        if type(held) is tuple:
+            return self.elements(list(held), depth)
         if type(held) is dict:
             return self.mapping(<dict>held)
         if type(held) is float:
             return self.put(self.encode(held))
         return self.object(held, depth)
 
-    cdef int elements(self, values, int depth) except -1:
-        """A list or tuple."""
+    cdef int elements(self, list values, int depth) except -1:
+        """A list."""
         cdef Py_ssize_t start = self.used
         for value in values:
             self.raw(b",", 1)
@@ -361,7 +396,7 @@ cdef class JsonText:
                 return 0
             if is_default(field, value):
                 continue
-            self.raw(field.key, field.key_size)
+            self.key(field)
             if field.is_time:
                 self.raw(b'"', 1)
                 if not self.time(value):

@@ -4,6 +4,7 @@ cdef enum:
     LEAST_ROOM = 4_096
 
 
+@cython.final
 cdef class LineParts:
     """What the lines of an event type have in common."""
 
@@ -22,6 +23,7 @@ cdef class LineParts:
         self.plain, self.counted = plain, counted
 
 
+@cython.final
 cdef class Lines:
     """Encodes events and alerts. A line that is rare or odd is handed to `alone`, the same in Python."""
 

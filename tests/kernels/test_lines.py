@@ -249,6 +249,15 @@ def test_odd_items(item: Any) -> None:
     assert made[0] == made[1]
 
 
+@pytest.mark.parametrize("odd", ['"', "\\", "\x1f", "\x7f", "\0", "\x80", " ", "~"], ids=ascii)
+def test_an_odd_character_is_found_at_any_place_of_a_text_of_any_length(odd: str) -> None:
+    for size in range(1, 28):
+        for place in range(size):
+            text = "ab!#[]~ "[place % 8] * place + odd + "z" * (size - place - 1)
+            expected, got = both([an_event(a_command(arguments=text, traits=[text, "x"]), a_flow())])
+            assert got == expected, text
+
+
 @pytest.mark.parametrize("size", [*range(14_800, 15_000, 7), 15_359, 15_360, 15_361, 16_384, 70_000])
 def test_the_longest_lines(size: int) -> None:
     for body in (a_command(arguments="x" * size), a_session(greeting="x" * size), Tls(subject="x" * size)):
