@@ -14,6 +14,7 @@ cdef extern from *:
     void prefetch(const void* address) noexcept nogil
 
 cdef enum:
+    AHEAD = 16  # steps ahead of its use that memory is asked for
     BLOCK = 32  # segments that are hashed before the first of them is looked up
     KEY = 5  # words of a key
     LEAST_BITS = 12  # of the table of a batch, which grows with the conversations that it holds
@@ -156,6 +157,8 @@ def find_keys(const uint64_t[:, :] keys, const uint64_t[::1] hashes, const int32
     cdef int32_t there
     with nogil:
         for number in range(entry.shape[0]):
+            if number + AHEAD < entry.shape[0]:
+                prefetch(&slots[<int64_t>(hashes[number + AHEAD] >> shift)])
             at = <int64_t>(hashes[number] >> shift)
             there = slots[at]
             while there >= 0 and not (held[there] == hashes[number] and stored[there, 4] == keys[number, 4]

@@ -249,6 +249,10 @@ def count_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] al
     cdef int end
     with nogil:
         for group in range(rows.shape[0]):
+            if group + AHEAD < rows.shape[0]:
+                at = max(last[group + AHEAD, 0], last[group + AHEAD, 1])
+                prefetch(&alive[at])
+                prefetch(&from_number[at])
             row = rows[group]
             followed = selected[row] != COUNTED
             for end in range(2):

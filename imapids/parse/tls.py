@@ -105,10 +105,13 @@ class TlsStream:
                     side.head_offset = chunk.offset + position - shift
                 side.head = data[position:]
                 break
+            elif not side.clear and data[position] == APPLICATION_DATA and (
+                    after := self._opaque(side, chunk, data, position, shift)) > position:
+                position = after
             else:
-                at = side.head_at if shift and not position else chunk.locate(max(position - shift, 0))
                 head = data[position : position + RECORD_HEADER_BYTES]
-                position += self._header(side, head, at, chunk.offset + position - shift)
+                position += self._header(side, head, self._at(side, chunk, position, shift),
+                                         chunk.offset + position - shift)
 
     def gap(self, gap: StreamGap) -> None:
         """Bytes of one side are missing."""
@@ -135,7 +138,40 @@ class TlsStream:
         if self.facts.client_hello or self.facts.server_hello:
             self._tell()
 
+    @staticmethod
+    def _at(side: _Side, chunk: StreamChunk, position: int, shift: int) -> tuple[int, int]:
+        """Packet and time of a byte of `chunk`, before which `shift` bytes of a record header were kept."""
+        return side.head_at if shift and not position else chunk.locate(max(position - shift, 0))
+
     # ---------------------------------------------------------------- records
+
+    def _opaque(self, side: _Side, chunk: StreamChunk, data: bytes, position: int, shift: int) -> int:
+        """Records of application data, one after the other, that nothing is to be learned from: where they end."""
+        facts = self.facts
+        encrypted = facts.encrypted_client if side.side == CLIENT else facts.encrypted_server
+        if side.first or side.lost or side.tentative or not (encrypted and facts.application_data and
+                                                              facts.choice_offered):
+            return position  # `_header` looks closer
+        begin, end, records, last = position, len(data), 0, position
+        while end - position >= RECORD_HEADER_BYTES and data[position] == APPLICATION_DATA and (
+                is_record_header(data, position)):
+            last = position
+            position += RECORD_HEADER_BYTES + (data[position + 3] << 8 | data[position + 4])
+            records += 1
+        if not records:
+            return begin
+        side.kind, side.left, side.small, side.collect = APPLICATION_DATA, max(position - end, 0), b"", False
+        side.record_head = data[last : last + RECORD_HEADER_BYTES]
+        side.record_at, side.record_offset = self._at(side, chunk, last, shift), chunk.offset + last - shift
+        facts.valid_records += records
+        size = min(position, end) - begin - records * RECORD_HEADER_BYTES
+        if side.side == CLIENT:
+            facts.records_client += records
+            facts.application_bytes_client += size
+        else:
+            facts.records_server += records
+            facts.application_bytes_server += size
+        return min(position, end)
 
     def _header(self, side: _Side, head: bytes, at: tuple[int, int], offset: int) -> int:
         """Five bytes where a record must begin; the number of them that are used up."""

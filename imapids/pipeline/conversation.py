@@ -129,13 +129,16 @@ class Conversation:
 
     def _gather(self, piece: Piece) -> None:
         """Takes over what the parsers told of a piece: its last packet made that known."""
+        dialogue, tls = self.dialogue, self.tls
+        if not (dialogue is not None and dialogue.events) and not (tls is not None and tls.events):
+            return
         known = piece.packet
         if type(piece) is StreamChunk:
             if piece.packets is not None:
                 known = piece.packets[-1]
         elif type(piece) is StreamEnd:
             known = piece.known
-        for parser in (self.dialogue, self.tls):
+        for parser in (dialogue, tls):
             if parser is not None and parser.events:
                 self.events += [(time_ns, packet, body, known) for time_ns, packet, body in parser.events]
                 parser.events.clear()
@@ -195,7 +198,7 @@ class Conversation:
         elif self.tls is not None:
             if type(piece) is StreamChunk:
                 self.tls.feed(piece)
-                if self.upgrade_prefix is not None:
+                if self.upgrade_prefix is not None and not self.tls.facts.server_hello:  # then nobody sniffs any more
                     self.upgrade_prefix.add(piece.side, piece.data)
             elif type(piece) is StreamGap:
                 self.tls.gap(piece)

@@ -129,6 +129,24 @@ CASES = [
 ]
 
 
+OPAQUE = [
+    b"\x17\x03\x03\x00\x05hello", b"\x17\x03\x03\x00\x00", b"\x17\x03\x01\x01\x00" + bytes(256),
+    b"\x17\x03\x03\xff\xff", b"\x15\x03\x03\x00\x02\x01\x00", b"\x16\x03\x03\x00\x01a", b"\x14\x03\x03\x00\x01\x01",
+    b"\x17", b"\x17\x03\x03"]
+
+
+@given(st.lists(st.tuples(st.sampled_from([CLIENT, SERVER]), st.sampled_from(OPAQUE)), max_size=40),
+       st.lists(st.integers(1, 600), min_size=1, max_size=9), st.sampled_from([V12, V13]))
+@settings(max_examples=50, deadline=None)
+def test_runs_of_opaque_records_count_like_single_ones(records: Flights, cuts: list[int],
+                                                       version: ssl.TLSVersion) -> None:
+    flights = [*flights_of(version), *records]
+    with pytest.MonkeyPatch.context() as patch:
+        quick = told(run(flights, cuts))
+        patch.setattr(TlsStream, "_opaque", lambda *arguments: arguments[4])
+        assert told(run(flights, cuts)) == quick
+
+
 @pytest.mark.parametrize("flights", CASES)
 @pytest.mark.parametrize("options", [{}, {"midstream": True}, {"after_starttls": True}])
 def test_byte_by_byte_gives_the_same(flights: object, options: dict[str, bool]) -> None:
