@@ -7,6 +7,7 @@ absent field answers no question but `absent`, a list answers yes when any eleme
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -159,18 +160,18 @@ def _boolean_predicate(atom: Atom) -> Predicate:
 
 
 _NUMBERS: dict[str, Callable[[float, float], bool]] = {
-    "=": lambda left, right: left == right,
-    "!=": lambda left, right: left != right,
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 
 
-def compare(operator: str, left: float, right: float) -> bool:
-    """`left operator right` for the six comparisons."""
-    return _NUMBERS[operator](left, right)
+def comparison(sign: str) -> Callable[[float, float], bool]:
+    """`left sign right` for the six comparisons, as a function of both."""
+    return _NUMBERS[sign]
 
 
 def _number_predicate(atom: Atom) -> Predicate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,6 @@ class Columns:
 
     def __init__(self, events: list[Event]) -> None:
         self.events = events
-
-    def of(self, places: Sequence[int]) -> Columns:
-        """Some of the events."""
-        events = self.events
-        return Columns([events[place] for place in places])
 
     @cached_property
     def bodies(self) -> list[Any]:
@@ -173,10 +168,18 @@ class Column:
             found |= self._equals.get(text, 0)
         if self._contains:
             found |= self._contains.find(text)
-        for length, table in self._prefixes.items():
-            found |= table.get(text[:length], 0)
-        for length, table in self._suffixes.items():
-            found |= table.get(text[-length:], 0)
+        if self._prefixes:
+            for length, table in self._prefixes.items():
+                found |= table.get(text[:length], 0)
+        if self._suffixes:
+            for length, table in self._suffixes.items():
+                found |= table.get(text[-length:], 0)
+        if self._others:
+            found |= self._ask_others(value)
+        return found
+
+    def _ask_others(self, value: Any) -> int:
+        found = 0
         for place, (test, bit) in enumerate(self._others):
             if isinstance(test, Atom):
                 test = predicate(test)

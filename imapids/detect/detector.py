@@ -56,7 +56,7 @@ class Detector:
         self._not_fired = 0
         self._watcher: MatchWatcher | None = None
         self._counted: dict[tuple[int, tuple[Any, ...]], dict[int, tuple[int, Flow]]] = {}
-        """With a watcher: conversations that correlations counted, and when, by correlation and group."""
+        """With a watcher: conversations that correlations counted, and when, by correlation (its number) and group."""
         kinds = {rule.category for rule in rules.rules}
         self.categories: frozenset[str] = frozenset(CATEGORIES if "" in kinds else kinds)
         """Event types that any rule looks at."""
@@ -89,7 +89,7 @@ class Detector:
         """The alert lines that these events give. They come in the order in which the run knew them."""
         out: list[Alert] = []
         for start in range(0, len(events), _AT_ONCE):
-            some = events[start : start + _AT_ONCE]
+            some = list(events[start : start + _AT_ONCE])
             for place, matched in self._matches(some):
                 self._fire(some[place], matched, out)
             if self._alerts.told_early:
@@ -107,7 +107,7 @@ class Detector:
                 self._alerts.fire_early(rule.info, subject_of(rule.subject, session), session, rule.labels,
                                         self._whys[place].reason, out)
 
-    def _matches(self, events: Sequence[Event]) -> list[Match]:
+    def _matches(self, events: list[Event]) -> list[Match]:
         """Places of the events for which rules hold, in order, with the places of those rules."""
         found: list[Match] = []
         for kind, (places, some) in _by_kind(events).items():
@@ -116,7 +116,7 @@ class Detector:
                 continue
             program = self._programs[kind] if kind in self._programs else self._program(kind)
             if program is not None:
-                found += [(places[place], matched) for place, matched in program.matches(some)]
+                found += program.matches(some, places)
         found.sort()
         return found
 
@@ -152,7 +152,13 @@ class Detector:
             for place in plan.feeding:
                 self._correlate(place, event, hits)
             if hits:
-                todo = sorted([*hits, *todo], key=_by_urgency)
+                todo = sorted([*hits, *todo], key=_by_urgency) if todo or len(hits) > 1 else hits
+        if todo is plan.singles and self._watcher is None:
+            counted = self._alerts.counted(plan.quietly, event)
+            if counted:
+                if counted == len(todo):
+                    return
+                todo = todo[counted:]
         if len(todo) > self._limits.alerts_per_event:
             self._not_fired += len(todo) - self._limits.alerts_per_event
             todo = todo[: self._limits.alerts_per_event]
@@ -165,7 +171,10 @@ class Detector:
     def _plan(self, matched: tuple[int, ...]) -> _Plan:
         """What to do where just these rules hold."""
         due: list[_Due] = [(*self._urgency[place], place, None) for place in matched if self._urgency[place]]
-        plan = _Plan([place for place in matched if place in self._feeds], sorted(due, key=_by_urgency))
+        due.sort(key=_by_urgency)
+        quietly = [(rule, self._rules.rules[place].subject) for _, rule, place, _ in due]
+        plan = _Plan([place for place in matched if place in self._feeds], due,
+                     tuple(quietly) if len(due) <= self._limits.alerts_per_event else ())
         if len(self._plans) >= self._limits.memo_entries:
             self._plans.clear()
         self._plans[matched] = plan
@@ -180,6 +189,8 @@ class Detector:
 
     def _several(self, place: int, hit: Hit, event: Event, out: list[Alert]) -> None:
         rule = self._rules.correlations[place - len(self._rules.rules)]
+        if self._watcher is None and self._alerts.counted(((rule.info.id, rule.subject),), event):
+            return
         subject: Subject
         if rule.subject:
             subject = subject_of(rule.subject, event)
@@ -189,7 +200,7 @@ class Detector:
         alert = self._alerts.fire(rule.info, subject, event, rule.labels, lambda _event: _why_several(rule, hit), out,
                                   first_ns=hit.first_ns)
         if self._watcher is not None:
-            counted = self._counted.pop((place - len(self._rules.rules), hit.group), {})
+            counted = self._counted.pop((place, hit.group), {})
             self._watcher(alert, subject, event,
                           [flow for time_ns, flow in counted.values() if time_ns >= hit.first_ns])
 
@@ -198,19 +209,18 @@ class Detector:
         feeds = self._ready.get((place, event.kind))
         if feeds is None:
             feeds = self._ready[place, event.kind] = self._make_feeds(place, event.kind)
-        for correlation, windows, base, read_group, read_value, title in feeds:
+        for number, windows, base, read_group, read_value, title, urgency in feeds:
             key = read_group(event)
-            if not windows.wants(base, key):
+            if (base or self._watcher is not None) and not windows.wants(base, key):  # `feed` asks the first alike
                 continue
             if self._watcher is not None and event.flow is not None and len(self._counted) < self._limits.groups:
-                self._counted.setdefault((correlation, key), {})[event.flow.flow_id] = event.time_ns, event.flow
+                self._counted.setdefault((number, key), {})[event.flow.flow_id] = event.time_ns, event.flow
             value = None if read_value is None else present_value(read_value(event))
             hit = windows.feed(base, key, value, event, title)
             if hit is None:
                 continue
-            number = len(self._rules.rules) + correlation
-            if self._urgency[number] is not None:
-                hits.append((*self._urgency[number], number, hit))
+            if urgency is not None:
+                hits.append((*urgency, number, hit))
             if number in self._feeds:
                 self._correlate(number, event, hits)
 
@@ -220,8 +230,10 @@ class Detector:
         for correlation, base in self._feeds[place]:
             rule = self._rules.correlations[correlation]
             group = [rule.aliases[name][base] if name in rule.aliases else name for name in rule.group_by]
-            feeds.append(_Feed(correlation, self._windows[correlation], base, _reader_of(kind, group),
-                               _reader_of(kind, rule.fields) if rule.fields else None, self._title(place)))
+            number = len(self._rules.rules) + correlation
+            feeds.append(_Feed(number, self._windows[correlation], base, _reader_of(kind, group),
+                               _reader_of(kind, rule.fields) if rule.fields else None, self._title(place),
+                               self._urgency[number]))
         return feeds
 
     def _title(self, place: int) -> str:
@@ -233,12 +245,16 @@ class Detector:
 class _Feed(NamedTuple):
     """A correlation that a rule feeds."""
 
-    correlation: int
+    number: int
+    """Its place behind all rules."""
     windows: Windows
     base: int
     read_group: Reader
     read_value: Reader | None
     title: str
+    """Of the rule that feeds it."""
+    urgency: tuple[int, str] | None
+    """None where it raises no alert."""
 
 
 class _Plan(NamedTuple):
@@ -248,6 +264,8 @@ class _Plan(NamedTuple):
     """Those that correlations build on."""
     singles: list[_Due]
     """Those that raise alerts, the most severe first."""
+    quietly: tuple[tuple[str, str], ...]
+    """Their ids and kinds of subjects; empty where they are too many for one event."""
 
 
 class _Why:
@@ -266,10 +284,10 @@ class _Why:
         return explainer.reason(event)
 
 
-def _by_kind(events: Sequence[Event]) -> dict[str, tuple[list[int], list[Event]]]:
+def _by_kind(events: list[Event]) -> dict[str, tuple[list[int], list[Event]]]:
     """The places of the events of each kind, and those events."""
     if kernels.COMPILED:
-        return kernels.events.by_kind(layout_of(Event), list(events))
+        return kernels.events.by_kind(layout_of(Event), events)
     kinds: defaultdict[str, list[int]] = defaultdict(list)
     for place, event in enumerate(events):
         kinds[event.kind].append(place)

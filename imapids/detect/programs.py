@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import compress, count, repeat
 from typing import Any, NamedTuple
 
@@ -104,17 +104,20 @@ class Program:
         self._weight = 0
         self._look_at = _FIRST_LOOK
 
-    def matches(self, events: list[Event]) -> list[Match]:
+    def matches(self, events: list[Event], places: list[int] | None = None) -> list[Match]:
         """The events of this category that some rule holds for, in no order: their places, and those of the rules.
 
         Fields are read column by column, and what a value answers is looked up without a step of Python's own.
+
+        Args:
+            places: what is given as the places of the events; None: those in `events`.
         """
         columns = Columns(events)
         steps = self._known(columns)
         if None in steps:
             steps = [self._step(event) if step is None else step for event, step in zip(events, steps, strict=True)]
         found: list[Match] = []
-        self._go_on(steps, range(len(events)), columns, found)
+        self._go_on(steps, list(range(len(events))) if places is None else places, columns, found, [])
         return found
 
     def _known(self, columns: Columns) -> list[Any]:
@@ -126,21 +129,18 @@ class Program:
         keys = zip(*values, strict=True) if values else repeat((), len(columns.events))
         return list(map(self._steps.get, keys))
 
-    def _go_on(self, steps: list[Step], places: Sequence[int], columns: Columns, found: list[Match],
-               truths: Sequence[int] = ()) -> None:
+    def _go_on(self, steps: list[Step], places: list[int], columns: Columns, found: list[Match],
+               truths: list[int]) -> None:
         """Ask what is open, for all events at once for which the same is."""
-        for step, picked in (kernels.events.places_of_steps(steps, NOTHING) if kernels.COMPILED else _picked(steps)):
+        ways = kernels.events.ways_on if kernels.COMPILED else _ways_on
+        for step, stands_at, events, known in ways(steps, NOTHING, places, columns.events, truths):
             if step.ask is None:
-                found += [(place, step.sure) for place in (
-                    places if picked is None else [places[index] for index in picked])]
-            elif picked is None:
-                self._ask(step.ask, places, columns, found, truths)
+                found += [(place, step.sure) for place in stands_at]
             else:
-                self._ask(step.ask, [places[index] for index in picked], columns.of(picked), found,
-                          [truths[index] for index in picked] if truths else ())
+                self._ask(step.ask, stands_at, Columns(events), found, known)
 
-    def _ask(self, rest: Rest, places: Sequence[int], columns: Columns, found: list[Match],
-             before: Sequence[int]) -> None:
+    def _ask(self, rest: Rest, places: list[int], columns: Columns, found: list[Match],
+             before: list[int]) -> None:
         """What a Rest asks. `before`: the answers to what was asked before it."""
         truths = before
         for column in rest.columns:
@@ -151,7 +151,7 @@ class Program:
         if not truths:
             step = memo.get(0) or self._finish(rest, 0)
             if step is not NOTHING:
-                self._go_on([step] * len(places), places, columns, found)
+                self._go_on([step] * len(places), places, columns, found, [])
             return
         steps: list[Any] = list(map(memo.get, truths))
         if None in steps:
@@ -219,23 +219,25 @@ class Program:
             self._look_at = min(self._look_at * 4, self._limits.memo_entries)
 
 
-def _picked(steps: list[Step]) -> Iterator[tuple[Step, list[int] | None]]:
-    """The steps that lead anywhere, each with the places at which it stands; None: everywhere."""
+def _ways_on(steps: list[Step], nothing: Step, places: list[int], events: list[Event],
+             truths: list[int]) -> Iterator[tuple[Step, list[int], list[Event], list[int]]]:
+    """The steps that lead anywhere, each with the places, events and truths (there may be none) at which it stands."""
     different = dict.fromkeys(steps)
-    if len(different) == 1:
-        step = steps[0]
-        if step is not NOTHING:
-            yield step, None
-    elif len(different) <= _FEW_STEPS:  # a pass for each, without a step of Python's own
-        different.pop(NOTHING, None)
-        for step in different:
-            yield step, list(compress(count(), map(operator.is_, steps, repeat(step))))
+    if len(different) == 1 and nothing not in different:
+        yield steps[0], places, events, truths
+        return
+    different.pop(nothing, None)
+    if len(different) <= _FEW_STEPS:  # a pass for each, without a step of Python's own
+        picked = ((step, list(compress(count(), map(operator.is_, steps, repeat(step))))) for step in different)
     else:
         at: dict[Step, list[int]] = {step: [] for step in different}
         for place, step in enumerate(steps):
-            at[step].append(place)
-        at.pop(NOTHING, None)
-        yield from at.items()
+            if step is not nothing:
+                at[step].append(place)
+        picked = (pair for pair in at.items())
+    for step, some in picked:
+        yield (step, [places[place] for place in some], [events[place] for place in some],
+               [truths[place] for place in some] if truths else [])
 
 
 def _stands_open(rest: Rest, truth: int) -> bool:

@@ -23,10 +23,10 @@ def layout_of(record: type) -> Layout:
 def reading_of(category: str, field: Field | None, get: Getter) -> Reading:
     """Reads what `get` gives; without a step of Python's own where the field is one of the body's or of the flow's,
     or one field of a list of records in the body (`session.evidence.code`). Needs the kernels."""
-    event = layout_of(Event)
     record = {"body": BODIES.get(category), "flow": Flow}.get(field.origin) if field is not None else None
     if field is None or record is None or (len(field.path) > 1 and field.inner is None):
-        return kernels.events.Reading(get, event)
+        return kernels.events.Reading(get)
+    event = layout_of(Event)
     if len(field.path) == 1:
         return kernels.events.Reading(get, event, field.origin, layout_of(record), field.path[0], field.many)
     return kernels.events.Reading(get, event, field.origin, layout_of(record), field.path[0],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from imapids import kernels
 from imapids.config import DetectLimits
+from imapids.detect.readings import layout_of
 from imapids.protocols import display_filters
 from imapids.protocols.firewall_lines import closing_line
 from imapids.protocols.identifiers import short_hash
@@ -16,7 +20,17 @@ from imapids.records.alerts import Alert, Reason, RuleInfo
 from imapids.records.events import EVENT_TYPES, Event, Exposure, Session
 from imapids.records.streams import Flow
 
+if TYPE_CHECKING:
+    from imapids.kernels._events import Recount
+
 Subject = tuple[Any, ...]
+_CASES = 1_024
+"""Cases remembered: several rules hold for the same one shortly after each other."""
+
+
+_FIELDS = {"case": ("client", "server", "server_port"), "source": ("client",), "server": ("server", "server_port"),
+           "flow": ("flow_id",)}
+"""Subjects that are fields of the flow."""
 
 
 def subject_of(kind: str, event: Event) -> Subject:
@@ -37,39 +51,37 @@ def subject_of(kind: str, event: Event) -> Subject:
 
 def subject_text(subject: Subject) -> str:
     """The subject as people read it."""
-    match subject:
-        case ("source", client):
-            return str(client)
-        case ("server", server, port):
-            return f"{_host(server)}:{port}"
-        case ("flow", flow_id):
-            return f"flow {flow_id}"
-        case ("user", user, server):
-            return f"{user} at {server}"
-        case ("case", client, server, port):
-            return f"{client} -> {_host(server)}:{port}"
-        case ("group", *pairs):
-            return ", ".join(f"{name}={value}" for name, value in pairs) or "all"
-    return str(subject[0])
+    kind = subject[0]
+    if kind == "case":
+        return f"{subject[1]} -> {_host(subject[2])}:{subject[3]}"
+    if kind == "server":
+        return f"{_host(subject[1])}:{subject[2]}"
+    if kind == "flow":
+        return f"flow {subject[1]}"
+    if kind == "user":
+        return f"{subject[1]} at {subject[2]}"
+    if kind == "group":
+        return ", ".join(f"{name}={value}" for name, value in subject[1:]) or "all"
+    return str(subject[-1])  # a source, or the run
 
 
 def _display_filter(subject: Subject, flow: Flow | None, kind: str) -> str:
     """What shows the alert's packets in Wireshark."""
     if flow is None:
         return ""
-    match subject:
-        case ("source", *_):
-            return display_filters.of_client(flow, any_port=kind == "scan")
-        case ("server" | "user", *_):
+    about = subject[0]
+    if about == "source":
+        return display_filters.of_client(flow, any_port=kind == "scan")
+    if about in ("server", "user"):
+        return display_filters.of_server(flow)
+    if about == "flow":
+        return display_filters.of_flow(flow)
+    if about == "group":
+        names = {name for name, _ in subject[1:]}
+        if "src_ip" in names and "dest_ip" not in names:
+            return display_filters.of_client(flow)
+        if "src_ip" not in names:
             return display_filters.of_server(flow)
-        case ("flow", *_):
-            return display_filters.of_flow(flow)
-        case ("group", *pairs):
-            names = {name for name, _ in pairs}
-            if "src_ip" in names and "dest_ip" not in names:
-                return display_filters.of_client(flow)
-            if "src_ip" not in names:
-                return display_filters.of_server(flow)
     return display_filters.of_pair(flow)
 
 
@@ -81,7 +93,12 @@ def case_of(flow: Flow | None) -> str:
     """Everything about one (client, server, server port) has the same case: 12 hex digits."""
     if flow is None:
         return short_hash("run", size=6)
-    return short_hash(f"{flow.client}|{flow.server}|{flow.server_port}", size=6)
+    return _case(flow.client, flow.server, flow.server_port)
+
+
+@functools.lru_cache(_CASES)
+def _case(client: str, server: str, port: int) -> str:
+    return short_hash(f"{client}|{server}|{port}", size=6)
 
 
 STILL_OPEN = "session-open"
@@ -110,6 +127,18 @@ class RollingAlerts:
         """The alerts that sessions raised while they were open, by flow_id; they were counted then."""
         self.closed_early = 0
         """Alerts that got their `final` line because too many were open."""
+
+    @cached_property
+    def _recount(self) -> Recount:
+        return kernels.events.Recount(layout_of(Event), layout_of(Flow), layout_of(_Open), self._open,
+                                      self._limits.alert_idle_ns, _FIELDS)
+
+    def counted(self, rules: tuple[tuple[str, str], ...], event: Event) -> int:
+        """How many of these matches, (rule id, kind of subject) each, are counted with nothing more to do, from the
+        first on. All others are for `fire`; it may have to do with all of them."""
+        if self.told_early or not kernels.COMPILED:
+            return 0
+        return self._recount.counted(rules, event)
 
     def fire(self, info: RuleInfo, subject: Subject, event: Event, labels: list[str],
              why: Callable[[Event], Reason], out: list[Alert], first_ns: int = 0) -> Alert:
@@ -225,12 +254,12 @@ def _new(info: RuleInfo, subject: Subject, event: Event, labels: list[str], why:
 
 def _first_packet(why: Reason) -> int:
     """The packet of the first condition that names one."""
-    waiting = [why]
-    while waiting:
-        reason = waiting.pop()
-        if reason.packet and reason.held:
-            return reason.packet
-        waiting.extend(reversed(reason.because))
+    if why.packet and why.held:
+        return why.packet
+    for reason in why.because:
+        packet = _first_packet(reason)
+        if packet:
+            return packet
     return 0
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from imapids.detect.compiled import Correlation, Node
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, gc=False):
     """A matched event in a window."""
 
     time_ns: int
@@ -149,8 +151,12 @@ class InOrder:
         """Nothing to do: starts before the window count no more."""
 
     def measure(self, start_ns: int) -> float | None:
-        reached = [place for place, start in enumerate(self._starts) if start is not None and start >= start_ns]
-        return reached[-1] + 1 if reached else 0
+        starts = self._starts
+        for place in range(len(starts) - 1, -1, -1):
+            start = starts[place]
+            if start is not None and start >= start_ns:
+                return place + 1
+        return 0
 
 
 def holds(node: Node, seen: Any) -> bool:

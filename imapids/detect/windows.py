@@ -6,12 +6,15 @@ session is known when it ends): a late one counts in its own window and in the n
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from imapids.config import DetectLimits
-from imapids.detect.atoms import compare, is_absent
+from imapids.detect.atoms import comparison, is_absent
 from imapids.detect.compiled import Correlation
 from imapids.detect.tallies import Entry, InOrder, Tally, Together, make_tally, tally_of
 from imapids.records.events import Event
@@ -20,11 +23,13 @@ SHOWN = 8
 """Entries that a hit hands on for its why."""
 _THINNED_FROM = 64
 """Entries of a group from which on those are dropped that no answer depends on."""
+_KEPT_BEHIND = 64
+"""Entries behind the newest window from which on the oldest are forgotten."""
 _PARTS = 256
 """Of a span: how finely what lies behind is remembered where it matters only that rules matched."""
 
 
-class Hit(NamedTuple):
+class Hit(msgspec.Struct, gc=False):
     """A correlation held for a group at an anchor."""
 
     group: tuple[Any, ...]
@@ -39,11 +44,11 @@ class _Group:
 
     __slots__ = ("entries", "head", "tally", "thin_from")
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, thin_from: int) -> None:
         self.entries: list[Entry] = []
         self.head = 0
         self.tally = tally
-        self.thin_from = _THINNED_FROM
+        self.thin_from = thin_from
 
 
 class Windows:
@@ -54,10 +59,13 @@ class Windows:
         self._limits = limits
         self._groups: OrderedDict[tuple[Any, ...], _Group] = OrderedDict()  # quiet longest first (a dict is slow there)
         self._order = 0
+        self._reaches = comparison(rule.operator) if rule.expression is None else None
+        """Compares the measure with the threshold; None where an expression has decided already."""
         in_order = rule.kind == "temporal_ordered" and rule.expression is None
         self._only_in_order = in_order and rule.operator in (">", ">=") and rule.threshold >= 1
-        self._only_presence = isinstance(make_tally(rule), Together | InOrder)
-        """It matters that rules matched, not how often."""
+        only_presence = isinstance(make_tally(rule), Together | InOrder)
+        self._thin_from = _THINNED_FROM if only_presence else sys.maxsize
+        """Where it matters that rules matched, not how often, groups are thinned."""
         self.dropped_groups = 0
         """Groups forgotten because there were too many."""
         self.dropped_entries = 0
@@ -76,23 +84,29 @@ class Windows:
         """
         if None in key or "" in key:
             return None
-        group = self._groups.pop(key, None)
+        time_ns = event.time_ns
+        group = self._groups.get(key)
         if group is None:
-            self._make_room(event.time_ns)
-            group = _Group(make_tally(self._rule))
-        self._groups[key] = group
+            self._make_room(time_ns)
+            group = self._groups[key] = _Group(make_tally(self._rule), self._thin_from)
+        else:
+            self._groups.move_to_end(key)
         self._order += 1
-        entry = Entry(event.time_ns, self._order, base, value, text, event.packet)
-        if group.entries and entry.time_ns < group.entries[-1].time_ns:
+        entry = Entry(time_ns, self._order, base, value, text, event.packet)
+        entries = group.entries
+        if entries and time_ns < entries[-1].time_ns:
             return self._late(key, group, entry)
-        group.entries.append(entry)
+        entries.append(entry)
         group.tally.add(entry)
-        self._advance(group)
+        size = len(entries)
+        if (entries[group.head].time_ns < time_ns - self._rule.span_ns or group.head > _KEPT_BEHIND
+                or size >= group.thin_from or size > self._limits.group_entries):
+            self._advance(group)
         return self._newest(key, group)
 
     def _advance(self, group: _Group) -> None:
         """Move the newest window up to the last entry, and forget what no window needs."""
-        if self._only_presence and len(group.entries) >= group.thin_from:
+        if len(group.entries) >= group.thin_from:
             self._thin(group)
         entries, span = group.entries, self._rule.span_ns
         start = entries[-1].time_ns - span
@@ -104,7 +118,7 @@ class Windows:
             self.dropped_entries += max(0, many - group.head)
             del entries[:many]
             self._recount(group)
-        elif group.head > 64 and entries[group.head // 2].time_ns < start - span:  # too old for late events too
+        elif group.head > _KEPT_BEHIND and entries[group.head // 2].time_ns < start - span:  # too old for late ones too
             del entries[: group.head // 2]
             group.head -= group.head // 2
 
@@ -132,11 +146,11 @@ class Windows:
         group.tally = tally_of(self._rule, group.entries[group.head :])
 
     def _newest(self, key: tuple[Any, ...], group: _Group) -> Hit | None:
-        entries = group.entries
+        entries, head = group.entries, group.head
         metric = group.tally.measure(entries[-1].time_ns - self._rule.span_ns)
-        if not self._holds(metric):
+        if metric is None or (self._reaches is not None and not self._reaches(metric, self._rule.threshold)):
             return None
-        return Hit(key, metric or 0, entries[group.head].time_ns, entries[max(group.head, len(entries) - SHOWN) :])
+        return Hit(key, metric, entries[head].time_ns, entries[max(head, len(entries) - SHOWN) :])
 
     def _late(self, key: tuple[Any, ...], group: _Group, entry: Entry) -> Hit | None:
         """An event before the newest one: its own window, then the newest if it belongs there."""
@@ -154,8 +168,8 @@ class Windows:
         metric = tally_of(self._rule, window).measure(entry.time_ns - span)
         if isinstance(group.tally, InOrder):  # the one tally for which it matters when an entry comes
             self._recount(group)
-        if window and self._holds(metric):
-            return Hit(key, metric or 0, window[0].time_ns, window[-SHOWN:])
+        if window and metric is not None and (self._reaches is None or self._reaches(metric, self._rule.threshold)):
+            return Hit(key, metric, window[0].time_ns, window[-SHOWN:])
         return self._newest(key, group) if entries[-1].time_ns - entry.time_ns <= span else None
 
     def _forget_oldest(self, group: _Group) -> None:
@@ -165,12 +179,6 @@ class Windows:
         else:
             group.tally.drop(oldest)
         self.dropped_entries += 1
-
-    def _holds(self, metric: float | None) -> bool:
-        if metric is None:
-            return False
-        rule = self._rule
-        return rule.expression is not None or compare(rule.operator, metric, rule.threshold)
 
     def _make_room(self, now_ns: int) -> None:
         """Groups that are too old go; where there are still too many, the one that was quiet longest."""
@@ -195,6 +203,6 @@ def _place(entry: Entry) -> tuple[int, int]:
 
 def present_value(values: tuple[Any, ...]) -> Any:
     """The counted value of an event: one value, a tuple of several fields', or None where any is absent."""
-    if any(is_absent(value) for value in values):
-        return None
-    return values[0] if len(values) == 1 else values
+    if len(values) == 1:
+        return None if is_absent(values[0]) else values[0]
+    return None if any(is_absent(value) for value in values) else values

@@ -27,7 +27,9 @@ def of_server(flow: Flow) -> str:
 
 
 def _all(*parts: str) -> str:
-    return " && ".join(dict.fromkeys(part for part in parts if part))
+    different = dict.fromkeys(parts)
+    different.pop("", None)
+    return " && ".join(different)
 
 
 def _address(address: str) -> str:

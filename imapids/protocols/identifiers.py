@@ -95,8 +95,8 @@ def flow_hash(key: bytes) -> int:
 
 def short_hash(*parts: str | bytes | int, size: int = 8) -> str:
     """`2 * size` hex digits of BLAKE2b over the parts; `("a", "bc")` and `("ab", "c")` differ."""
-    framed = []
+    framed = b""
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-        framed.append(b"%d:%b" % (len(data), data))
-    return _blake2b(b"".join(framed), digest_size=size).hexdigest()
+        framed += b"%d:%b" % (len(data), data)
+    return _blake2b(framed, digest_size=size).hexdigest()

@@ -226,6 +226,48 @@ def test_programs_give_the_same_and_forget_the_same(seed: int, memo: int) -> Non
     assert found[0] == found[1]
 
 
+def told(subject: str, limits: DetectLimits, compiled_: bool, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The alert lines of two rules with such subjects, one of them with a correlation, over some days."""
+    dice = random.Random(3)
+    more = {"imapids": {"subject": subject, "sid": 1_000_001}}
+    rules = compiled(
+        rule("command", {"command.name": "NOOP"}, name="noop", **more),
+        rule("command", {"command.result": "ok"}, level="high", imapids={"subject": subject, "sid": 1_000_002}),
+        rule("session", {"session.verdict": "genuine"}, imapids={"subject": subject, "sid": 1_000_003}),
+        {"title": "many", "level": "low", "imapids": {"subject": subject, "sid": 1_000_004}, "correlation": {
+            "type": "event_count", "rules": ["noop"], "group-by": ["src_ip"], "timespan": "2h",
+            "generate": True, "condition": {"gte": 3}}})
+    events = []
+    for place in range(1_500):
+        client = dice.randint(1, 3)
+        item = event(dice.choice(("command", "command", "session")), dice.choice((0, 60, -50)) + place * 200, place + 1,
+                     flow(client=f"10.0.0.{client}", flow_id=client * 100 + dice.randint(1, 5)))
+        if dice.random() < 0.02:
+            item.flow = None
+        if dice.random() < 0.02:
+            item.time_ns += 90_000 * 10**9 if dice.random() < 0.5 else 10**20
+        if dice.random() < 0.05:
+            item.kind = OPEN_SESSION if item.kind == "session" else item.kind
+        events.append(item)
+    monkeypatch.setattr(kernels, "COMPILED", compiled_)
+    detector = Detector(rules, limits=limits)
+    lines = [detector.feed(events[:700]), detector.feed(events[700:]), detector.finish(0)]
+    assert sum(map(len, lines)) > 10
+    return msgspec.json.encode([[msgspec.structs.replace(line, time_ns=line.time_ns % 2**63, last_ns=0, first_ns=0)
+                                 for line in some] for some in lines]) + repr(detector.limits_hit).encode()
+
+
+@pytest.mark.parametrize("subject", ["case", "source", "server", "flow", "user"])
+@pytest.mark.parametrize("limits", [
+    pytest.param(DetectLimits(), id="as it comes"),
+    pytest.param(DetectLimits(open_alerts=3), id="few open alerts"),
+    pytest.param(DetectLimits(alerts_per_event=1), id="one alert for an event"),
+])
+def test_matches_of_open_alerts_are_counted_alike(subject: str, limits: DetectLimits,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(subject, limits, True, monkeypatch) == told(subject, limits, False, monkeypatch)
+
+
 def test_events_of_all_kinds_give_the_same_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
     dice = random.Random(7)
     kinds = ("command", "login", "session", "message", "anomaly", OPEN_SESSION)
