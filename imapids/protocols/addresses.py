@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imapids import kernels
 from imapids.records.packets import U64, Bool
 
 MAPPED = 0xFFFF_0000_0000
@@ -144,8 +145,11 @@ class Networks:
         """Mask of shape (n,), bool: which of the addresses in two columns of shape (n,), uint64, are in a network."""
         if len(hi) <= _VERY_FEW:
             return np.array([self.contains(*each) for each in zip(hi.tolist(), lo.tolist(), strict=True)], np.bool_)
-        mapped = (hi == 0) & (lo >> np.uint64(32) == _MAPPED_HIGH)
         inside = np.zeros(len(hi), np.bool_)
+        if kernels.COMPILED:
+            kernels.compiled.in_networks(hi, lo, *self._v4_columns, *self._v6_columns, inside.view(np.uint8))
+            return inside
+        mapped = (hi == 0) & (lo >> np.uint64(32) == _MAPPED_HIGH)
         if self._v4_first:
             first, last = self._v4_columns
             index = np.searchsorted(first, lo, side="right") - 1
