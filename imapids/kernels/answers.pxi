@@ -7,6 +7,9 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_New, PyTuple_SET_ITEM
 cdef extern from "Python.h":
     PyTypeObject *_type_of "Py_TYPE"(PyObject *value)
 
+cdef enum:
+    MOST_KINDS = 32
+
 cdef object _ZERO = 0
 
 
@@ -170,6 +173,32 @@ def by_kind(Layout layout not None, list events not None):
         places.append(place)
         some.append(event)
     return found
+
+def kinds_counted(Layout layout not None, list events not None):
+    """How many events there are of each kind, in the order in which the kinds come."""
+    cdef dict found = {}
+    cdef list kinds = []
+    cdef Py_ssize_t[MOST_KINDS] many
+    cdef Py_ssize_t place, which, kind_at = layout.place("kind")
+    cdef object event, kind
+    for place in range(len(events)):
+        event = events[place]
+        kind = layout.read(event, kind_at) if type(event) is layout.record else event.kind
+        for which in range(len(kinds)):  # kinds are few, and mostly the same objects
+            if kinds[which] is kind:
+                many[which] += 1
+                break
+        else:
+            if len(kinds) < MOST_KINDS:
+                many[len(kinds)] = 1
+                kinds.append(kind)
+                found.setdefault(kind, 0)
+            else:
+                found[kind] = found.get(kind, 0) + 1
+    for which in range(len(kinds)):
+        found[kinds[which]] += many[which]
+    return found
+
 
 @cython.final
 cdef class Recount:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imapids import kernels
 from imapids.detect import Detector, RuleSet, load_rules
+from imapids.detect.readings import layout_of
 from imapids.errors import RuleError
 from imapids.observe import Allowed
 from imapids.pipeline import Pipeline
@@ -78,7 +80,11 @@ class Engine:
     def handle(self, events: Sequence[Event]) -> Iterator[Sequence[Event | Alert]]:
         """What is to be shown of events, then the alerts that they made."""
         wanted = self.options.events
-        kinds = Counter(map(_kind_of, events))
+        kinds: Mapping[str, int]
+        if kernels.COMPILED and isinstance(events, list):
+            kinds = kernels.events.kinds_counted(layout_of(Event), events)
+        else:
+            kinds = Counter(map(_kind_of, events))
         shown = events if kinds.keys() <= wanted else [event for event in events if event.kind in wanted]
         for kind, count in kinds.items():
             if kind in wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import typing
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -173,6 +174,13 @@ def test_events_that_are_none_are_told_apart_by_their_attributes() -> None:
     found = kernels.events.by_kind(layout_of(Event), events)
     assert {kind: places for kind, (places, _) in found.items()} == {"command": [0, 3], "other": [1], "login": [2]}
     assert found["command"][1] == [events[0], events[3]]
+
+
+@given(st.lists(st.integers(0, 60), max_size=200))
+def test_kinds_are_counted(numbers: list[int]) -> None:
+    events = [Event("".join(["kind", str(number)]), 0, event("command").body) for number in numbers]
+    found = kernels.events.kinds_counted(layout_of(Event), events)
+    assert list(found.items()) == list(Counter(item.kind for item in events).items())
 
 
 WORDS = [f"w{number}" for number in range(9)]
