@@ -61,8 +61,8 @@ class _Pair:
         """Units that are held."""
         return len(self._units) // self._form.size
 
-    def add(self, unit: _Unit, verdict: str, *, encrypted: bool) -> None:
-        """One more connection."""
+    def add(self, unit: _Unit, verdict: str, *, encrypted: bool) -> int:
+        """One more connection; returns how many units are held."""
         try:
             self._units += self._form.pack(*unit)
         except struct_error:
@@ -72,6 +72,7 @@ class _Pair:
         self.count += 1
         self.verdicts[_PLACES[verdict]] += 1
         self.encrypted += encrypted
+        return len(self._units) // self._form.size
 
     def units(self) -> Iterator[_Unit]:
         """The connections that are held, in the order in which they came."""
@@ -139,12 +140,12 @@ class Beacons:
                 pair.add(first, verdict, encrypted=was_encrypted)
                 self._held += 1
             assert type(pair) is _Pair
-            pair.add(unit, body.verdict, encrypted=encrypted)
+            held = pair.add(unit, body.verdict, encrypted=encrypted)
             pair.last = (event.time_ns, event.packet, event.known_ns, flow, body.protocol or "", body.shape or "",
                          body.direction)
             count = pair.count
             self._held += 1
-            if self._held > limits.connections or len(pair) >= most:
+            if self._held > limits.connections or held >= most:
                 self._bound(pair, known[place], told)
             if count in STEPS:
                 self._tell(pair, "step", known[place], told)

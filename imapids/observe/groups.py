@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 STEPS = frozenset(10**power for power in range(1, 13))
@@ -32,16 +32,15 @@ class Groups(Generic[Key, Group]):
         self.window_ns = window_ns
         self._most = most
         self._groups: OrderedDict[Key, Group] = OrderedDict()  # the oldest window first (a dict is slow there)
-        self._first_end_ns = 1 << 63
+        self.get: Callable[[Key], Group | None] = self._groups.get
+        """The group of that key, if its window is open."""
+        self.first_end_ns = 1 << 63
+        """When the oldest window is over."""
         self.dropped = 0
         """Groups that made room before their window was over."""
 
     def __len__(self) -> int:
         return len(self._groups)
-
-    def get(self, key: Key) -> Group | None:
-        """The group of that key, if its window is open."""
-        return self._groups.get(key)
 
     def add(self, key: Key, group: Group) -> Group | None:
         """Opens a window; returns the oldest group if it had to make room: tell of it."""
@@ -59,7 +58,7 @@ class Groups(Generic[Key, Group]):
 
     def over(self, now_ns: int) -> list[Group]:
         """Takes out the groups whose window is over by now, the oldest first."""
-        if now_ns < self._first_end_ns:
+        if now_ns < self.first_end_ns:
             return []
         found = []
         while self._groups:
@@ -78,7 +77,7 @@ class Groups(Generic[Key, Group]):
 
     def _set_first_end(self) -> None:
         first = next(iter(self._groups.values()), None)
-        self._first_end_ns = 1 << 63 if first is None else first.start_ns + self.window_ns
+        self.first_end_ns = 1 << 63 if first is None else first.start_ns + self.window_ns
 
 
 class Values:

@@ -23,8 +23,6 @@ TOLD_ATTEMPTS = 3
 _Key = tuple[str, str, str | int]
 _Groups = Groups[_Key, Attempts | FirstFailure]
 _kind = attrgetter("kind")
-_time = attrgetter("time_ns")
-_outcome = attrgetter("body.outcome")
 _packet = itemgetter(0)
 
 
@@ -71,9 +69,9 @@ class Logins:
         if not events:
             return
         latest_ns = max([event.time_ns for event in events])
-        only_successes = {event.body.outcome for event in events} == {"success"}  # type: ignore[attr-defined]
-        self._secrets.see(events, known, latest_ns, told, only_successes=only_successes)
-        if only_successes and not self._hour and not self._day:
+        self._secrets.see(events, known, latest_ns, told)
+        if not self._hour and not self._day and "failure" not in {
+                event.body.outcome for event in events}:  # type: ignore[attr-defined]  # a login has one
             self._clock_ns = max(self._clock_ns, latest_ns)
             return
         for event, packet in zip(events, known, strict=True):
@@ -104,15 +102,19 @@ class Logins:
         login, flow = event.body, event.flow
         if not isinstance(login, Login) or flow is None:
             return
-        self._close_over(max(self._clock_ns, event.time_ns), packet, told)
-        if login.outcome != "failure" and not self._day and not self._hour:
+        now_ns = self._clock_ns = max(self._clock_ns, event.time_ns)
+        if now_ns >= self._hour.first_end_ns or now_ns >= self._day.first_end_ns:
+            self._close_over(now_ns, packet, told)
+        failed = login.outcome == "failure"
+        if not failed and not self._day and not self._hour:
             return
         keys: list[_Key] = [("source", "", flow.client), ("server", flow.server, flow.server_port)]
         if login.user:
             keys.append(("user", flow.server, login.user.casefold()))
         for groups in (self._hour, self._day):
             for key in keys:
-                self._count_for(groups, key, event, login, packet, told)
+                if failed or groups.get(key) is not None:
+                    self._count_for(groups, key, event, login, packet, told)
 
     def _count_for(self, groups: _Groups, key: _Key, event: Event, login: Login, packet: int,
                    told: list[Told]) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 
 from imapids.config import ObserveLimits
 from imapids.observe.groups import STEPS, Values
 from imapids.observe.observer import Told
 from imapids.records.events import Event, Guessing, Login
-
-_secret_and_user = attrgetter("body.secret_hash", "body.user")
 
 TOLD_USERS = 3
 """Secrets that fewer users have are not told of: two mailboxes of one person are common."""
@@ -48,17 +45,19 @@ class SharedSecrets:
         """Logins whose secret, or whose user beside the first, could not be remembered."""
         return self._refused + self._values.refused
 
-    def see(self, events: Sequence[Event], known: Sequence[int], latest_ns: int, told: list[Told], *,
-            only_successes: bool) -> None:
+    def see(self, events: Sequence[Event], known: Sequence[int], latest_ns: int, told: list[Told]) -> None:
         """Takes logins in order; `latest_ns` is the newest time among them."""
         if self._since_ns is None and events:
             self._since_ns = events[0].time_ns
         since_ns = self._since_ns or 0
-        if only_successes and latest_ns - since_ns < self._day_ns and len(self._users) + len(events) <= self._most:
+        if latest_ns - since_ns < self._day_ns and len(self._users) + len(events) <= self._most:
             first = self._users.setdefault
-            for place, (secret, user) in enumerate(map(_secret_and_user, events)):
-                if secret and first(secret, user) != user:
-                    self._share(events[place], known[place], told)
+            for place, event in enumerate(events):
+                login = event.body
+                assert type(login) is Login
+                secret = login.secret_hash
+                if secret and login.outcome == "success" and first(secret, login.user) != login.user:
+                    self._share(event, known[place], told)
             return
         for event, packet in zip(events, known, strict=True):
             body = event.body
