@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from imapids.observe.groups import Values, passed_step
 from imapids.records.events import Event, Mailbox, Message
 
@@ -95,16 +97,15 @@ def removes(body: Message, action: str) -> bool:
     return (action == "expunge" and body.count > 0) or (action == "store" and "\\Deleted" in body.flags)
 
 
-class Reading:
+class Reading(msgspec.Struct, gc=False):
     """A client that only reads: most are followed no further than this."""
 
-    __slots__ = ("bodies", "mailbox", "opaque", "size", "start_ns")
-
-    def __init__(self, start_ns: int) -> None:
-        self.start_ns = start_ns
-        self.bodies = self.size = self.opaque = 0
-        self.mailbox = ""
-        """Of the last message that was fetched whole."""
+    start_ns: int
+    bodies: int = 0
+    size: int = 0
+    opaque: int = 0
+    mailbox: str = ""
+    """Of the last message that was fetched whole."""
 
 
 class ClientUse(_Use):
