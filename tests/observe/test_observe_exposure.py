@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 import pytest
 from helpers.ended_flows import Row, ended_flows, parts
 from hypothesis import given, settings
@@ -93,6 +94,29 @@ def test_a_line_is_told_when_a_word_of_it_changes() -> None:
         (1, ["state", "open-to-lan"]), (2, ["service", "software", "sign-in"]), (3, ["open-to-wan"]), (1_000_000, [])]
     last = told[-1][1].body
     assert (last.service, last.software, last.banner) == ("smtp", "Postfix", "220 mail ESMTP Postfix")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.sampled_from([SERVER, "10.20.0.26"])),
+                min_size=1, max_size=12), st.data())
+def test_what_was_said_stands_at_the_row_of_its_conversation(
+        shown: list[tuple[int, int, str]], data: st.DataObject) -> None:
+    shown.sort(key=lambda row: row[0])  # conversations of several captures may begin in packets of one number
+    ended = ended_flows([Row(DESK, server, 25, "talk", known=known) for known, _, server in shown])
+    ended.first_number[:] = [first for _, first, _ in shown]
+    said = data.draw(st.lists(st.integers(0, len(shown) - 1), max_size=12))
+    flows = ended.describe(said)
+    for flow, row in zip(flows, said, strict=True):
+        flow.first_packet = shown[row][1]
+    expected = []
+    for flow, row in zip(flows, said, strict=True):
+        alike = [place for place, other in enumerate(shown) if other == shown[row]]
+        expected.append((alike[0], flow.flow_id))
+    observer = observer_of()
+    observer.see([Event("service", 0, Service(), flow) for flow in flows], [shown[row][0] for row in said])
+    places, heard = observer._heard(ended, np.arange(len(shown)))
+    found = [(place, speech[4].flow_id) for place, speech in zip(places.tolist(), heard, strict=True)]
+    assert found == sorted(expected, key=lambda pair: pair[0])
 
 
 def test_a_host_that_goes_on_upstream_relays() -> None:

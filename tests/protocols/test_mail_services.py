@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imapids.protocols import mail_services
 from imapids.protocols.mail_services import (
     clear_sign_in,
     is_relayed_user,
@@ -141,6 +142,12 @@ def test_software_by_its_own_words(banner: bytes, software: str) -> None:
 )
 def test_users_that_name_a_server(user: str, relayed: bool) -> None:
     assert is_relayed_user(user) is relayed
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text("a1#@:/.% ", max_size=24))
+def test_users_are_dismissed_without_a_pattern_only_where_none_fits(user: str) -> None:
+    assert is_relayed_user(user) is (mail_services._RELAYED.fullmatch(user) is not None)
 
 
 def test_signs_of_a_proxy_and_offers() -> None:
