@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -27,12 +28,14 @@ def compile_kernels(root: Path) -> list[Path]:
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
 
+    stamp = runpy.run_path(str(root / FOLDER / "stamp.py"))["stamp_of"](root / FOLDER)
     before = Path.cwd()
     os.chdir(root)
     try:
         with tempfile.TemporaryDirectory(prefix="imapids-kernels-") as made:
             flags = ["/O2"] if sys.platform == "win32" else ["-O3"]
-            extensions = [Extension(".".join(source.with_suffix("").parts), [str(source)], extra_compile_args=flags)
+            extensions = [Extension(".".join(source.with_suffix("").parts), [str(source)], extra_compile_args=flags,
+                                    define_macros=[("IMAPIDS_STAMP", f'"{stamp}"')])
                           for source in sorted(FOLDER.glob("*.pyx"))]
             distribution = Distribution({"name": "imapids", "packages": ["imapids", "imapids.kernels"],
                                          "ext_modules": cythonize(extensions, build_dir=made, quiet=True)})

@@ -8,6 +8,10 @@ and gives the same results, only slower on large captures: tests compare both. I
 from __future__ import annotations
 
 import os
+import warnings
+from pathlib import Path
+
+from imapids.kernels.stamp import is_stale
 
 COMPILED = False
 """Whether the kernels are there. Asked for each batch, so that tests can turn them off. IMAPIDS_KERNELS=0 does, too."""
@@ -16,9 +20,13 @@ if os.environ.get("IMAPIDS_KERNELS") != "0":
     try:
         from imapids.kernels import _compiled as compiled
         from imapids.kernels import _events as events
-
-        COMPILED = True
     except ImportError:
         pass
+    else:
+        stamps = [getattr(module, "STAMP", "before stamps") for module in (compiled, events)]
+        COMPILED = not is_stale(Path(__file__).parent, *stamps)
+        if not COMPILED:
+            warnings.warn("the compiled loops of imapids are older than their sources and are not used (the results "
+                          "are the same): `python hatch_build.py` or `pip install -e .` compiles them", stacklevel=2)
 
 __all__ = ["COMPILED", "compiled", "events"]

@@ -6,6 +6,8 @@ import numpy.typing as npt
 from imapids.records.packets import I32, I64, U8, U32, U64
 from imapids.records.segments import SegmentBatch
 
+STAMP: str
+
 def walk_records(data: U8, at: int, last: int, stop: int, header: int, length_at: int, other_at: int, added: int,
                  most: int, big: bool, magics: U32, found: I64) -> tuple[int, int, bool]: ...
 def walk_blocks(data: U8, at: int, last: int, stop: int, least: int, most: int, big: bool, section: int,

@@ -8,6 +8,8 @@ from imapids.records.streams import Piece
 
 _Item = TypeVar("_Item")
 
+STAMP: str
+
 class Chunks:
     def __init__(self, record: type) -> None: ...
     def of_segments(self, buffer: U8, at: I64, flow: I64, side: U8, stream: U8, offset: I64, payload: I64,
