@@ -73,12 +73,16 @@ class FlowIndex:
             [secrets.randbits(64) | 1 for _ in range(KEY_WORDS + 1)], np.uint64)
         self._hashes: U64 = np.zeros(0, np.uint64)
         """The hash of each entry's key: it tells nearly always that a slot holds another key."""
+        self.slots: I32 = np.zeros(0, np.int32)
+        self._claim: I32 = np.zeros(0, np.int32)
         self.clear(slots)
 
     def clear(self, slots: int) -> None:
         """Forgets everything; `slots` is a power of two."""
-        self.slots: I32 = np.full(slots, -1, np.int32)
-        self._claim: I32 = np.empty(slots, np.int32)
+        if slots != len(self.slots):
+            self.slots = np.empty(slots, np.int32)
+            self._claim = np.empty(slots, np.int32)
+        self.slots.fill(-1)
         self._shift = np.uint64(64 - (slots.bit_length() - 1))
         self._mask = np.int64(slots - 1)
 

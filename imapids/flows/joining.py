@@ -15,6 +15,8 @@ from imapids.records.segments import EncapsulationTable
 
 _TUNNEL_SHIFT = np.uint64(8)
 _TUNNEL_MASK = np.uint64(0x00FF_FFFF << 8)
+_LARGER = 16
+"""An index so much larger than it must be shrinks."""
 
 
 class VlanJoiner:
@@ -137,6 +139,9 @@ class VlanJoiner:
         rows = np.flatnonzero(live & self.columns.tagged[: len(live)]).astype(np.int32)
         self._count = 0
         self._row[:] = -1
-        self._tagged.clear(1 << (8 * max(len(rows), 1024) - 1).bit_length())
+        slots = 1 << (8 * max(len(rows), 1024) - 1).bit_length()
+        if slots < len(self._tagged.slots) < _LARGER * slots:  # it would grow to its size again, and again
+            slots = len(self._tagged.slots)
+        self._tagged.clear(slots)
         if rows.size:
             self._enter(self._bare(self.columns.keys[rows]), rows)
