@@ -148,7 +148,9 @@ class LiveLimits(msgspec.Struct, frozen=True, kw_only=True):
     """One batch while the run keeps up: batches of one size leave few holes in memory, and at 100,000 packets a second
     they cost 1.5 microseconds a packet more than the longest (measured)."""
     hurry_blocks: int = 32
-    """Blocks that wait: then it does not keep up, and batches are as long as `CaptureLimits` allow."""
+    """Blocks that wait: then it does not keep up, and batches are longer."""
+    hurry_packets: int = 8_192
+    """One batch then: three times as many cost 13 % less (measured), and their columns would be kept for good."""
     tick_ns: int = 10**9
     """Statistics, the state of the link, and the clock of a silent link are looked at this often."""
     clock_margin_ns: int = 10**9

@@ -183,9 +183,8 @@ class PacketRing:
 
     def _in_one_batch(self, ready: int) -> int:
         """How many of these blocks the next batch takes: few packets, or many when more wait than should."""
-        most = self._batch.batch_packets
-        if ready < self.limits.hurry_blocks:
-            most = min(most, self.limits.batch_packets)
+        most = self.limits.batch_packets if ready < self.limits.hurry_blocks else self.limits.hurry_packets
+        most = min(most, self._batch.batch_packets)
         packets = np.cumsum(self._packet_counts[self._at : self._at + ready])
         return max(1, int(np.searchsorted(packets, most, side="right")))
 

@@ -19,8 +19,8 @@ from imapids.config import CaptureLimits, LiveLimits
 ])
 def test_a_batch_is_small_while_the_run_keeps_up(counts: list[int], taken: int) -> None:
     ring = PacketRing.__new__(PacketRing)  # without a socket
-    ring.limits = LiveLimits(batch_packets=100, hurry_blocks=4)
-    ring._batch = CaptureLimits(batch_packets=1_000)
+    ring.limits = LiveLimits(batch_packets=100, hurry_blocks=4, hurry_packets=1_000)
+    ring._batch = CaptureLimits()
     ring._packet_counts = np.array([9, *counts, 9], np.uint32)
     ring._at = 1
     assert ring._in_one_batch(len(counts)) == taken
