@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,7 +189,7 @@ class FlowEnder:
         self._add_to_account(kept)
         for stream in ends.streams:
             if stream is not None and stream.reassembly is not None and not stream.flow.peeked:
-                self._add_oddities(stream.flow)
+                self._add_oddities(stream.flow, stream.reassembly.hit_limits)
         updates = []
         for key, flow, pieces, time_ns, packet, number in zip(
                 kept["serial"].tolist(), flows, pieces_of, when, packets, ends.known.tolist(), strict=True):
@@ -205,13 +205,13 @@ class FlowEnder:
         account.one_sided += int(np.count_nonzero(((packets[:, 0] == 0) | (packets[:, 1] == 0)) & (sizes > 0)))
         account.payload_bytes += int(sizes[kept["protocol"][whole] == TCP].sum())
 
-    def _add_oddities(self, flow: Flow) -> None:
+    def _add_oddities(self, flow: Flow, limits: Iterable[str]) -> None:
         """What only flows that were read segment by segment can have: missing bytes, limits that were hit."""
         if flow.protocol == "TCP" and (flow.bytes_client or flow.bytes_server):
             missing = flow.missing_client + flow.missing_server
             self.account.payload_bytes += missing
             self.account.missing_bytes += missing
-        for name in flow.limits:
+        for name in limits:
             self._count_limit(name, 1)
 
 

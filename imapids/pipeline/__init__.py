@@ -97,6 +97,8 @@ class Pipeline:
         """Packets that options left out, by reason."""
         self.sessions: dict[str, int] = {}
         """Sessions by verdict."""
+        self.limits_hit: dict[str, int] = {}
+        """Conversations that a limit of their reading cut short, by its name."""
         self._hosts = Networks(hosts) if hosts else None
         self._span = (since_ns, until_ns)
         self._home = Networks(home_nets)
@@ -271,6 +273,8 @@ class Pipeline:
                 del conversations[key]
                 if self._open is not None:
                     self._open.over(key)
+                for name in conversation.hit_limits:
+                    self.limits_hit[name] = self.limits_hit.get(name, 0) + 1
                 facts = conversation.facts()
                 facts.other_reading = other_reading(conversation, self.limits.dialogue)
                 self._close(flow, facts, last, conversation.prefix)

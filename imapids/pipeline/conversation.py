@@ -38,11 +38,13 @@ class Conversation:
     __slots__ = (
         "_anomalies", "_asked_at", "_conflict_bytes", "_dropped", "_hasher", "_held", "_held_bytes", "_inflaters",
         "_limits", "candidate", "conflicts", "dialogue", "events", "first_packet", "first_side", "flow", "gaps",
-        "layer", "prefix", "seen", "tls", "turns", "upgrade_prefix",
+        "hit_limits", "layer", "prefix", "seen", "tls", "turns", "upgrade_prefix",
     )
 
     def __init__(self, flow: Flow, limits: DialogueLimits, hasher: SecretHasher | None) -> None:
         self.flow = flow
+        self.hit_limits: list[str] = []
+        """Names of the limits that cut the reading of this conversation short; they stand on the flow's record, too."""
         self._limits = limits
         self._hasher = hasher
         self.events: list[Fact] = []
@@ -273,7 +275,8 @@ class Conversation:
             self.events.append((self.flow.start_ns, self.flow.first_packet, self.turns.body(), end.known))
 
     def _limit(self, name: str, time_ns: int, packet: int) -> None:
-        if name not in self.flow.limits:
+        if name not in self.hit_limits:
+            self.hit_limits.append(name)
             self.flow.limits = sorted([*self.flow.limits, name])  # however the bytes were cut
         self._anomaly(name, "applayer", time_ns, packet)
 

@@ -31,8 +31,8 @@ class Tally(msgspec.Struct, kw_only=True):
     flows_open: int
     sessions: dict[str, int]
     """Sessions by verdict."""
-    observed: dict[str, int] = {}
-    """Limits of what is remembered over time that were hit."""
+    hit: dict[str, int] = {}
+    """Conversations that a limit of their reading cut short, by its name."""
 
 
 def tally_of(pipeline: Pipeline) -> Tally:
@@ -42,7 +42,7 @@ def tally_of(pipeline: Pipeline) -> Tally:
     return Tally(clock_ns=pipeline.table.clock_ns, skipped={reason: count for reason, count in skipped if count},
                  notes=dict(decoded.notes), flows=flows, flows_open=int(np.count_nonzero(rows.live[: rows.used])),
                  sessions=dict(pipeline.sessions),
-                 observed=added(observer.limits_hit for observer in pipeline.observers))
+                 hit=dict(pipeline.limits_hit))
 
 
 def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -55,8 +55,8 @@ def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def capture_event(tally: Tally, accounts: Sequence[SourceAccount], counts: dict[str, int],
-                  interrupted: bool, detect_limits: dict[str, int]) -> Event:
-    """The `capture` event: packets == processed + the sum of skipped."""
+                  interrupted: bool, limits: Mapping[str, int]) -> Event:
+    """The `capture` event: packets == processed + the sum of skipped. `limits`: what the tally does not count."""
     flows = tally.flows
     packets = sum(account.packets for account in accounts)
     starts = [account.first_ns for account in accounts if account.first_ns is not None]
@@ -66,7 +66,7 @@ def capture_event(tally: Tally, accounts: Sequence[SourceAccount], counts: dict[
         packets=packets, processed=packets - sum(tally.skipped.values()), skipped=tally.skipped, flows=flows.flows,
         sessions=sum(tally.sessions.values()), inputs=[_input(account) for account in accounts],
         events=dict(sorted(counts.items())), notes=dict(sorted(tally.notes.items())),
-        limits=added([flows.limits, {name: count for name, count in tally.observed.items() if count}, detect_limits]),
+        limits=added([flows.limits, tally.hit, limits]),
         start=eve_time(min(starts)) if starts else "", end=eve_time(max(ends)) if ends else "",
         one_sided=flows.one_sided, midstream=flows.midstream,
         capture_loss=round(min(loss, 100.0), 3), interrupted=interrupted,

@@ -21,6 +21,7 @@ from imapids.protocols.known_scanners import KnownScanners, read_scanners
 from imapids.protocols.secrets import SecretHasher, read_accounts
 from imapids.records.alerts import Alert
 from imapids.records.events import Event
+from imapids.run.account import added
 from imapids.run.inventory import read_inventory
 from imapids.run.options import RunOptions
 from imapids.signatures import Signatures
@@ -102,6 +103,12 @@ class Engine:
     def close_alerts(self, clock_ns: int) -> Iterator[Sequence[Event | Alert]]:
         """The `final` lines of the alerts that are open."""
         yield from self._alerts(self.detector.finish(clock_ns))
+
+    @property
+    def limits_hit(self) -> dict[str, int]:
+        """Limits of what is remembered over time, and of the rules, that were hit, and how often."""
+        found = added([*(observer.limits_hit for observer in self.pipeline.observers), self.detector.limits_hit])
+        return {name: count for name, count in found.items() if count}
 
     def rule_messages(self) -> list[str]:
         """What people should know of the rules: filters that have expired or match nothing."""

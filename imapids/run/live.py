@@ -171,7 +171,7 @@ class LiveRun:
         yield from engine.close_alerts(sums.tally.clock_ns)
         yield from self._stats()
         account = source_account(crew.reports())
-        limits = dict(engine.detector.limits_hit)
+        limits = engine.limits_hit
         if untold:
             limits["untold-at-the-end"] = untold
         capture = capture_event(sums.tally, [account], engine.counts, False, limits)
@@ -186,7 +186,7 @@ class LiveRun:
         engine = self.engine
         return account.stats(
             sums, time.monotonic(), counts=engine.counts, alerts=engine.alerts_by_level,
-            limits=engine.detector.limits_hit, output=self._output() if self._output is not None else None)
+            limits=engine.limits_hit, output=self._output() if self._output is not None else None)
 
     def _glance(self) -> None:
         self._seconds.reloads, self._seconds.reloads_failed = self.account.reloads, self.account.reloads_failed

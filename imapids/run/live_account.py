@@ -59,6 +59,7 @@ def _one_tally(tallies: Sequence[Tally]) -> Tally:
         clock_ns=max((tally.clock_ns for tally in tallies), default=0),
         skipped=added(tally.skipped for tally in tallies), notes=added(tally.notes for tally in tallies), flows=flows,
         flows_open=sum(tally.flows_open for tally in tallies), sessions=added(tally.sessions for tally in tallies),
+        hit=added(tally.hit for tally in tallies),
     )
 
 
@@ -78,7 +79,7 @@ class LiveAccount:
 
         Args:
             now_s: on the clock of `began_s`.
-            counts: lines by event type; `alerts`: by level; `limits`: of the rules.
+            counts: lines by event type; `alerts`: by level; `limits`: of observers and rules.
         """
         interval = StatsInterval(seconds=round(now_s - self._last_s, 3), packets=sums.packets - self._packets,
                                  bytes=sums.bytes - self._bytes, drops=sums.kernel_drops - self._drops)
@@ -90,7 +91,7 @@ class LiveAccount:
                                  frozen=sums.frozen),
             interval=interval, packets=sums.packets, bytes=sums.bytes, flows=tally.flows.flows,
             flows_open=tally.flows_open, sessions=dict(tally.sessions), alerts=dict(alerts), events=dict(counts),
-            skipped=dict(tally.skipped), limits=added([tally.flows.limits, limits]),
+            skipped=dict(tally.skipped), limits=added([tally.flows.limits, tally.hit, limits]),
             notes=added([tally.notes, sums.notes]), output=output, workers=self._workers, reloads=self.reloads,
             reloads_failed=self.reloads_failed, lag_ms=sums.lag_ns // 10**6, memory_kib=resident_kib(),
             cpu_ms=processor_ms(),

@@ -119,7 +119,7 @@ def _all_of(reader: CaptureReader, engine: Engine, progress: Progress | None,
     reader.close()
     yield from engine.finish()
     unknown = judge_link_types(reader.accounts)
-    account = capture_event(tally_of(pipeline), reader.accounts, engine.counts, interrupted, engine.detector.limits_hit)
+    account = capture_event(tally_of(pipeline), reader.accounts, engine.counts, interrupted, engine.limits_hit)
     if "capture" in engine.options.events:
         yield [account]
     return RunResult(capture=account, accounts=reader.accounts, alerts_by_level=engine.alerts_by_level,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.analysis import Run, analyze_all, limits_of
 from helpers.captures import START_S, Packet, pcap
-from helpers.frames import ethernet, ip4, tcp
+from helpers.frames import ethernet, ip4, tcp, udp
 
 from imapids.records.segments import ACK, FIN, PSH, SYN
 
@@ -21,8 +21,8 @@ Turn = tuple[int, bytes, bytes]
 """Who speaks, what, and another copy of it that comes at once behind it (of any length up to the first)."""
 
 
-def capture(turns: Sequence[Turn], folder: Path) -> Path:
-    """One conversation on port 143."""
+def capture(turns: Sequence[Turn], folder: Path, *, later: bool = False) -> Path:
+    """One conversation on port 143; `later`: and a datagram of others, an hour after it."""
     sequence = [1_000, 9_000]
     found: list[Packet] = []
 
@@ -45,6 +45,9 @@ def capture(turns: Sequence[Turn], folder: Path) -> Path:
             sequence[side] += len(data)
     for side, flags in ((0, FIN | ACK), (1, FIN | ACK), (0, ACK)):
         send(side, flags)
+    if later:
+        frame = ethernet(ip4(udp(b"x", 40_000, 9), src="10.0.0.7", dst="10.0.0.8", protocol=17))
+        found.append(Packet(frame, (START_S + 3_600) * 10**9))
     path = folder / "readings.pcap"
     path.write_bytes(pcap(found))
     return path
@@ -92,12 +95,15 @@ def test_a_difference_behind_the_first_bytes_is_an_anomaly_only(tmp_path: Path) 
     assert run.session.anomalies["overlap-conflict"] == 1
 
 
-def test_many_differing_copies_cost_two_readings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [50_000, 50], ids=["in one batch", "in many batches"])
+def test_many_differing_copies_cost_two_readings(size: int, tmp_path: Path) -> None:
     turns = tuple((side, data.replace(b"a1", b"b%03d" % number), b"\0" * len(data))
                   for number in range(300) for side, data, _ in NOOP)
-    run = analyze_all(capture(((1, GREETING, b"\0" * len(GREETING)), *turns, *END), tmp_path))
+    path = capture(((1, GREETING, b"\0" * len(GREETING)), *turns, *END), tmp_path, later=True)
+    run = analyze_all(path, limits=limits_of(batch_packets=size))
     assert len(told(run)) == 1
     assert "reading-conflicts" in run.session.limits
+    assert run.capture.limits["reading-conflicts"] == 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
