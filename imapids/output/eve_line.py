@@ -139,7 +139,7 @@ def flow_head(flow: Flow) -> bytes:
     return flow.eve_head
 
 
-@lru_cache(maxsize=4096)  # lines come in order of time: nearly all find their second here
+@lru_cache(maxsize=256)  # lines come in order of time: nearly all find their second here
 def second_text(second: int) -> bytes:
     return eve_second(second).encode()
 
