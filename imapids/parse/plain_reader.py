@@ -8,8 +8,8 @@ Three ways lead to the same events, and each leaves to the next what it does not
 3. `ImapDialogue`, the machine: everything. It is the truth; what 1 and 2 tell is what it tells of the same bytes,
    field by field (see parse/plain.py).
 
-The first is seven times as fast as the last (compiled: more than twenty times), and programs say the same things
-thousands of times.
+The first is seven times as fast as the last (compiled, it takes a third of that again), and programs say the same
+things thousands of times.
 """
 
 from __future__ import annotations

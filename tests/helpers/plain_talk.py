@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.imap_talk import C, S
+from helpers.imap_talk import C, S, Talk
+from hypothesis import strategies as st
 
 
 def asked(line: bytes, *answer: bytes, tag: bytes = b"k1") -> tuple[tuple[int, bytes], ...]:
@@ -83,3 +84,16 @@ ODD_TURNS = {
     "binary": ((S, bytes(range(256))), (C, bytes(range(256)))),
     "a line without end": ((S, b"* OK still th"), (S, b"ere\r\n")),
 }
+
+TURNS = st.sampled_from([*PLAIN_TURNS.values(), *PLAIN_TURNS.values(), *ODD_TURNS.values()])
+
+
+def damaged(talk: Talk, place: int, put: bytes, replace: bool) -> list[tuple[int, bytes]]:
+    """The talk with some bytes put in at a place of it all, or in place of as many."""
+    changed = []
+    for side, data in talk:
+        if 0 <= place < len(data):
+            data = data[:place] + put + data[place + (len(put) if replace else 0) :]
+        place -= len(data)
+        changed.append((side, data))
+    return changed

@@ -21,7 +21,7 @@ from helpers.imap_talk import (
     hash_secret,
     join_chunks,
 )
-from helpers.plain_talk import ODD_TURNS, PLAIN_TURNS, asked
+from helpers.plain_talk import ODD_TURNS, PLAIN_TURNS, TURNS, asked, damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,9 +215,6 @@ def test_what_is_no_turn_is_left_alone(piece: Piece, place: int) -> None:
     compare([*pieces[:place], piece, *pieces[place:]])
 
 
-TURNS = st.sampled_from([*PLAIN_TURNS.values(), *PLAIN_TURNS.values(), *ODD_TURNS.values()])
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(TURNS, max_size=8), st.lists(st.integers(1, 1500), max_size=12), st.booleans(), st.integers(0, 300))
 def test_any_talk_in_any_cut_is_read_alike(turns: list[Talk], cuts: list[int], login: bool, keep: int) -> None:
@@ -231,13 +228,7 @@ def test_any_talk_in_any_cut_is_read_alike(turns: list[Talk], cuts: list[int], l
 def test_any_damage_is_read_alike(turns: list[Talk], place: int, put: bytes, replace: bool) -> None:
     talk = [GREETING, *LOGIN, *SELECT, *(part for turn in turns for part in turn)]
     compare(chunks_of(talk))
-    changed = []
-    for side, data in talk:
-        if 0 <= place < len(data):
-            data = data[:place] + put + data[place + (len(put) if replace else 0):]
-        place -= len(data)
-        changed.append((side, data))
-    compare(chunks_of(changed))
+    compare(chunks_of(damaged(talk, place, put, replace)))
 
 
 def test_a_hasher_that_fails_leaves_the_dialogue_readable() -> None:

@@ -21,7 +21,7 @@ from helpers.imap_talk import (
     hash_secret,
     join_chunks,
 )
-from helpers.plain_talk import ODD_TURNS, PLAIN_TURNS, asked
+from helpers.plain_talk import ODD_TURNS, PLAIN_TURNS, TURNS, asked, damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -202,9 +202,6 @@ def test_unwanted_kinds_are_not_told() -> None:
         assert {type(event.body).__name__.lower() for event in plain.events} == {kind}
 
 
-TURNS = st.sampled_from([*PLAIN_TURNS.values(), *PLAIN_TURNS.values(), *ODD_TURNS.values()])
-
-
 @settings(max_examples=120, deadline=None)
 @given(st.lists(TURNS, max_size=8), st.lists(st.integers(1, 1500), max_size=12), st.booleans(), st.integers(0, 30))
 def test_any_talk_in_any_cut(turns: list[Talk], cuts: list[int], login: bool, most: int) -> None:
@@ -218,13 +215,7 @@ def test_any_talk_in_any_cut(turns: list[Talk], cuts: list[int], login: bool, mo
 @given(st.lists(TURNS, max_size=5), st.integers(0, 2000), st.binary(min_size=1, max_size=6), st.booleans())
 def test_any_damage(turns: list[Talk], place: int, put: bytes, replace: bool) -> None:
     talk = [GREETING, *LOGIN, *SELECT, *(part for turn in turns for part in turn)]
-    changed = []
-    for side, data in talk:
-        if 0 <= place < len(data):
-            data = data[:place] + put + data[place + (len(put) if replace else 0) :]
-        place -= len(data)
-        changed.append((side, data))
-    compare(chunks_of(changed))
+    compare(chunks_of(damaged(talk, place, put, replace)))
 
 
 @settings(max_examples=40, deadline=None)
