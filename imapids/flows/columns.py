@@ -1,7 +1,9 @@
-"""The flow table's columns: one row for each conversation of any port, grown by doubling."""
+"""The flow table's columns: one row for each conversation of any port, in memory that is taken where it is used."""
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,14 @@ COUNTED, WATCHED, FOUND, PEEKED = 0, 1, 2, 3
 UNKNOWN, NEVER = -(1 << 62), 1 << 62
 """Values of `FlowColumns.due`: to be found out; nothing to wait for."""
 
-_ALIGNED = 64
-"""Columns begin at whole cache lines."""
+_LINE, _PAGE = 64, 4_096
+_APART = 7 * _LINE
+"""Columns begin at whole cache lines, and at another place of its page than the column before: fields of a row that
+stood at the same place of their pages would push each other out of the cache."""
+_RESERVED = 1 << 20
+"""Rows for which there is room from the beginning, at most: pages that were never used cost nothing."""
+_MAPPED = 4 << 20
+"""Bytes from which on memory is mapped by itself."""
 
 ROLES = ("syn", "port", "content", "lower-port", "first-packet")
 """How client and server were told apart, by `FlowColumns.roles`."""
@@ -69,7 +77,7 @@ _CLEARED = ("interface", "packets", "bytes", "flags", "spoke", "looked", "known"
 
 
 class FlowColumns:
-    """Columns of shape (capacity,) or (capacity, 2); rows below `used` may be live."""
+    """Columns of at least `capacity` rows, shape (rows,) or (rows, 2); rows below `used` may be live."""
 
     keys: U64
     target: I32
@@ -109,11 +117,12 @@ class FlowColumns:
     tool: U8
     traits: U64
 
-    def __init__(self, capacity: int = 4096) -> None:
+    def __init__(self, capacity: int = 4096, most: int = 0) -> None:
+        """`most`: rows up to which it is likely to grow."""
         self.capacity = capacity
         self.used = 0
         self.free: list[npt.NDArray[np.int32]] = []
-        for name, column in _columns(capacity).items():
+        for name, column in _columns(max(capacity, min(most, _RESERVED))).items():
             setattr(self, name, column)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
@@ -126,9 +135,10 @@ class FlowColumns:
 
     def grow(self, capacity: int) -> None:
         """Makes every column longer."""
-        for name, column in _columns(capacity).items():
-            column[: self.used] = getattr(self, name)[: self.used]
-            setattr(self, name, column)
+        if capacity > len(self.live):
+            for name, column in _columns(capacity).items():
+                column[: self.used] = getattr(self, name)[: self.used]
+                setattr(self, name, column)
         self.capacity = capacity
 
     def take(self, count: int) -> I32:
@@ -168,16 +178,30 @@ class FlowColumns:
         self.free = [spare] if spare.size else []
 
 
-def _columns(capacity: int) -> dict[str, npt.NDArray[Any]]:
-    """Cleared columns, in one block of memory: NumPy asks for huge pages where there is much of it.
-
-    Rows of many columns that are touched for the first time cost a page fault for each of them otherwise.
-    """
-    sizes = [np.dtype(dtype).itemsize * (width or 1) * capacity for _, dtype, width in _LAYOUT]
-    places = np.cumsum([0, *(-(-size // _ALIGNED) * _ALIGNED for size in sizes)]).tolist()
-    block = np.zeros(places[-1], np.uint8)
+def _columns(rows: int) -> dict[str, npt.NDArray[Any]]:
+    """Cleared columns, in one block of memory."""
+    sizes = [np.dtype(dtype).itemsize * (width or 1) * rows for _, dtype, width in _LAYOUT]
+    places, place = [], 0
+    for number, size in enumerate(sizes):
+        place += (number * _APART - place) % _PAGE
+        places.append(place)
+        place += size
+    block = _cleared(place)
     columns: dict[str, npt.NDArray[Any]] = {}
-    for (name, dtype, width), place, size in zip(_LAYOUT, places, sizes, strict=False):
+    for (name, dtype, width), place, size in zip(_LAYOUT, places, sizes, strict=True):
         column: npt.NDArray[Any] = block[place : place + size].view(dtype)
-        columns[name] = column.reshape(capacity, width) if width else column
+        columns[name] = column.reshape(rows, width) if width else column
     return columns
+
+
+def _cleared(size: int) -> U8:
+    """Zeros. Much of it is mapped by itself, in small pages: NumPy asks for huge ones, of which most columns would use
+    a small part only."""
+    if size < _MAPPED:
+        return np.zeros(size, np.uint8)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, size, **private)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.uint8)

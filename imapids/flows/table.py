@@ -54,7 +54,7 @@ class FlowTable:
         """
         self.limits = limits
         self.account = FlowAccount(limits={})
-        self.columns = FlowColumns(min(4096, limits.flows))
+        self.columns = FlowColumns(min(4096, limits.flows), limits.flows)
         self.clock_ns = -(1 << 62)
         self._peek_bytes = peek_bytes if len(peek_tcp) else 0
         self._beginner = FlowBeginner(self.columns, watch_tcp, watch_udp, peek_tcp if self._peek_bytes else (),
@@ -217,10 +217,14 @@ class FlowTable:
 
     def _note_minutes(self, clock: I64, number: I64) -> None:
         """Remembers the first packet of each minute of the clock."""
-        minutes = clock // _MINUTE_NS
-        first = np.flatnonzero(np.diff(minutes, prepend=self._minute) > 0)
+        newest = int(clock[-1]) // _MINUTE_NS
+        oldest = max(int(clock[0]) // _MINUTE_NS, self._minute + 1)
+        if newest - oldest < len(clock):  # nearly always: looking up minutes costs less than dividing stamps
+            first = np.unique(clock.searchsorted(np.arange(oldest, newest + 1) * _MINUTE_NS))
+        else:
+            first = np.flatnonzero(np.diff(clock // _MINUTE_NS, prepend=self._minute) > 0)
         self._minutes += zip(clock[first].tolist(), number[first].tolist(), strict=True)
-        self._minute = int(minutes[-1])
+        self._minute = newest
 
     def _rows(self, batch: SegmentBatch, keyed: Keyed, alive: I64) -> I32:
         """The row of each group; rows of new conversations are made."""
