@@ -220,7 +220,8 @@ class FlowTable:
         newest = int(clock[-1]) // _MINUTE_NS
         oldest = max(int(clock[0]) // _MINUTE_NS, self._minute + 1)
         if newest - oldest < len(clock):  # nearly always: looking up minutes costs less than dividing stamps
-            first = np.unique(clock.searchsorted(np.arange(oldest, newest + 1) * _MINUTE_NS))
+            first = clock.searchsorted(np.arange(oldest, newest + 1) * _MINUTE_NS)
+            first = first[np.diff(first, prepend=-1) > 0]  # minutes without a packet; `np.unique` imports masked arrays
         else:
             first = np.flatnonzero(np.diff(clock // _MINUTE_NS, prepend=self._minute) > 0)
         self._minutes += zip(clock[first].tolist(), number[first].tolist(), strict=True)
