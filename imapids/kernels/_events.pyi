@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from imapids.records.events import Event, Session
 from imapids.records.packets import I64, U8
-from imapids.records.streams import Piece
+from imapids.records.streams import FlowUpdate, Piece
 
 _Item = TypeVar("_Item")
 
@@ -79,15 +79,25 @@ class Turns:
         orders_alike: dict[bytes, Any], whole_turns: dict[Any, Any], login_order: object, login: object,
         tag_chars: bytes, login_chars: bytes, login_form: Callable[[bytes, tuple[bool | None, ...]], str],
         hash_secret: Callable[[bytes, bytes], tuple[str, list[str]]] | None, safe_text: Callable[[bytes, int], str],
-        mail_header: Callable[[bytes, int, int], object], usual_headers: tuple[bytes, ...], text_bytes: int,
-        body_bytes: int, memo_bytes: int, keep: int, most_tags: int, want_commands: bool, want_logins: bool,
-        want_messages: bool,
+        mail_header: Callable[[bytes, int, int], object], remembered_tags: Callable[[list[bytes]], Iterable[bytes]],
+        usual_headers: tuple[bytes, ...], text_bytes: int, body_bytes: int, memo_bytes: int, keep: int, most_tags: int,
+        want_commands: bool, want_logins: bool, want_messages: bool,
     ) -> None: ...
     def read(self, plain: object, pieces: list[Any], count: int, events: list[Any], known: list[int]) -> int: ...
-    def settle(self, plain: object, pieces: list[Any], count: int) -> bool: ...
+    def settle(self, plain: object, pieces: list[Any], count: int) -> int: ...
 
 # closing.pxi
 class PlainSessions:
     def __init__(self, *, classes: Sequence[type], alike: Session, remembered: dict[Any, Any],
                  greeting_code: str) -> None: ...
     def make(self, flow: object, plain: object) -> Session | None: ...
+
+# dialogues.pxi
+class Dialogues:
+    def __init__(
+        self, *, turns: Turns, sessions: PlainSessions, classes: Sequence[type], fresh: object,
+        conversations: dict[int, Any], verdicts: dict[str, int], longest: int, tell_sessions: bool,
+        tell_flow: Callable[[Any, Any], None] | None,
+    ) -> None: ...
+    def take(self, updates: list[FlowUpdate], events: list[Event], known: list[int],
+             most: int) -> FlowUpdate | None: ...

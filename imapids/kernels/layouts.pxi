@@ -35,7 +35,8 @@ cdef enum:
 cdef class Layout:
     """Where the fields of a record class stand.
 
-    Records are made only of classes that the garbage collector does not follow (`gc=False`); any may be read.
+    Of msgspec's records only those are made that the garbage collector does not follow (`gc=False`), for msgspec
+    decides later whether it follows the others. Objects of a class with __slots__ are made; any may be read.
     A compiled function that names places by an enum of its own hands over the names in that order (`first`).
     """
 
@@ -53,7 +54,7 @@ cdef class Layout:
             first: fields that are to have the first places; the others follow in their own order.
         """
         names = getattr(record, "__struct_fields__", None)
-        self.makes = names is not None and not record.__flags__ & Py_TPFLAGS_HAVE_GC
+        self.makes = names is None or not record.__flags__ & Py_TPFLAGS_HAVE_GC
         if names is None:  # what a class inherits has its slots elsewhere, and other classes may differ from it
             names = record.__dict__.get("__slots__") if record.__mro__[1:] == (object,) else None
         if type(names) is not tuple or len(names) > MOST_FIELDS:

@@ -5,12 +5,14 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 cdef enum:
     MOST_REMEMBERED = 1024  # longer texts are not remembered (MEMO_BYTES)
     MOST_LITERALS = 204     # a remembered text announces at most so many: `{0}`, CR, LF
     MOST_TAG = 63
+    MOST_BYTES = 0x7FFFFFFF # of a chunk, unless somebody says less
     LONGEST_SIZE = 9        # digits of the length of a literal
 
 # The fields that are read or written, in the order of the names below.
@@ -168,17 +170,22 @@ cdef class Turns:
 
     cdef Layout chunk, event, command, message, login, plain, turn, order, data, answer, greeting, learned
     cdef dict greetings, orders, orders_alike, whole_turns
-    cdef object login_order, no_login, login_form, hash_secret, safe_text, mail_header
+    cdef object login_order, no_login, login_form, hash_secret, safe_text, mail_header, remembered_tags
     cdef tuple usual_headers
     cdef bint want_commands, want_logins, want_messages
-    cdef Py_ssize_t text_bytes, body_bytes, keep, most_tags
+    cdef Py_ssize_t text_bytes, body_bytes, keep, most_tags, longest
     cdef bint[256] in_tag
     cdef bint[256] in_login
+    cdef object form
+    cdef int form_quoted
+    cdef char[5] form_word
+    """The form of the last sign-in, and what it was made of."""
 
     def __init__(self, *, classes, dict greetings, dict orders, dict orders_alike, dict whole_turns, login_order, login,
                  bytes tag_chars, bytes login_chars, login_form, hash_secret, safe_text, mail_header,
-                 tuple usual_headers, Py_ssize_t text_bytes, Py_ssize_t body_bytes, Py_ssize_t memo_bytes,
-                 Py_ssize_t keep, Py_ssize_t most_tags, bint want_commands, bint want_logins, bint want_messages):
+                 remembered_tags, tuple usual_headers, Py_ssize_t text_bytes, Py_ssize_t body_bytes,
+                 Py_ssize_t memo_bytes, Py_ssize_t keep, Py_ssize_t most_tags, bint want_commands, bint want_logins,
+                 bint want_messages):
         """
         Args:
             classes: StreamChunk, Event, Command, Message, PlainDialogue, Turn, Order, Data, Answer, Greeting,
@@ -189,7 +196,7 @@ cdef class Turns:
             login_form, safe_text, mail_header: as parse/plain_facts calls them.
             usual_headers: what most messages begin with.
             hash_secret, keep: see PlainReader.
-            most_tags: of so many done commands a dialogue remembers them all.
+            most_tags: of so many done commands a dialogue remembers them all; `remembered_tags` picks out of more.
         """
         chunk, event, command, message, plain, turn, order, data, answer, greeting, learned = classes
         self.chunk, self.event = Layout(chunk, _CHUNK_NAMES), Layout(event, _EVENT_NAMES)
@@ -206,13 +213,14 @@ cdef class Turns:
         self.whole_turns, self.keep, self.most_tags = whole_turns, keep, most_tags
         self.login_order, self.no_login, self.login_form = login_order, login, login_form
         self.hash_secret, self.safe_text, self.mail_header = hash_secret, safe_text, mail_header
+        self.remembered_tags, self.longest = remembered_tags, MOST_BYTES
         self.usual_headers, self.text_bytes, self.body_bytes = usual_headers, text_bytes, body_bytes
         self.want_commands, self.want_logins, self.want_messages = want_commands, want_logins, want_messages
         for code in range(256):
             self.in_tag[code] = code in tag_chars
             self.in_login[code] = code in login_chars
 
-    def read(self, plain, list pieces, Py_ssize_t count, list events, list known):
+    cpdef Py_ssize_t read(self, plain, list pieces, Py_ssize_t count, list events, list known) except -1:
         """Reads a greeting, and turns, from pieces[count] on, as long as they are remembered; how far it came."""
         cdef Py_ssize_t last = len(pieces) - 1
         cdef Heard heard
@@ -228,30 +236,61 @@ cdef class Turns:
             count += 2
         return count
 
-    def settle(self, plain, list pieces, Py_ssize_t count):
-        """Notes how far both sides were read; false, and nothing done, where there is more to it (PlainReader._settle).
-        """
+    cpdef int settle(self, plain, list pieces, Py_ssize_t count) except -1:
+        """Notes how far both sides were read, and keeps their first bytes (PlainReader._settle)."""
         cdef Layout state = self.plain
         state.check(plain)
         cdef Py_ssize_t client = state.read(plain, PLAIN_BYTES_CLIENT), server = state.read(plain, PLAIN_BYTES_SERVER)
-        cdef bint keep = client < self.keep or server < self.keep
         asked, heard = state.read(plain, PLAIN_ASKED), state.read(plain, PLAIN_HEARD)
-        if asked is not None:
-            client = self.end_of(asked)
-        if heard is not None:
-            server = self.end_of(heard)
-        if (keep and client + server > self.keep) or len(<list?>state.read(plain, PLAIN_DONE)) > self.most_tags:
-            return False
-        state.write(plain, PLAIN_BYTES_CLIENT, client)
-        state.write(plain, PLAIN_BYTES_SERVER, server)
-        state.write(plain, PLAIN_HEARD, None)
-        if keep:
+        if client < self.keep or server < self.keep:
+            first = self.first_bytes(pieces, count, self.keep - client, self.keep - server)
             kept = state.read(plain, PLAIN_KEPT)
             if kept is None:
-                state.write(plain, PLAIN_KEPT, [pieces[:count]])
+                state.write(plain, PLAIN_KEPT, [first])
             else:
-                (<list?>kept).append(pieces[:count])
-        return True
+                (<list?>kept).append(first)
+        if asked is not None:
+            state.write(plain, PLAIN_BYTES_CLIENT, self.end_of(asked))
+        if heard is not None:
+            state.write(plain, PLAIN_BYTES_SERVER, self.end_of(heard))
+            state.write(plain, PLAIN_HEARD, None)
+        done = state.read(plain, PLAIN_DONE)
+        if len(<list?>done) > self.most_tags:
+            state.write(plain, PLAIN_DONE, list(self.remembered_tags(done)))
+        return 0
+
+    cdef tuple first_bytes(self, list pieces, Py_ssize_t count, Py_ssize_t room_client, Py_ssize_t room_server):
+        """What the first chunks have room for: (sizes and sides, bytes) (plain.first_bytes)."""
+        cdef Py_ssize_t place, size, side, total = 0, some = 0
+        cdef Py_ssize_t[2] room
+        cdef int64_t *marks
+        cdef char *to
+        room[0], room[1] = room_client, room_server
+        cdef bytes sizes = PyBytes_FromStringAndSize(NULL, count * <Py_ssize_t>sizeof(int64_t))
+        marks = <int64_t *>PyBytes_AS_STRING(sizes)
+        for place in range(count):
+            piece = pieces[place]
+            self.chunk.check(piece)
+            side = 1 if self.chunk.read(piece, CHUNK_SIDE) else 0
+            size = len(<bytes?>self.chunk.read(piece, CHUNK_DATA))
+            if room[side] > 0:
+                marks[some] = min(size, room[side]) << 1 | side
+                total += marks[some] >> 1
+                some += 1
+                room[side] -= size
+        room[0], room[1] = room_client, room_server
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, total)
+        to = PyBytes_AS_STRING(data)
+        for place in range(count):
+            piece = pieces[place]
+            side = 1 if self.chunk.read(piece, CHUNK_SIDE) else 0
+            said = self.chunk.read(piece, CHUNK_DATA)
+            if room[side] > 0:
+                size = min(PyBytes_GET_SIZE(said), room[side])
+                memcpy(to, PyBytes_AS_STRING(said), size)
+                to += size
+                room[side] -= PyBytes_GET_SIZE(said)
+        return sizes if some == count else sizes[:some * <Py_ssize_t>sizeof(int64_t)], data
 
     cdef Py_ssize_t end_of(self, chunk) except -1:
         """Where the stream stands behind a chunk."""
@@ -287,7 +326,7 @@ cdef class Turns:
                 <Py_ssize_t>self.chunk.read(asked, CHUNK_SIDE) or not <Py_ssize_t>self.chunk.read(answer, CHUNK_SIDE)):
             return False
         asked_data, heard_data = self.chunk.read(asked, CHUNK_DATA), self.chunk.read(answer, CHUNK_DATA)
-        if type(asked_data) is not bytes or type(heard_data) is not bytes:
+        if type(asked_data) is not bytes or type(heard_data) is not bytes or len(<bytes>heard_data) > self.longest:
             return False
         line, size = PyBytes_AS_STRING(asked_data), PyBytes_GET_SIZE(asked_data)
         tag = 0
@@ -588,6 +627,15 @@ cdef class Turns:
             layout.write(message, MESSAGE_COUNT, counts.expunged)
         return 0
 
+    cdef object form_of(self, const char *words, Signing *signing):
+        """How the sign-in is written (plain_facts.login_words): most are written as the one before was."""
+        cdef int quoted = 2 * signing.user_quoted + signing.secret_quoted
+        if self.form is None or quoted != self.form_quoted or memcmp(words, self.form_word, 5) != 0:
+            self.form = self.login_form(words[:5], (signing.user_quoted, signing.secret_quoted))
+            self.form_quoted = quoted
+            memcpy(self.form_word, words, 5)
+        return self.form
+
     cdef object login_of(self, plain, turn, answer, str word, bytes line, Py_ssize_t at, Signing *signing):
         """The event of a sign-in (PlainReader._login, plain_facts.login_words); the words stand behind line[at]."""
         cdef Layout layout = self.login
@@ -602,7 +650,7 @@ cdef class Turns:
                 hashed, traits = self.hash_secret(user, words[signing.secret:signing.secret + signing.secret_size])
             name = (user.decode("ascii") if signing.user_size <= self.text_bytes
                     else self.safe_text(user, self.text_bytes))
-            form = self.login_form(words[:5], (signing.user_quoted, signing.secret_quoted))
+            form = self.form_of(words, signing)
         state.write(plain, PLAIN_LOGINS, attempt)
         state.add(plain, PLAIN_LOGINS_FAILED, not ok)
         if not self.want_logins:

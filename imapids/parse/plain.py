@@ -10,6 +10,7 @@ tests/parse/test_plain.py compares the two attribute by attribute.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 
 from imapids.config import DialogueLimits
@@ -56,8 +57,8 @@ class PlainDialogue:
         self.mailbox = ""
         self.done: list[bytes] = []
         """Tags of completed commands, the newest last (see `remembered_tags`)."""
-        self.kept: list[Sequence[Piece]] | None = None
-        """The pieces that hold the first bytes of both sides, if anybody wants them."""
+        self.kept: list[tuple[bytes, bytes]] | None = None
+        """The first bytes of both sides, if anybody wants them (see `first_bytes`)."""
 
         # the command under way
         self.waiting: Order | None = None
@@ -113,11 +114,13 @@ class PlainDialogue:
             self.starttls = "offered"
 
     def first_bytes(self) -> Iterator[tuple[int, bytes]]:
-        """(side, bytes) of the kept pieces, in their order."""
-        for pieces in self.kept or ():
-            for piece in pieces:
-                if type(piece) is StreamChunk:
-                    yield piece.side, piece.data
+        """(side, bytes) of what was kept of the chunks, in their order."""
+        for marks, data in self.kept or ():
+            at = 0
+            for mark in memoryview(marks).cast("q"):
+                size, side = mark >> 1, mark & 1
+                yield side, data[at:at + size]
+                at += size
 
     @property
     def facts(self) -> ImapFacts:
@@ -135,6 +138,24 @@ class PlainDialogue:
             logindisabled=self.learned.logindisabled, bytes_client=self.bytes_client, bytes_server=self.bytes_server,
             lines_client=commands, lines_server=self.lines_server,
         )
+
+
+def first_bytes_of(pieces: Sequence[Piece], room_client: int, room_server: int) -> tuple[bytes, bytes]:
+    """The bytes of chunks that there is room for; not the chunks: they go when they were read.
+
+    Returns:
+        (for each chunk twice its size, plus its side, as 64-bit numbers; bytes of all).
+    """
+    room = [room_client, room_server]
+    marks, parts = array("q"), []
+    for piece in pieces:
+        assert type(piece) is StreamChunk
+        side, left = piece.side, room[piece.side]
+        if left > 0:
+            parts.append(piece.data[:left])
+            marks.append(len(parts[-1]) << 1 | side)
+            room[side] -= len(piece.data)
+    return marks.tobytes(), b"".join(parts)
 
 
 def remembered_tags(tags: Sequence[bytes]) -> dict[bytes, None]:

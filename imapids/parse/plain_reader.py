@@ -25,7 +25,7 @@ from imapids.parse.imap import HashSecret, ImapDialogue
 from imapids.parse.imap_events import MAIL_HEADER
 from imapids.parse.imap_login import login_form
 from imapids.parse.imap_server import BODY_BYTES, DONE_TAGS
-from imapids.parse.plain import PlainDialogue, machine_of, remembered_tags
+from imapids.parse.plain import PlainDialogue, first_bytes_of, machine_of, remembered_tags
 from imapids.parse.plain_data import (
     ALIKE,
     EXACT,
@@ -122,9 +122,15 @@ class PlainReader:
             if count == end or not self._read_piece(plain, pieces[count], events, known):
                 break
             count += 1
-        if count and not (turns is not None and turns.settle(plain, pieces, count)):
+        if count and turns is not None:
+            turns.settle(plain, pieces, count)
+        elif count:
             self._settle(plain, pieces, count)
         return count
+
+    def turns(self) -> kernels.events.Turns | None:
+        """The compiled loop over what was read before; None where nothing is read here."""
+        return None if self._limits.line_bytes < 2 * LINE_BYTES else self._turns or self._compiled()
 
     def _compiled(self) -> kernels.events.Turns:
         """The compiled loop, on the same memory of turns."""
@@ -134,9 +140,10 @@ class PlainReader:
             greetings=GREETINGS, orders=ORDERS, orders_alike=ORDERS_ALIKE, whole_turns=WHOLE_TURNS,
             login_order=LOGIN_ORDER, login=Login(mechanism="login", outcome=""), tag_chars=TAG_CHARS,
             login_chars=LOGIN_CHARS, login_form=login_form, hash_secret=self._hash, safe_text=safe_text,
-            mail_header=MAIL_HEADER.match, usual_headers=USUAL_HEADERS, text_bytes=self._limits.text_bytes,
-            body_bytes=BODY_BYTES, memo_bytes=MEMO_BYTES, keep=self._keep, most_tags=_TAGS_KEPT,
-            want_commands=self._want_commands, want_logins=self._want_logins, want_messages=self._want_messages)
+            mail_header=MAIL_HEADER.match, remembered_tags=remembered_tags, usual_headers=USUAL_HEADERS,
+            text_bytes=self._limits.text_bytes, body_bytes=BODY_BYTES, memo_bytes=MEMO_BYTES, keep=self._keep,
+            most_tags=_TAGS_KEPT, want_commands=self._want_commands, want_logins=self._want_logins,
+            want_messages=self._want_messages)
         return self._turns
 
     def _settle(self, plain: PlainDialogue, pieces: Sequence[Piece], count: int) -> None:
@@ -149,13 +156,11 @@ class PlainReader:
             plain.bytes_server = heard.offset + len(heard.data)
             plain.heard = None
         if client < keep or server < keep:
-            read = pieces[:count]
-            if plain.bytes_client + plain.bytes_server > keep:
-                read = _first_bytes(read, keep - client, keep - server)
+            first = first_bytes_of(pieces[:count], keep - client, keep - server)
             if plain.kept is None:
-                plain.kept = [read]
+                plain.kept = [first]
             else:
-                plain.kept.append(read)
+                plain.kept.append(first)
         if len(plain.done) > _TAGS_KEPT:
             plain.done = list(remembered_tags(plain.done))
 
@@ -369,15 +374,3 @@ def _last_line(data: bytes, tag: bytes) -> tuple[bytes, bytes | None]:
     start = data.rfind(b"\n", 0, -1) + 1
     mark = tag + b" "
     return (data[:start], data[start + len(mark):]) if data.startswith(mark, start) else (data, None)
-
-
-def _first_bytes(pieces: Sequence[Piece], room_client: int, room_server: int) -> list[Piece]:
-    """The parts of pieces that have room."""
-    room = [room_client, room_server]
-    first: list[Piece] = []
-    for piece in pieces:
-        assert type(piece) is StreamChunk
-        if room[piece.side] > 0:
-            first.append(piece if len(piece.data) <= room[piece.side] else piece.head(room[piece.side]))
-            room[piece.side] -= len(piece.data)
-    return first

@@ -109,6 +109,8 @@ class Pipeline:
         self._plain = PlainReader(limits.dialogue, hash_secret=self._hasher, kinds=self.kinds,
                                   keep=limits.dialogue.sniff_bytes if "signature" in self.kinds else 0)
         self._plain_sessions = plain_sessions() if kernels.COMPILED else None
+        self._dialogues: kernels.events.Dialogues | None = None
+        """The compiled loop over plain dialogues, made when it is used first."""
         self._open = OpenSessions(open_after_ns, limits.dialogue) if (
             open_after_ns is not None and "session" in self.kinds) else None
         self._conversations: dict[int, Conversation | PlainDialogue | PeekedConversation] = {}
@@ -186,9 +188,10 @@ class Pipeline:
         if self._on_update is not None:
             for update in updates:
                 self._on_update(update)
-        waiting, more = _of_bounded_size(updates), True
+        updates.reverse()  # what was read is let go at once: what is told can stand in its memory
+        more = True
         while more:
-            more = self._take(waiting)
+            more = self._take(updates)
             if not more:
                 self._tell_minutes()
             events = self._drain(None if more else self.table.take_ended())
@@ -226,14 +229,23 @@ class Pipeline:
         which = 2 * home.contains_columns(client_hi, client_lo) + home.contains_columns(server_hi, server_lo)
         return list(map(_DIRECTIONS.__getitem__, which.tolist()))
 
-    def _take(self, updates: Iterator[FlowUpdate]) -> bool:
-        """Reads updates, until many events wait; false when all are read."""
+    def _take(self, updates: list[FlowUpdate]) -> bool:
+        """Reads updates, the last of the list first, until many events wait; false when all are read."""
         conversations, events, order = self._conversations, self._events, self._order
-        read_plain = self._plain.read
+        read_plain, dialogues = self._plain.read, self._compiled()
+        longest = _CHUNKS.longest if _CHUNKS is not None and dialogues is not None else _longest
         while len(events) < _EVENTS_AT_ONCE:
-            update = next(updates, None)
-            if update is None:
+            if dialogues is not None:
+                update = dialogues.take(updates, events, order, _EVENTS_AT_ONCE)
+                if update is None:
+                    return len(events) >= _EVENTS_AT_ONCE
+            elif updates:
+                update = updates.pop()
+            else:
                 return False
+            if longest(update.pieces) > _CHUNK_BYTES:
+                updates += _in_parts(update)
+                continue
             flow, pieces, key = update.flow, update.pieces, update.key
             conversation = conversations.get(key)
             last = pieces[-1]
@@ -279,6 +291,20 @@ class Pipeline:
                 facts.other_reading = other_reading(conversation, self.limits.dialogue)
                 self._close(flow, facts, last, conversation.prefix)
         return True
+
+    def _compiled(self) -> kernels.events.Dialogues | None:
+        """The compiled loop over plain dialogues, where there is one."""
+        if not (kernels.COMPILED and self.plain):
+            return None
+        if self._dialogues is None:
+            turns = self._plain.turns()
+            if turns is not None and self._plain_sessions is not None:
+                self._dialogues = kernels.events.Dialogues(
+                    turns=turns, sessions=self._plain_sessions, classes=(FlowUpdate, Flow, StreamEnd),
+                    fresh=PlainDialogue(), conversations=self._conversations, verdicts=self.sessions,
+                    longest=_CHUNK_BYTES, tell_sessions="session" in self.kinds,
+                    tell_flow=self._tell_flow if "flow" in self.kinds else None)
+        return self._dialogues
 
     def _feed_by_age(self, watched: OpenSessions, key: int, conversation: Conversation, pieces: list[Piece]) -> None:
         """Feeds a conversation, and tells the rules what it is when it grows old."""
@@ -411,25 +437,15 @@ def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
         imap is not None and bool(imap.greeting or imap.completed or imap.tagged or imap.untagged))
 
 
-def _of_bounded_size(updates: list[FlowUpdate]) -> Iterator[FlowUpdate]:
-    """Takes the updates out of a list, those with a very long chunk in parts; how bytes are cut changes no result.
-
-    What was taken is let go when the next is asked for: what is told then can stand in its memory.
-    """
-    longest = _CHUNKS.longest if _CHUNKS is not None and kernels.COMPILED else _longest
-    updates.reverse()
-    while updates:
-        update = updates.pop()
-        if longest(update.pieces) <= _CHUNK_BYTES:
-            yield update
-            continue
-        for piece in update.pieces:
-            size = len(piece.data) if type(piece) is StreamChunk else 0
-            if type(piece) is not StreamChunk or size <= _CHUNK_BYTES:
-                yield FlowUpdate(update.flow, [piece], update.key)
-                continue
-            for start in range(0, size, _CHUNK_BYTES):
-                yield FlowUpdate(update.flow, [piece.part(start, start + _CHUNK_BYTES)], update.key)
+def _in_parts(update: FlowUpdate) -> list[FlowUpdate]:
+    """An update with a very long chunk as several, the first one last; how bytes are cut changes no result."""
+    pieces: list[Piece] = []
+    for piece in update.pieces:
+        if type(piece) is not StreamChunk or len(piece.data) <= _CHUNK_BYTES:
+            pieces.append(piece)
+        else:
+            pieces += [piece.part(start, start + _CHUNK_BYTES) for start in range(0, len(piece.data), _CHUNK_BYTES)]
+    return [FlowUpdate(update.flow, [piece], update.key) for piece in reversed(pieces)]
 
 
 def _longest(pieces: list[Piece]) -> int:

@@ -275,7 +275,7 @@ class MoreSlots(Slots):
 def test_places_of_slots_are_those_that_a_function_asks_for() -> None:
     layout = kernels.events.Layout(Slots, ("two",))
     assert layout.names == ("two", "one")
-    assert not layout.makes
+    assert layout.makes
     for wrong in (lambda: kernels.events.Layout(Slots, ("three",)), lambda: kernels.events.Layout(MoreSlots)):
         with pytest.raises(TypeError):
             wrong()

@@ -1,0 +1,131 @@
+# Plain dialogues from their greeting to their session record, out of what flows brought.
+#
+# It does what Pipeline._take (imapids/pipeline/__init__.py) does with such updates. At the first thing that it does not
+# know at a glance it hands the rest of the update back, and leaves all as if the flow had been read up to there.
+
+cdef enum:
+    UPDATE_FLOW, UPDATE_PIECES, UPDATE_KEY
+cdef enum:
+    BEGUN_PROTOCOL, BEGUN_MIDSTREAM, BEGUN_PEEKED, BEGUN_DIRECTION, BEGUN_START, BEGUN_PACKET
+cdef enum:
+    END_TIME, END_KNOWN
+
+_BEGUN_NAMES = ("protocol", "midstream", "peeked", "direction", "start_ns", "first_packet")
+
+
+@cython.final
+cdef class Dialogues:
+    """Reads the plain dialogues of a run."""
+
+    cdef Turns turns
+    cdef PlainSessions sessions
+    cdef Layout update, flow, end, session
+    cdef object fresh, tell_flow
+    cdef dict conversations, verdicts
+    cdef bint tell_sessions
+
+    def __init__(self, *, Turns turns, PlainSessions sessions, classes, fresh, dict conversations, dict verdicts,
+                 Py_ssize_t longest, bint tell_sessions, tell_flow):
+        """
+        Args:
+            classes: FlowUpdate, Flow, StreamEnd.
+            fresh: a dialogue that has not begun.
+            conversations: of all flows, by their keys; `verdicts`: sessions by verdict.
+            longest: bytes of a chunk that is read in one go.
+            tell_sessions: events are made of sessions; `tell_flow(flow, end)`, unless None, makes one of the flow.
+        """
+        update, flow, end = classes
+        self.update, self.flow = Layout(update, ("flow", "pieces", "key")), Layout(flow, _BEGUN_NAMES)
+        self.end, self.session = Layout(end, ("time_ns", "known")), sessions.session
+        turns.plain.check(fresh)
+        turns.longest = longest
+        self.turns, self.sessions, self.fresh = turns, sessions, fresh
+        self.conversations, self.verdicts = conversations, verdicts
+        self.tell_sessions, self.tell_flow = tell_sessions, tell_flow
+
+    def take(self, list updates, list events, list known, Py_ssize_t most):
+        """Reads updates, the last of the list first, and takes them out of it; the first that is not read to its end.
+
+        Returns:
+            The rest of that update; None where none is left, or `most` events wait.
+        """
+        while updates and len(events) < most:
+            update = updates.pop()
+            self.update.check(update)
+            if not self.read(update, events, known):
+                return update
+        return None
+
+    cdef bint read(self, update, list events, list known) except -1:
+        """Reads an update; false where something is left of it."""
+        cdef list pieces = self.update.read(update, UPDATE_PIECES)
+        cdef Py_ssize_t count, size = len(pieces)
+        flow, key = self.update.read(update, UPDATE_FLOW), self.update.read(update, UPDATE_KEY)
+        plain = self.conversations.get(key)
+        if plain is None:
+            if not size or not self.greets(flow, pieces[0]):
+                return False
+            plain = self.begun(flow)
+            self.conversations[key] = plain
+        elif type(plain) is not self.turns.plain.record:
+            return False
+        count = self.turns.read(plain, pieces, 0, events, known)
+        if count:
+            self.turns.settle(plain, pieces, count)
+        if count == size:
+            return True
+        if count == size - 1 and self.closed(flow, plain, pieces[count], events, known):
+            del self.conversations[key]
+            return True
+        if count:
+            self.update.write(update, UPDATE_PIECES, pieces[count:])
+        return False
+
+    cdef bint greets(self, flow, piece) except -1:
+        """Whether a flow begins with a server that greets (Pipeline._begin)."""
+        cdef Layout chunk = self.turns.chunk
+        if type(piece) is not chunk.record:
+            return False
+        self.flow.check(flow)
+        data = chunk.read(piece, CHUNK_DATA)
+        return (type(data) is bytes and PyBytes_GET_SIZE(data) > 5 and memcmp(PyBytes_AS_STRING(data), b"* OK ", 5) == 0
+                and <Py_ssize_t>chunk.read(piece, CHUNK_SIDE) == SERVER_SIDE
+                and <int64_t>chunk.read(piece, CHUNK_OFFSET) == 0 and self.flow.read(flow, BEGUN_PROTOCOL) == "TCP"
+                and not self.flow.read(flow, BEGUN_MIDSTREAM) and not self.flow.read(flow, BEGUN_PEEKED))
+
+    cdef object begun(self, flow):
+        """A new dialogue of a flow."""
+        cdef Layout layout = self.turns.plain
+        plain = layout.copied(self.fresh)
+        layout.write(plain, PLAIN_FLOW, flow)
+        layout.write(plain, PLAIN_DIRECTION, self.flow.read(flow, BEGUN_DIRECTION))
+        layout.write(plain, PLAIN_DONE, [])
+        return plain
+
+    cdef bint closed(self, flow, plain, end, list events, list known) except -1:
+        """Tells of a dialogue that is over; false where it is not, or the judge is to be asked."""
+        if type(end) is not self.end.record:
+            return False
+        session = self.sessions.make(flow, plain)
+        if session is None:
+            return False
+        verdict = self.session.read(session, SESSION_VERDICT)
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+        if self.tell_sessions:
+            events.append(self.event_of(session, flow, end))
+            known.append(self.end.read(end, END_KNOWN))
+        if self.tell_flow is not None:
+            self.tell_flow(flow, end)
+        return True
+
+    cdef object event_of(self, session, flow, end):
+        """The event of a session (Pipeline._tell_session)."""
+        cdef Layout layout = self.turns.event
+        event = layout.empty()
+        layout.write(event, EVENT_KIND, "session")
+        layout.write(event, EVENT_TIME, self.flow.read(flow, BEGUN_START))
+        layout.write(event, EVENT_BODY, session)
+        layout.write(event, EVENT_FLOW, flow)
+        layout.write(event, EVENT_PACKET, self.flow.read(flow, BEGUN_PACKET))
+        layout.write(event, EVENT_KNOWN, self.end.read(end, END_TIME))
+        return event
