@@ -14,10 +14,11 @@ from imapids.detect.fields import Field, Getter, getter, lookup, texts_of
 from imapids.detect.needles import Needles
 from imapids.detect.patterns import PatternSet
 from imapids.detect.readings import reading_of
+from imapids.detect.silences import possible_texts, silent_numbers
 from imapids.records.events import Event
 
 if TYPE_CHECKING:
-    from imapids.kernels._events import Reading
+    from imapids.kernels._events import Question, Reading
 
 _body_of = operator.attrgetter("body")
 _flow_of = operator.attrgetter("flow")
@@ -63,6 +64,7 @@ class Column:
         self._others: list[tuple[Predicate | Atom, int]] = []
         self._absent = 0
         self._present = 0
+        self._atoms: list[Atom] = []
         self.memo: dict[Any, int] = {}
         """Bits by value, as answered before. It stays the same object."""
         self._capacity = memo_entries
@@ -70,6 +72,7 @@ class Column:
     def add(self, atom: Atom, bit: int) -> None:
         """Answer this atom too, with this bit."""
         self.bits |= bit
+        self._atoms.append(atom)
         if atom.operator == "absent":
             self._absent |= bit
         elif atom.operator == "present":
@@ -115,6 +118,12 @@ class Column:
     def reading(self) -> Reading:
         """How compiled loops read the values."""
         return reading_of(self._category, self.field if type(self) is Column else None, self.get)
+
+    @cached_property
+    def question(self) -> Question:
+        """How compiled loops ask one event after the other; made when all atoms are there."""
+        return kernels.events.Question(self.reading, self.memo, possible_texts(self._atoms),
+                                       silent_numbers(self._atoms))
 
     def masks(self, columns: Columns) -> list[int]:
         """`mask` of many events; it may be empty where all are 0."""
@@ -215,6 +224,7 @@ class PairColumn(Column):
     def add(self, atom: Atom, bit: int) -> None:
         """Answer this atom too, with this bit."""
         self.bits |= bit
+        self._atoms.append(atom)
         self._pairs.append((atom, bit))
 
     def _answer(self, value: Any) -> int:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imapids import kernels
 from imapids.config import DetectLimits
 from imapids.detect.atoms import as_text
 from imapids.detect.compiled import Atom, Correlation, Node, Rule, RuleSet
-from imapids.detect.fields import CATEGORIES, lookup, tuple_getter
-from imapids.detect.programs import Match, Program
+from imapids.detect.fields import CATEGORIES, SHARED, lookup, tuple_getter
+from imapids.detect.programs import Match, Program, Step
 from imapids.detect.readings import layout_of
 from imapids.detect.reasons import Explainer
-from imapids.detect.rolling import RollingAlerts, Subject, subject_of
+from imapids.detect.rolling import Quiet, RollingAlerts, Subject, subject_of
 from imapids.detect.windows import Hit, Windows, present_value
 from imapids.protocols.text import safe_str
 from imapids.records.alerts import LEVELS, Alert, Reason
 from imapids.records.events import OPEN_SESSION, Event
 from imapids.records.streams import Flow
 
+if TYPE_CHECKING:
+    from imapids.kernels._events import Feed
+
 Reader = Callable[[Event], tuple[Any, ...]]
 MatchWatcher = Callable[[Alert, Subject, Event, Sequence[Flow]], None]
 """Takes an alert, its subject, the event that matched, and the conversations that a correlation counted before it."""
+_Some = tuple[list[int], list[Event], list[Step | None]]
+"""Events of one kind: their places, they themselves, and the steps of their keys, as far as anybody has looked."""
 _Due = tuple[int, str, int, Hit | None]
 """(urgency, rule id, place of the rule, what a correlation found)."""
 _AT_ONCE = 2_000
@@ -48,6 +53,8 @@ class Detector:
                 self._feeds.setdefault(rule, []).append((place, base))
         self._ready: dict[tuple[int, str], list[_Feed]] = {}
         self._plans: dict[tuple[int, ...], _Plan] = {}
+        self._quiet: dict[tuple[int, ...], Quiet] = {}
+        """What compiled loops do where just these rules hold; not there where they leave it to `_fire`."""
         self._whys = [_Why(rule.condition, rules.atoms) for rule in rules.rules]
         both: list[Rule | Correlation] = [*rules.rules, *rules.correlations]
         self._urgency: list[Any] = [
@@ -90,8 +97,15 @@ class Detector:
         out: list[Alert] = []
         for start in range(0, len(events), _AT_ONCE):
             some = list(events[start : start + _AT_ONCE])
-            for place, matched in self._matches(some):
-                self._fire(some[place], matched, out)
+            matches, quiet = self._matches(some), self._quiet if self._watcher is None else {}
+            at, done = self._alerts.counted_on(matches, 0, some, quiet)
+            while at < len(matches):
+                place, matched = matches[at]
+                if isinstance(done, int):
+                    self._fire(some[place], matched, out, done)
+                else:
+                    self._several(self._plans[matched].fed, done, some[place], out)
+                at, done = self._alerts.counted_on(matches, at + 1, some, quiet)
             if self._alerts.told_early:
                 for event in some:
                     if event.kind == "session" and event.flow is not None:
@@ -110,15 +124,25 @@ class Detector:
     def _matches(self, events: list[Event]) -> list[Match]:
         """Places of the events for which rules hold, in order, with the places of those rules."""
         found: list[Match] = []
-        for kind, (places, some) in _by_kind(events).items():
+        for kind, (places, some, steps) in self._undecided(events, found).items():
             if kind == OPEN_SESSION:
                 found += [(place, ()) for place in places]
                 continue
             program = self._programs[kind] if kind in self._programs else self._program(kind)
             if program is not None:
-                found += program.matches(some, places)
+                program.decide(some, places, steps, found)
         found.sort()
         return found
+
+    def _undecided(self, events: list[Event], found: list[Match]) -> dict[str, _Some]:
+        """The events that are not decided by what is known; `found` gets the matches of those that are."""
+        if kernels.COMPILED:
+            sieves = {kind: program.sieve for kind, program in self._programs.items() if program is not None}
+            return kernels.events.sift(layout_of(Event), events, sieves, found)
+        kinds: defaultdict[str, list[int]] = defaultdict(list)
+        for place, event in enumerate(events):
+            kinds[event.kind].append(place)
+        return {kind: (places, [events[place] for place in places], []) for kind, places in kinds.items()}
 
     def watch_matches(self, watcher: MatchWatcher) -> None:
         """Has every match told, for those who want all conversations of an alert: its lines name only the first."""
@@ -140,8 +164,12 @@ class Detector:
         }
         return {name: count for name, count in found.items() if count}
 
-    def _fire(self, event: Event, matched: tuple[int, ...], out: list[Alert]) -> None:
-        """Count the matches of one event, the most severe first."""
+    def _fire(self, event: Event, matched: tuple[int, ...], out: list[Alert], counted: int) -> None:
+        """Count the matches of one event, the most severe first.
+
+        Args:
+            counted: so many of its rules that raise alerts are counted already.
+        """
         if event.kind == OPEN_SESSION:
             self._fire_early(event, out)
             return
@@ -153,12 +181,8 @@ class Detector:
                 self._correlate(place, event, hits)
             if hits:
                 todo = sorted([*hits, *todo], key=_by_urgency) if todo or len(hits) > 1 else hits
-        if todo is plan.singles and self._watcher is None:
-            counted = self._alerts.counted(plan.quietly, event)
-            if counted:
-                if counted == len(todo):
-                    return
-                todo = todo[counted:]
+        if counted:
+            todo = todo[counted:]
         if len(todo) > self._limits.alerts_per_event:
             self._not_fired += len(todo) - self._limits.alerts_per_event
             todo = todo[: self._limits.alerts_per_event]
@@ -172,13 +196,37 @@ class Detector:
         """What to do where just these rules hold."""
         due: list[_Due] = [(*self._urgency[place], place, None) for place in matched if self._urgency[place]]
         due.sort(key=_by_urgency)
-        quietly = [(rule, self._rules.rules[place].subject) for _, rule, place, _ in due]
-        plan = _Plan([place for place in matched if place in self._feeds], due,
-                     tuple(quietly) if len(due) <= self._limits.alerts_per_event else ())
+        feeding = [place for place in matched if place in self._feeds]
+        fed = self._only_fed(feeding[0]) if len(feeding) == 1 and not due else None
         if len(self._plans) >= self._limits.memo_entries:
             self._plans.clear()
-        self._plans[matched] = plan
+            self._quiet.clear()
+        plan = self._plans[matched] = _Plan(feeding, due, len(self._rules.rules) + fed if fed is not None else -1)
+        if fed is not None and kernels.COMPILED:
+            self._quiet[matched] = self._compiled_feed(feeding[0])
+        elif due and not feeding and len(due) <= self._limits.alerts_per_event:
+            self._quiet[matched] = tuple([(rule, self._rules.rules[place].subject) for _, rule, place, _ in due])
         return plan
+
+    def _only_fed(self, place: int) -> int | None:
+        """The one correlation that builds on a rule, if it counts events by fields of their flows and does nothing but
+        raise alerts."""
+        if len(self._feeds[place]) != 1 or self._limits.alerts_per_event < 1:
+            return None
+        correlation, _ = self._feeds[place][0]
+        rule = self._rules.correlations[correlation]
+        fed_on = len(self._rules.rules) + correlation in self._feeds
+        by_flow = all(name in SHARED and SHARED[name].origin == "flow" for name in rule.group_by)
+        plain = rule.output and not rule.fields and not rule.aliases
+        return correlation if plain and by_flow and not fed_on else None
+
+    def _compiled_feed(self, place: int) -> Feed:
+        """Feeds the one correlation that builds on a rule."""
+        correlation, base = self._feeds[place][0]
+        rule = self._rules.correlations[correlation]
+        names = tuple([SHARED[name].path[0] for name in rule.group_by])
+        return self._windows[correlation].compiled_feed(base, names, self._title(place),
+                                                        ((rule.info.id, rule.subject),))
 
     def _single(self, place: int, event: Event, out: list[Alert]) -> None:
         rule = self._rules.rules[place]
@@ -264,8 +312,8 @@ class _Plan(NamedTuple):
     """Those that correlations build on."""
     singles: list[_Due]
     """Those that raise alerts, the most severe first."""
-    quietly: tuple[tuple[str, str], ...]
-    """Their ids and kinds of subjects; empty where they are too many for one event."""
+    fed: int
+    """The one correlation that compiled loops can feed (its number), where nothing else is to do; else -1."""
 
 
 class _Why:
@@ -282,16 +330,6 @@ class _Why:
         if explainer is None:
             explainer = self._explainers[event.kind] = Explainer(self._condition, self._atoms, event.kind)
         return explainer.reason(event)
-
-
-def _by_kind(events: list[Event]) -> dict[str, tuple[list[int], list[Event]]]:
-    """The places of the events of each kind, and those events."""
-    if kernels.COMPILED:
-        return kernels.events.by_kind(layout_of(Event), events)
-    kinds: defaultdict[str, list[int]] = defaultdict(list)
-    for place, event in enumerate(events):
-        kinds[event.kind].append(place)
-    return {kind: (places, [events[place] for place in places]) for kind, places in kinds.items()}
 
 
 def _by_urgency(item: _Due) -> tuple[int, str]:

@@ -11,14 +11,18 @@ import functools
 import operator
 from collections.abc import Iterable, Iterator
 from itertools import compress, count, repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imapids import kernels
 from imapids.config import DetectLimits
 from imapids.detect.columns import Column, Columns, Key, column_of, make_column
 from imapids.detect.compiled import Atom, Node
 from imapids.detect.forms import TRUE, All, make_all
+from imapids.detect.readings import layout_of
 from imapids.records.events import Event
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import Sieve, Way
 
 _FIRST_LOOK = 32
 """Keys after which fields of many values are looked for, and again at every doubling twice."""
@@ -37,13 +41,15 @@ _FEW_STEPS = 4
 class Step:
     """What a key, or the answers to what a Step asked, decided. Steps are compared by identity."""
 
-    __slots__ = ("ask", "sure")
+    __slots__ = ("ask", "sure", "way")
 
     def __init__(self, sure: tuple[int, ...], ask: Rest | None) -> None:
         self.sure = sure
         """Rules that hold."""
         self.ask = ask
         """What is still open; None where nothing is."""
+        self.way: Way | None = None
+        """How compiled loops ask it; made when they first come here."""
 
 
 class Rest(NamedTuple):
@@ -77,6 +83,7 @@ class Program:
     """The rules of one category; `matches` gives the places of those that hold for events."""
 
     def __init__(self, category: str, atoms: list[Atom], conditions: dict[int, Node], limits: DetectLimits) -> None:
+        self._category = category
         self._limits = limits
         columns: dict[Key, Column] = {}
         bits: dict[int, int] = {}
@@ -103,28 +110,43 @@ class Program:
         self._steps: dict[tuple[Any, ...], Step] = {}
         self._weight = 0
         self._look_at = _FIRST_LOOK
+        self._sieve: Sieve | None = None
 
-    def matches(self, events: list[Event], places: list[int] | None = None) -> list[Match]:
-        """The events of this category that some rule holds for, in no order: their places, and those of the rules.
+    def matches(self, events: list[Event]) -> list[Match]:
+        """The events, all of this category, that some rule holds for, in no order: their places, and the rules'."""
+        found: list[Match] = []
+        if kernels.COMPILED:
+            left = kernels.events.sift(layout_of(Event), events, {self._category: self.sieve}, found)
+            for places, some, steps in left.values():
+                self.decide(some, places, steps, found)
+        else:
+            self.decide(events, list(range(len(events))), [], found)
+        return found
+
+    def decide(self, events: list[Event], places: list[int], steps: list[Step | None], found: list[Match]) -> None:
+        """Adds the matches of events of this category to `found`.
 
         Fields are read column by column, and what a value answers is looked up without a step of Python's own.
 
         Args:
-            places: what is given as the places of the events; None: those in `events`.
+            steps: of the events' keys, None where a key is new; empty where nobody has looked.
         """
         columns = Columns(events)
-        steps = self._known(columns)
-        if None in steps:
-            steps = [self._step(event) if step is None else step for event, step in zip(events, steps, strict=True)]
-        found: list[Match] = []
-        self._go_on(steps, list(range(len(events))) if places is None else places, columns, found, [])
-        return found
+        if not steps:
+            steps = self._known(columns)
+        known = [self._step(event) if step is None else step for event, step in zip(events, steps, strict=True)]
+        self._go_on(known, places, columns, found, [])
 
-    def _known(self, columns: Columns) -> list[Any]:
+    @property
+    def sieve(self) -> Sieve:
+        """What compiled loops ask of events, one after the other, until something is not known. Needs the kernels."""
+        if self._sieve is None:
+            self._sieve = kernels.events.Sieve(tuple([column.reading for column in self._few]), self._steps,
+                                               layout_of(Step), NOTHING, _make_way)
+        return self._sieve
+
+    def _known(self, columns: Columns) -> list[Step | None]:
         """The steps by the keys of many events; None where a key is new."""
-        if kernels.COMPILED:
-            return kernels.events.steps_known(tuple([column.reading for column in self._few]), self._steps,
-                                              columns.events)
         values = [column.read(columns) for column in self._few]
         keys = zip(*values, strict=True) if values else repeat((), len(columns.events))
         return list(map(self._steps.get, keys))
@@ -217,6 +239,13 @@ class Program:
             self._start()
         else:
             self._look_at = min(self._look_at * 4, self._limits.memo_entries)
+
+
+def _make_way(step: Step) -> Way:
+    """How compiled loops ask what is open at a step."""
+    assert step.ask is not None
+    step.way = kernels.events.Way([column.question for column in step.ask.columns], step.ask.memo)
+    return step.way
 
 
 def _ways_on(steps: list[Step], nothing: Step, places: list[int], events: list[Event],

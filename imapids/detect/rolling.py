@@ -6,13 +6,14 @@ import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from imapids import kernels
 from imapids.config import DetectLimits
 from imapids.detect.readings import layout_of
+from imapids.detect.windows import Hit
 from imapids.protocols import display_filters
 from imapids.protocols.firewall_lines import closing_line
 from imapids.protocols.identifiers import short_hash
@@ -21,9 +22,12 @@ from imapids.records.events import EVENT_TYPES, Event, Exposure, Session
 from imapids.records.streams import Flow
 
 if TYPE_CHECKING:
-    from imapids.kernels._events import Recount
+    from imapids.kernels._events import Feed, Recount
 
 Subject = tuple[Any, ...]
+Quiet: TypeAlias = "tuple[tuple[str, str], ...] | Feed"
+"""What is done with matches of certain rules: they are counted, (rule id, kind of subject) each, or fed to the one
+correlation that builds on them."""
 _CASES = 1_024
 """Cases remembered: several rules hold for the same one shortly after each other."""
 
@@ -139,6 +143,18 @@ class RollingAlerts:
         if self.told_early or not kernels.COMPILED:
             return 0
         return self._recount.counted(rules, event)
+
+    def counted_on(self, matches: list[tuple[int, tuple[int, ...]]], start: int, events: list[Event],
+                   quiet: dict[tuple[int, ...], Quiet]) -> tuple[int, int | Hit]:
+        """The first of many matches, from `start` on, with which more is to be done, and what is done with it: how
+        many of its rules are counted, or the hit of the correlation that it fed.
+
+        Args:
+            matches: (place of the event, rules that hold) of each.
+        """
+        if self.told_early or not kernels.COMPILED:
+            return start, 0
+        return self._recount.counted_on(matches, start, events, quiet)
 
     def fire(self, info: RuleInfo, subject: Subject, event: Event, labels: list[str],
              why: Callable[[Event], Reason], out: list[Alert], first_ns: int = 0) -> Alert:

@@ -6,18 +6,25 @@ session is known when it ends): a late one counts in its own window and in the n
 
 from __future__ import annotations
 
+import itertools
 import sys
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from imapids import kernels
 from imapids.config import DetectLimits
 from imapids.detect.atoms import comparison, is_absent
 from imapids.detect.compiled import Correlation
+from imapids.detect.readings import layout_of
 from imapids.detect.tallies import Entry, InOrder, Tally, Together, make_tally, tally_of
 from imapids.records.events import Event
+from imapids.records.streams import Flow
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import Feed
 
 SHOWN = 8
 """Entries that a hit hands on for its why."""
@@ -58,7 +65,7 @@ class Windows:
         self._rule = rule
         self._limits = limits
         self._groups: OrderedDict[tuple[Any, ...], _Group] = OrderedDict()  # quiet longest first (a dict is slow there)
-        self._order = 0
+        self._orders = itertools.count(1)
         self._reaches = comparison(rule.operator) if rule.expression is None else None
         """Compares the measure with the threshold; None where an expression has decided already."""
         in_order = rule.kind == "temporal_ordered" and rule.expression is None
@@ -91,8 +98,7 @@ class Windows:
             group = self._groups[key] = _Group(make_tally(self._rule), self._thin_from)
         else:
             self._groups.move_to_end(key)
-        self._order += 1
-        entry = Entry(time_ns, self._order, base, value, text, event.packet)
+        entry = Entry(time_ns, next(self._orders), base, value, text, event.packet)
         entries = group.entries
         if entries and time_ns < entries[-1].time_ns:
             return self._late(key, group, entry)
@@ -103,6 +109,20 @@ class Windows:
                 or size >= group.thin_from or size > self._limits.group_entries):
             self._advance(group)
         return self._newest(key, group)
+
+    def compiled_feed(self, base: int, names: tuple[str, ...], text: str,
+                      rules: tuple[tuple[str, str], ...]) -> Feed:
+        """`feed` where no value is counted, for the newest event of a group that there is. Needs the kernels.
+
+        Args:
+            names: the fields of the flow that make the key.
+            rules: what RollingAlerts.counted is told of the correlation.
+        """
+        return kernels.events.Feed(
+            event=layout_of(Event), flow=layout_of(Flow), group=layout_of(_Group), entry=layout_of(Entry),
+            hit=layout_of(Hit), windows=self, groups=self._groups, orders=self._orders, reaches=self._reaches,
+            threshold=self._rule.threshold, span_ns=self._rule.span_ns, limit=self._limits.group_entries, shown=SHOWN,
+            behind=_KEPT_BEHIND, names=names, base=base, text=text, rules=rules)
 
     def _advance(self, group: _Group) -> None:
         """Move the newest window up to the last entry, and forget what no window needs."""

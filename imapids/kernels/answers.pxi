@@ -108,26 +108,6 @@ cdef class Reading:
         return found if any_holds else []
 
 
-def steps_known(tuple readings not None, dict steps not None, list events not None):
-    """The first look-up of Program.matches: for each event what is known for the values of its fields, or None."""
-    cdef list found = []
-    cdef PyObject *step
-    cdef object event, value
-    cdef tuple key
-    cdef Py_ssize_t place, which, width = len(readings)
-    for value in readings:
-        if not isinstance(value, Reading):
-            raise TypeError("not a Reading")
-    for place in range(len(events)):
-        event = events[place]
-        key = PyTuple_New(width)
-        for which in range(width):
-            _put(key, which, (<Reading>PyTuple_GET_ITEM(readings, which)).value(event))
-        step = PyDict_GetItemWithError(steps, key)
-        found.append(None if step is NULL else <object>step)
-    return found
-
-
 def ways_on(list steps not None, object nothing, list places not None, list events not None, list truths not None):
     """Program._go_on: the steps that lead anywhere, in the order in which they come, each with the places, the events
     and the truths (there may be none) at which it stands."""
@@ -156,24 +136,6 @@ def ways_on(list steps not None, object nothing, list places not None, list even
     return list(found.values())
 
 
-def by_kind(Layout layout not None, list events not None):
-    """The places of the events of each kind, and those events."""
-    cdef dict found = {}
-    cdef object event, kind, last = None
-    cdef list places, some
-    cdef Py_ssize_t place, kind_at = layout.place("kind")
-    for place in range(len(events)):
-        event = events[place]
-        kind = layout.read(event, kind_at) if type(event) is layout.record else event.kind
-        if kind is not last:
-            if kind not in found:
-                found[kind] = ([], [])
-            places, some = found[kind]
-            last = kind
-        places.append(place)
-        some.append(event)
-    return found
-
 def kinds_counted(Layout layout not None, list events not None):
     """How many events there are of each kind, in the order in which the kinds come."""
     cdef dict found = {}
@@ -198,74 +160,3 @@ def kinds_counted(Layout layout not None, list events not None):
     for which in range(len(kinds)):
         found[kinds[which]] += many[which]
     return found
-
-
-@cython.final
-cdef class Recount:
-    """RollingAlerts.fire where the alert is open and no line is due: the match is counted, and that is all."""
-
-    cdef Layout event
-    cdef Layout flow
-    cdef Layout state
-    cdef object opened
-    cdef object to_end
-    cdef object idle_ns
-    cdef dict subjects
-    cdef Py_ssize_t time_at
-    cdef Py_ssize_t flow_at
-    cdef Py_ssize_t count_at
-    cdef Py_ssize_t last_at
-    cdef Py_ssize_t next_at
-
-    def __init__(self, Layout event not None, Layout flow not None, Layout state not None, object opened,
-                 object idle_ns, dict subjects not None):
-        """
-        Args:
-            opened: the alerts (`state`) by (rule id, subject), the quietest first.
-            subjects: for each kind of subject the fields of the flow that make it.
-        """
-        self.event, self.flow, self.state, self.idle_ns = event, flow, state, idle_ns
-        self.opened, self.to_end = opened, opened.move_to_end
-        self.subjects = {kind: tuple([flow.place(name) for name in names]) for kind, names in subjects.items()}
-        self.time_at, self.flow_at = event.place("time_ns"), event.place("flow")
-        self.count_at, self.last_at, self.next_at = [state.place(name) for name in ("count", "last_ns", "next_update")]
-
-    def counted(self, tuple rules not None, object event):
-        """How many of these matches of an event, from the first on, are counted now; the next one is for `fire`.
-
-        Args:
-            rules: (rule id, kind of subject) of each.
-        """
-        cdef object flow, key, rule, state, time_ns, last_ns, count
-        cdef tuple subject, places
-        cdef PyObject *known
-        cdef Py_ssize_t at, which
-        if type(event) is not self.event.record:
-            return 0
-        flow, time_ns = self.event.read(event, self.flow_at), self.event.read(event, self.time_at)
-        if type(flow) is not self.flow.record:
-            return 0
-        for at in range(len(rules)):
-            rule = rules[at]
-            places = self.subjects.get(rule[1])
-            if places is None:
-                return at
-            subject = PyTuple_New(len(places) + 1)
-            _put(subject, 0, rule[1])
-            for which in range(len(places)):
-                _put(subject, which + 1, self.flow.read(flow, places[which]))
-            key = rule[0], subject
-            known = PyDict_GetItemWithError(self.opened, key)
-            if known is NULL:
-                return at
-            state = <object>known
-            if type(state) is not self.state.record:
-                return at
-            last_ns, count = self.state.read(state, self.last_at), self.state.read(state, self.count_at) + 1
-            if time_ns - last_ns > self.idle_ns or count >= self.state.read(state, self.next_at):
-                return at
-            self.to_end(key)
-            self.state.write(state, self.count_at, count)
-            if time_ns > last_ns:
-                self.state.write(state, self.last_at, time_ns)
-        return len(rules)

@@ -200,18 +200,14 @@ def anchors_found(contents: list[dict[str, Any]], events: list[Event]) -> list[f
     """Times (s) of the events at which our correlation held."""
     detector = Detector(compiled(*contents))
     found: list[float] = []
-    windows = detector._windows[0]
-    feed = windows.feed
-
-    def note(*arguments: Any) -> Any:
-        hit = feed(*arguments)
-        if hit is not None:
-            found.append(arguments[3].time_ns / SECOND)
-        return hit
-
-    windows.feed = note  # type: ignore[method-assign]
+    ended = before = 0
     for item in events:
-        detector.feed([item])
+        lines = detector.feed([item])
+        ended += sum(line.count for line in lines if line.state == "final" and line.rule.id == "several")
+        counted = ended + sum(state.count for (rule, _), state in detector._alerts._open.items() if rule == "several")
+        if counted > before:
+            found.append(item.time_ns / SECOND)
+        before = counted
     return found
 
 
