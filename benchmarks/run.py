@@ -2,6 +2,9 @@
 
     python benchmarks/run.py [mixed all-imap one-byte small version] [--quick] [--runs 5]
 
+How Python was built matters: of one version, a distribution's interpreter has taken up to an eighth less time than one
+built plainly. The first lines say what ran; `--python` times imapids under a second one in the same rounds.
+
 Two programs are comparable only when both ran in the same minutes of the same machine: every round runs all of them
 once (A B C, A B C, ...), the first round only warms the file cache, and ratios are of medians.
 """
@@ -57,9 +60,17 @@ class Scenario:
     goal: str = ""
 
 
-def imapids(*arguments: str) -> list[str]:
-    """The command line of this checkout, under the Python that runs the benchmark."""
-    return [sys.executable, "-m", "imapids", *arguments]
+def imapids(*arguments: str, python: str = sys.executable) -> list[str]:
+    """The command line of this checkout, under the Python that runs the benchmark, or another."""
+    return [python, "-m", "imapids", *arguments]
+
+
+def build_of(python: str) -> str:
+    """Version, compiler and options of an interpreter, in one line."""
+    code = ("import platform, sysconfig; given = sysconfig.get_config_var('CONFIG_ARGS') or ''; "
+            "flags = [each for each in ('--enable-optimizations', '--with-lto', '--enable-shared') if each in given]; "
+            "print(platform.python_version(), platform.python_compiler(), *flags)")
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def run_once(command: Sequence[str], timeout_s: float) -> tuple[float, float, float, str]:
@@ -128,8 +139,8 @@ def peers(capture: Path, scratch: Path) -> list[Contender]:
     return [contender for contender in every if shutil.which(contender.command[0])]
 
 
-def build(names: Sequence[str], folder: Path, scratch: Path, *, quick: bool, workers: int,
-          skip: Sequence[str]) -> list[Scenario]:
+def build(names: Sequence[str], folder: Path, scratch: Path, *, quick: bool, workers: int, skip: Sequence[str],
+          pythons: Sequence[str] = ()) -> list[Scenario]:
     """The scenarios, with their captures generated where the folder lacks them."""
     goals = {"mixed": ("tcpdump port 143", "at most 3 x in one process, 2 x with two workers; goal 1 x"),
              "all-imap": ("suricata", "at most 3 x in one process, 2 x with two workers; goal 1 x"),
@@ -146,9 +157,14 @@ def build(names: Sequence[str], folder: Path, scratch: Path, *, quick: bool, wor
         if not capture.exists():
             make_capture(kind, packets, capture)
         events = ["--events", "all"] if name in ("all-imap", "one-byte") else []
-        command = imapids("analyze", str(capture), "--format", "jsonl", "--quiet", *events)
+        asked = ["analyze", str(capture), "--format", "jsonl", "--quiet", *events]
+        command = imapids(*asked)
         one, two = scratch / "one.jsonl", scratch / "two.jsonl"
         contenders = [Contender("imapids", [*command, "-o", str(one)], result=one)]
+        for number, python in enumerate(pythons, 2):
+            own = scratch / f"python-{number}.jsonl"
+            contenders.append(Contender(f"imapids, Python {number}", [*imapids(*asked, python=python), "-o", str(own)],
+                                        result=own))
         if name == "small":
             scenarios.append(Scenario(name, contenders, goal="at most 0.6 s"))
             continue
@@ -184,6 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=5, help="timed rounds after the warm-up")
     parser.add_argument("--workers", type=int, default=1, help="above 1: also time imapids with so many workers")
     parser.add_argument("--skip", action="append", default=[], metavar="PROGRAM", help="leave this peer out")
+    parser.add_argument("--python", action="append", default=[], metavar="PATH",
+                        help="another Python with imapids installed: timed as well")
     parser.add_argument("--captures", type=Path, help="keep the captures in this folder and use those that are there")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one process")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -192,11 +210,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in options.scenarios if name not in known]
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)} (there are: {', '.join(known)})")
+    for number, python in enumerate([sys.executable, *options.python], 1):
+        print(f"Python {number}: {build_of(python)}")
     with tempfile.TemporaryDirectory(prefix="imapids-bench-") as scratch:
         folder = options.captures or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         scenarios = build(options.scenarios or known[:4], folder, Path(scratch), quick=options.quick,
-                          workers=options.workers, skip=options.skip)
+                          workers=options.workers, skip=options.skip, pythons=options.python)
         for scenario in scenarios:
             run_in_turn(scenario, options.runs, options.timeout)
             print(report(scenario), flush=True)
