@@ -169,6 +169,10 @@ class GroupCounts:
         known: Bool = self._keys[np.minimum(at, len(self._keys) - 1)] == keys
         return known, at
 
+    def holds(self, keys: U64) -> Bool:
+        """Which keys have a group."""
+        return self._known(keys)[0]
+
     def groups_of(self, keys: U64) -> tuple[I64, I64]:
         """The groups of rows by their keys, shape (n,), and the rows that made a new group, ascending."""
         found, first, back = np.unique(keys, return_index=True, return_inverse=True)

@@ -227,7 +227,7 @@ class ExposureObserver:
                               (UNANSWERED, asked.unanswered), (CLIENTS_LAN, fresh & ~wan), (CLIENTS_WAN, fresh & wan)):
             counted[:, field] = column
         notes = [*notes, *self._networks(asked, of, serial), *self._read_again(asked, of),
-                 *self._strangers(asked, of, serial), *self._relayed(asked)]
+                 *self._strangers(asked, of, serial), *self._relayed(asked, new)]
         notes.sort(key=lambda note: note.row)
         return self._add(asked, of, counted, notes)
 
@@ -298,15 +298,24 @@ class ExposureObserver:
                     not line.expected.client(asked.client_text(row))):
                 yield _Note(row, int(asked.keys[row]), _foreign_client, True)
 
-    def _relayed(self, asked: Askers) -> Iterator[_Note]:
-        """Hosts that connected upstream for their clients."""
+    def _relayed(self, asked: Askers, new: I64) -> Iterator[_Note]:
+        """Hosts that connected upstream for their clients, where their endpoint was not dropped in between.
+
+        Args:
+            new: rows with which endpoints began to be counted.
+        """
         at = np.flatnonzero(asked.answered)
         found = self._relays.feed(
             at, asked.client[at], mixed(asked.server_hi[at], asked.server_lo[at]),
             asked.ended.server_port[asked.at[at]], asked.first_ns[at], asked.keys[at],
             asked.server_hi[at], asked.server_lo[at])
-        for relay in found:
-            yield _Note(relay.row, relay.endpoint, _relay(address_text(*relay.upstream)), True)
+        if not found:
+            return
+        held = self._groups.holds(np.array([relay.endpoint for relay in found], np.uint64)).tolist()
+        began = dict(zip(asked.keys[new].tolist(), new.tolist(), strict=True))
+        for relay, is_held in zip(found, held, strict=True):
+            if is_held and began.get(relay.endpoint, -1) <= relay.row:
+                yield _Note(relay.row, relay.endpoint, _relay(address_text(*relay.upstream)), True)
 
     def _add(self, asked: Askers, of: I64, counted: Marks, notes: list[_Note]) -> list[Told]:
         """Adds the rows; what was learned besides counts as a row of its own behind the one that showed it."""

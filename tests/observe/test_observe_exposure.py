@@ -209,6 +209,21 @@ SAID = st.builds(Service, protocol=st.sampled_from(["imap", "smtp", "ssh"]), sof
                  sign_in_in_clear=st.booleans(), proxy=st.sampled_from([[], ["banner"]]))
 
 
+@pytest.mark.parametrize("cut", [pytest.param(cut, id=f"cut before row {cut}") for cut in range(1, 9)])
+def test_a_relay_whose_endpoint_made_room_takes_no_room_again(cut: int) -> None:
+    others = [f"203.0.113.{number}" for number in range(60, 65)]
+    upstream = "198.51.100.143"
+    rows = [Row(DESK, SERVER, way="talk", at=0.0), *(Row(DESK, other, way="talk", at=0.1) for other in others),
+            Row(SERVER, upstream, way="talk", at=0.2), *(Row(DESK, other, way="talk", at=0.3) for other in others[:2])]
+    ended, results = ended_flows(rows), []
+    for records in ([ended], parts(ended, [cut])):
+        observer = observer_of([OFFICE], endpoints=4)
+        told = [each for record in records for each in observer.see_flows(record)]
+        results.append([(known, event.body) for known, event in told + observer.finish(10**15, 99)])
+    assert results[0] == results[1]
+    assert not any(body.relayed for _, body in results[0])
+
+
 @given(st.lists(st.tuples(ROWS, st.none() | SAID), max_size=60), st.lists(st.integers(0, 60), max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_how_rows_are_cut_changes_nothing(talks: list[tuple[Row, Service | None]], cuts: list[int]) -> None:
