@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imapids import kernels
 from imapids.config import FlowLimits
 from imapids.flows.assembly import Assembler, Stream
 from imapids.flows.columns import COUNTED, NEVER, PEEKED, UNKNOWN, FlowColumns
@@ -15,7 +18,10 @@ from imapids.flows.naming import FlowNamer, KeptRows
 from imapids.flows.reuse import TICK_NS, deadlines, shortest_timeout
 from imapids.records.packets import I32, I64
 from imapids.records.segments import TCP
-from imapids.records.streams import Flow, FlowAccount, FlowUpdate, StreamEnd
+from imapids.records.streams import Flow, FlowAccount, FlowUpdate, Piece, StreamEnd
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import LastUpdates
 
 _ENDS_AT_ONCE = 4_096
 """Ends told in one go: their records live until the caller has used them."""
@@ -182,20 +188,16 @@ class FlowEnder:
         unopened = np.array([i for i, stream in enumerate(ends.streams) if stream is None], np.int64)
         opened = iter(self._namer.open(unopened, kept) if unopened.size else ())
         flows = [next(opened) if stream is None else stream.flow for stream in ends.streams]
-        when, packets = ends.over_ns.tolist(), kept["last_number"].tolist()
-        pieces_of = [[] if stream is None or stream.reassembly is None else assembler.finish(stream, packet, time_ns)
-                     for stream, packet, time_ns in zip(ends.streams, packets, when, strict=True)]
+        pieces_of: list[list[Piece]] = [
+            [] if stream is None or stream.reassembly is None else assembler.finish(stream, packet, time_ns)
+            for stream, packet, time_ns in zip(ends.streams, kept["last_number"].tolist(), ends.over_ns.tolist(),
+                                               strict=True)]
         self._namer.complete(np.arange(len(flows)), flows, ends.reasons, kept)
         self._add_to_account(kept)
         for stream in ends.streams:
             if stream is not None and stream.reassembly is not None and not stream.flow.peeked:
                 self._add_oddities(stream.flow, stream.reassembly.hit_limits)
-        updates = []
-        for key, flow, pieces, time_ns, packet, number in zip(
-                kept["serial"].tolist(), flows, pieces_of, when, packets, ends.known.tolist(), strict=True):
-            pieces.append(StreamEnd(time_ns, packet, flow.end_reason, number))
-            updates.append(FlowUpdate(flow, pieces, key))
-        return updates
+        return _last_updates(flows, pieces_of, kept, ends)
 
     def _add_to_account(self, kept: KeptRows) -> None:
         account, whole = self.account, kept["selected"] != PEEKED
@@ -213,6 +215,24 @@ class FlowEnder:
             self.account.missing_bytes += missing
         for name in limits:
             self._count_limit(name, 1)
+
+
+def _last_updates(flows: list[Flow], pieces_of: list[list[Piece]], kept: KeptRows, ends: _Ends) -> list[FlowUpdate]:
+    """The updates that tell of the ends, each with the last pieces of its flow."""
+    if kernels.COMPILED:
+        return _compiled().make(flows, pieces_of, kept["serial"], ends.over_ns, kept["last_number"], ends.known)
+    updates = []
+    for key, flow, pieces, time_ns, packet, number in zip(
+            kept["serial"].tolist(), flows, pieces_of, ends.over_ns.tolist(), kept["last_number"].tolist(),
+            ends.known.tolist(), strict=True):
+        pieces.append(StreamEnd(time_ns, packet, flow.end_reason, number))
+        updates.append(FlowUpdate(flow, pieces, key))
+    return updates
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> LastUpdates:
+    return kernels.events.LastUpdates(Flow, StreamEnd, FlowUpdate)
 
 
 def _at(now: tuple[int, int], count: int) -> tuple[I64, I64]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from imapids import kernels
 from imapids.flows.columns import PEEKED, ROLES, WATCHED, FlowColumns
 from imapids.protocols.addresses import address_text
-from imapids.protocols.identifiers import community_ids, flow_hashes
+from imapids.protocols.identifiers import community_ids, flow_hash, flow_hashes
 from imapids.records.flows import CLOSED, OPEN, REJECTED, SILENT, STATES
 from imapids.records.packets import I32, I64, U8, U32, U64, Bool, CaptureSource
 from imapids.records.segments import FIN, RST, SYN, TCP, EncapsulationTable
 from imapids.records.streams import Flow
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import FlowRecords
 
 Directions = Callable[[U64, U64, U64, U64], list[str]]
 """Names the directions of flows from columns: (client hi, lo, server hi, lo)."""
@@ -50,15 +54,14 @@ class FlowNamer:
         self._sources = sources
         self._directions = directions
         self._memo: dict[int, str] = {}
+        self._compiled: FlowRecords | None = None
 
     def services(self, rows: I32) -> list[tuple[int, int, int, str]]:
         """The server's address and port, and the direction, of rows: what is asked of one service is alike."""
         columns = self.columns
-        keys, turned = columns.keys[rows], columns.client_end[rows] == 1
-        client_hi, client_lo, server_hi, server_lo = _ends(keys, turned)
-        ports = np.where(turned, keys[:, 4] >> np.uint64(48), keys[:, 4] >> np.uint64(32) & np.uint64(0xFFFF))
-        return list(zip(server_hi.tolist(), server_lo.tolist(), ports.tolist(),
-                        self._named(client_hi, client_lo, server_hi, server_lo), strict=True))
+        ends, ports = _ends(columns, rows), columns.keys[rows, 4]
+        ports = ports >> np.where(columns.client_end[rows] == 1, np.uint64(48), np.uint64(32)) & np.uint64(0xFFFF)
+        return list(zip(ends[2].tolist(), ends[3].tolist(), ports.tolist(), self._named(*ends), strict=True))
 
     def _named(self, client_hi: U64, client_lo: U64, server_hi: U64, server_lo: U64) -> list[str]:
         if self._directions is None:
@@ -68,6 +71,9 @@ class FlowNamer:
     def open(self, rows: I32 | I64, kept: KeptRows | None = None) -> list[Flow]:
         """Records of flows that were just selected, or that end without payload (rows of the table, or of `kept`)."""
         source = self.columns if kept is None else kept
+        ends = _ends(source, rows)
+        if kernels.COMPILED:
+            return self._records().make(source, np.ascontiguousarray(rows, np.int64), ends, self._named(*ends))
         keys, protocol = source["keys"][rows], source["protocol"][rows]
         a, b = (keys[:, 0], keys[:, 1]), (keys[:, 2], keys[:, 3])
         a_port = (keys[:, 4] >> np.uint64(48)).astype(np.uint16)
@@ -75,19 +81,16 @@ class FlowNamer:
         start, paths = source["first_ns"][rows], source["path"][rows]
         identities = self._identities(keys, start, source["first_seq"][rows], protocol, paths)
         turned = source["client_end"][rows] == 1
-        ends = _ends(keys, turned)
-        client_hi, client_lo, server_hi, server_lo = (column.tolist() for column in ends)
+        client_hi, client_lo, server_hi, server_lo = ends.tolist()
         selected = source["selected"][rows]
-        names = zip(*(source[name][rows].tolist() for name in ("source", "interface")), strict=True)
-        captures = self._sources
+        numbers = zip(*(source[name][rows].tolist() for name in ("source", "interface")), strict=True)
         encapsulations = [self._encapsulations.paths[path] for path in paths.tolist()]
         return list(map(
             Flow, ["TCP" if number == TCP else "UDP" for number in protocol.tolist()],
             self._texts(client_hi, client_lo), np.where(turned, b_port, a_port).tolist(),
             self._texts(server_hi, server_lo), np.where(turned, a_port, b_port).tolist(),
             [path.vlan for path in encapsulations], [path.tunnels for path in encapsulations],
-            *zip(*((captures[capture].name, _name_at(captures[capture].interfaces, at)) for capture, at in names),
-                 strict=True),
+            *zip(*(self._origin(capture, interface) for capture, interface in numbers), strict=True),
             flow_hashes(identities), community_ids(protocol, a, a_port, b, b_port), self._named(*ends),
             (selected == WATCHED).tolist(), (selected == PEEKED).tolist(),
             [ROLES[number] for number in source["roles"][rows].tolist()], (~source["began"][rows]).tolist(),
@@ -102,9 +105,26 @@ class FlowNamer:
         data, size = packed.tobytes(), _IDENTITY.itemsize
         identities = [data[at : at + size] for at in range(0, len(data), size)]
         for at in np.flatnonzero(paths).tolist():
-            path = self._encapsulations.paths[int(paths[at])]
-            identities[at] += repr((path.vlan, path.tunnels)).encode()
+            identities[at] += self._way(int(paths[at]))[2]
         return identities
+
+    def _records(self) -> FlowRecords:
+        """The compiled way to the same records."""
+        if self._compiled is None:
+            self._compiled = kernels.events.FlowRecords(
+                alike=Flow("", "", 0, "", 0), address_text=address_text, flow_hash=flow_hash, way=self._way,
+                origin=self._origin, roles=ROLES, states=STATES, watched=WATCHED, peeked=PEEKED, most_texts=_TEXTS)
+        return self._compiled
+
+    def _way(self, path: int) -> tuple[tuple[int, ...], tuple[str, ...], bytes]:
+        """VLANs and tunnels by their number, and what they add to a flow's identity."""
+        way = self._encapsulations.paths[path]
+        return way.vlan, way.tunnels, repr((way.vlan, way.tunnels)).encode() if path else b""
+
+    def _origin(self, capture: int, interface: int) -> tuple[str, str]:
+        """Names of a capture and of one of its interfaces, "" where the capture tells none."""
+        source = self._sources[capture]
+        return source.name, source.interfaces[interface] if interface < len(source.interfaces) else ""
 
     def _texts(self, his: list[int], los: list[int]) -> list[str]:
         """Addresses as text; the same ones come again and again."""
@@ -120,10 +140,13 @@ class FlowNamer:
             texts.append(text)
         return texts
 
-    def complete(self, rows: I32 | I64, flows: list[Flow], reasons: Sequence[str],
+    def complete(self, rows: I32 | I64, flows: list[Flow], reasons: list[str],
                  kept: KeptRows | None = None) -> None:
         """Fills in what is known of flows when they are over, each for its reason."""
         source = self.columns if kept is None else kept
+        if kernels.COMPILED:
+            self._records().complete(source, np.ascontiguousarray(rows, np.int64), flows, reasons)
+            return
         client = source["client_end"][rows].astype(np.int64)
         end = np.stack((client, 1 - client), axis=1)
         line = np.arange(len(end))[:, None]
@@ -141,11 +164,16 @@ class FlowNamer:
             flow.end_reason = reason if not closed or reason not in _FOUND_OVER else "rst" if closed & RST else "fin"
 
 
-def _ends(keys: U64, turned: Bool) -> tuple[U64, U64, U64, U64]:
-    """Addresses of clients and servers, high and low halves; `turned`: the key's second end is the client."""
-    a_hi, a_lo, b_hi, b_lo, _ = keys.T
-    return (np.where(turned, b_hi, a_hi), np.where(turned, b_lo, a_lo),
-            np.where(turned, a_hi, b_hi), np.where(turned, a_lo, b_lo))
+def _ends(source: FlowColumns | KeptRows, rows: I32 | I64) -> U64:
+    """Addresses of clients and servers, high and low halves: shape (4, n)."""
+    if kernels.COMPILED:
+        ends: U64 = np.empty((4, len(rows)), np.uint64)
+        kernels.events.ends_of(source, np.ascontiguousarray(rows, np.int64), ends)
+        return ends
+    a_hi, a_lo, b_hi, b_lo, _ = source["keys"][rows].T
+    turned = source["client_end"][rows] == 1
+    return np.stack((np.where(turned, b_hi, a_hi), np.where(turned, b_lo, a_lo),
+                     np.where(turned, a_hi, b_hi), np.where(turned, a_lo, b_lo)))
 
 
 def states_of(protocol: U8, packets: I64, sizes: I64, flags: U8, unreachable: Bool) -> U8:
@@ -159,8 +187,3 @@ def states_of(protocol: U8, packets: I64, sizes: I64, flags: U8, unreachable: Bo
     states[silent] = SILENT
     states[rejected] = REJECTED
     return states
-
-
-def _name_at(names: list[str], number: int) -> str:
-    """The capture's name of an interface, "" where it tells none."""
-    return names[number] if number < len(names) else ""

@@ -1,12 +1,18 @@
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from struct import Struct
+from typing import Any, Protocol, TypeVar
+
+import numpy.typing as npt
 
 from imapids.records.events import Event, Session
-from imapids.records.packets import I64, U8
-from imapids.records.streams import FlowUpdate, Piece
+from imapids.records.packets import I64, U8, U64
+from imapids.records.streams import Flow, FlowUpdate, Piece
 
 _Item = TypeVar("_Item")
+
+class Columns(Protocol):
+    def __getitem__(self, name: str) -> npt.NDArray[Any]: ...
 
 STAMP: str
 
@@ -74,6 +80,57 @@ class Sharing:
     def __init__(self, event: type) -> None: ...
     def among(self, events: list[Event], known: I64,
               seers: dict[str, list[tuple[list[Event], list[int]]]]) -> None: ...
+
+# hashes.pxi, naming.pxi
+def sha1_of(data: bytes) -> bytes: ...
+def blake2b_of(data: bytes, digest_size: int) -> int: ...
+def ends_of(source: Columns, rows: I64, ends: U64) -> None: ...
+
+class FlowRecords:
+    def __init__(
+        self, *, alike: Flow, address_text: Callable[[int, int], str], flow_hash: Callable[[bytes], int],
+        way: Callable[[int], tuple[tuple[int, ...], tuple[str, ...], bytes]],
+        origin: Callable[[int, int], tuple[str, str]], roles: tuple[str, ...], states: tuple[str, ...], watched: int,
+        peeked: int, most_texts: int,
+    ) -> None: ...
+    def make(self, source: Columns, rows: I64, ends: U64, directions: list[str]) -> list[Flow]: ...
+    def complete(self, source: Columns, rows: I64, flows: list[Flow], reasons: list[str]) -> None: ...
+
+class LastUpdates:
+    def __init__(self, flow: type, end: type, update: type) -> None: ...
+    def make(self, flows: list[Flow], pieces: list[list[Piece]], key: I64, time_ns: I64, packet: I64,
+             known: I64) -> list[FlowUpdate]: ...
+
+# observers.pxi
+class Seen:
+    def __init__(self, event: type, flow: type, session: type, login: type, message: type) -> None: ...
+
+class MailReads:
+    def __init__(self, seen: Seen, reading: type, *, minute: str, followed: Collection[str], told_bodies: int,
+                 most_readers: int, most_users: int, window_ns: int) -> None: ...
+    def pass_over(self, events: list[Event], at: int, readings: OrderedDict[Any, Any],
+                  clients: Callable[[Any], object], users: dict[int, str], old_users: dict[int, str],
+                  shared: bool) -> int: ...
+
+class Connections:
+    held: int
+    def __init__(self, seen: Seen, pair: type, *, narrow: Struct, places: dict[str, int], steps: Collection[int],
+                 most_pairs: int, most_units: int, most_held: int, told_each_ns: int) -> None: ...
+    def pass_over(self, events: list[Event], at: int, pairs: OrderedDict[Any, Any], held: int) -> int: ...
+
+class Speeches:
+    def __init__(self, seen: Seen, *, endpoint: Callable[[str, int, int], int],
+                 is_relayed: Callable[[str], bool]) -> None: ...
+    def pass_over(self, events: list[Event], known: list[int], at: int, relayed_flows: set[int],
+                  waiting: list[Any]) -> int: ...
+
+def unsaid(speeches: list[Any], at: int, sayings: set[Any]) -> int: ...
+def speeches_by(speeches: list[Any], known: I64, first: U64, endpoint: U64) -> None: ...
+
+class SignIns:
+    def __init__(self, seen: Seen, *, minute: str) -> None: ...
+    def until_minute(self, events: list[Event], at: int) -> tuple[int, int, bool]: ...
+    def other_user(self, events: list[Event], at: int, users: dict[str, str]) -> int: ...
 
 # json_text.pxi, lines.pxi
 class Plan:

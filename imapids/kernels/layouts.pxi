@@ -108,10 +108,20 @@ cdef class Layout:
     cdef inline object copied(self, object record):
         """A new record with the fields of another one of this very class."""
         cdef object made = self.empty()
+        self.fill(made, record)
+        return made
+
+    cdef inline object twin(self, object record):
+        """The same of a class that the garbage collector may follow: it can see no record that is not whole."""
+        cdef object made = new_record(<PyTypeObject *><PyObject *>self.record)
+        self.fill(made, record)  # nothing is made here, so that the collector does not run
+        return made
+
+    cdef inline void fill(self, object made, object record) noexcept:
+        """Writes the fields of another record into one that has none."""
         cdef Py_ssize_t place
         cdef PyObject *value
         for place in range(self.count):
             value = (<PyObject **>(<char *><PyObject *>record + self.at[place]))[0]
             Py_XINCREF(value)
             (<PyObject **>(<char *><PyObject *>made + self.at[place]))[0] = value
-        return made

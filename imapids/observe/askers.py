@@ -42,14 +42,15 @@ def endpoint_keys(ended: EndedFlows, at: I64) -> U64:
 
 
 @lru_cache(maxsize=8192)
-def _key(server: str, port: int, protocol: int) -> int:
+def service_key(server: str, port: int, protocol: int) -> int:
+    """The same hash for an address in text, a port and the number of a transport."""
     hi, lo = parse_address(server)
     return int(mixed(np.array([hi], np.uint64), np.array([lo], np.uint64), port << 8 | protocol)[0])
 
 
 def endpoint_key(flow: Flow) -> int:
-    """The same hash for the server of a conversation."""
-    return _key(flow.server, flow.server_port, TCP if flow.protocol == "TCP" else UDP)
+    """The same for the server of a conversation."""
+    return service_key(flow.server, flow.server_port, TCP if flow.protocol == "TCP" else UDP)
 
 
 class Askers:

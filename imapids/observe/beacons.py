@@ -7,11 +7,14 @@ the connections that were genuine IMAP, and `rhythm` holds what it was before.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from struct import error as struct_error
+from typing import TYPE_CHECKING
 
+from imapids import kernels
 from imapids.config import ObserveLimits
+from imapids.observe.fields import seen_fields
 from imapids.observe.groups import STEPS
 from imapids.observe.observer import Told
 from imapids.observe.rhythm import LEAST_UNITS, measure, quantile
@@ -19,6 +22,9 @@ from imapids.records.events import TURNS, Beacon, Event, Session, Turns
 from imapids.records.flows import EndedFlows
 from imapids.records.streams import CLIENT, SERVER, SIDES, Flow
 from imapids.records.verdicts import VERDICTS
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import Connections
 
 TOLD_UNITS = 3
 """Pairs with fewer connections, and connections with fewer turns, are not told of; pairs that spoke nothing but genuine
@@ -104,6 +110,7 @@ class Beacons:
         self._held = 0
         """Units of all pairs."""
         self._dropped_pairs = self._dropped_turns = 0
+        self._compiled: Connections | None = None
 
     @property
     def limits_hit(self) -> dict[str, int]:
@@ -115,7 +122,8 @@ class Beacons:
         told: list[Told] = []
         pairs, limits = self._pairs, self._limits
         most_pairs, most, hour_ns = limits.pairs, _most_held(limits), limits.hour_ns
-        for place, event in enumerate(events):
+        for place in self._places(events):
+            event = events[place]
             body, flow = event.body, event.flow
             if type(body) is not Session or flow is None:
                 self._turns = (body, flow) if type(body) is Turns else None
@@ -152,6 +160,26 @@ class Beacons:
             elif event.time_ns - pair.told_ns >= hour_ns and pair.worth_telling():
                 self._tell(pair, "window", known[place], told)
         return told
+
+    def _places(self, events: Sequence[Event]) -> Iterable[int]:
+        """The places of the events to look at: all, or those of which more follows than a compiled loop counts."""
+        return self._odd_places(list(events)) if kernels.COMPILED else range(len(events))
+
+    def _odd_places(self, events: list[Event]) -> Iterator[int]:
+        limits = self._limits
+        if self._compiled is None:
+            self._compiled = kernels.events.Connections(
+                seen_fields(), _Pair, narrow=_NARROW, places=_PLACES, steps=STEPS, most_pairs=limits.pairs,
+                most_units=_most_held(limits), most_held=limits.connections, told_each_ns=limits.hour_ns)
+        place = 0
+        while place < len(events):
+            if self._turns is None:  # else the session that follows is told of with its turns
+                place = self._compiled.pass_over(events, place, self._pairs, self._held)
+                self._held = self._compiled.held
+                if place == len(events):
+                    return
+            yield place
+            place += 1
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
         """Looks at no flows."""

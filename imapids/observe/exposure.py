@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from imapids import kernels
 from imapids.config import ObserveLimits
-from imapids.observe.askers import Askers, endpoint_key, endpoint_keys, endpoint_rows
+from imapids.observe.askers import Askers, endpoint_key, endpoint_keys, endpoint_rows, service_key
 from imapids.observe.counting import Marks, Snapshot, mixed, parts_of
+from imapids.observe.fields import seen_fields
 from imapids.observe.inventory import Expected, Inventory
 from imapids.observe.observer import Told
 from imapids.observe.relays import RelayFinder
@@ -37,6 +39,9 @@ from imapids.records.events import Event, Login, Service, Session
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I64, U64, Bool
 from imapids.records.streams import Flow
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import Speeches
 
 _ROWS = 16_384
 """Rows that are counted at once."""
@@ -93,6 +98,7 @@ class ExposureObserver:
         self._relayed_flows: set[int] = set()
         self._dropped = 0
         self._untold = 0
+        self._compiled: Speeches | None = None
 
     @property
     def limits_hit(self) -> dict[str, int]:
@@ -115,7 +121,8 @@ class ExposureObserver:
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:
         """Keeps what sessions and services say until the flows that they are about come."""
         wait = self._waiting.append
-        for event, number in zip(events, known, strict=True):
+        for place in self._places(events, known):
+            event, number = events[place], known[place]
             body, flow = event.body, event.flow
             if flow is None:
                 continue
@@ -136,6 +143,18 @@ class ExposureObserver:
                 self._relayed_flows.add(flow.flow_id)
         return []
 
+    def _places(self, events: Sequence[Event], known: Sequence[int]) -> Iterable[int]:
+        """The places of the events to look at: all, or those that a compiled loop leaves."""
+        return self._odd_places(list(events), list(known)) if kernels.COMPILED else range(len(events))
+
+    def _odd_places(self, events: list[Event], known: list[int]) -> Iterator[int]:
+        if self._compiled is None:
+            self._compiled = kernels.events.Speeches(seen_fields(), endpoint=service_key, is_relayed=is_relayed_user)
+        place = -1
+        while (place := self._compiled.pass_over(events, known, place + 1, self._relayed_flows, self._waiting)) < len(
+                events):
+            yield place
+
     def _is_new(self, endpoint: int, saying: _Saying) -> bool:
         """Whether the server of a conversation says this, which is not among what was said, for the first time."""
         if len(self._sayings) >= self._limits.values // 8:
@@ -154,33 +173,42 @@ class ExposureObserver:
         if not waiting:
             return np.zeros(0, np.int64), []
         known = ended.known[rows]
-        shown, first, endpoints, *_ = zip(*waiting, strict=True)
-        seen = np.array(shown, np.int64)
+        seen, first, endpoints = _columns_of(waiting)
         start, stop = np.searchsorted(known, seen), np.searchsorted(known, seen, side="right")
         place = np.maximum(stop - 1, 0)
         several = stop - start > 1
         if several.any():
             of_rows = mixed(known.view(np.uint64), ended.first_number[rows].view(np.uint64), endpoint_keys(ended, rows))
-            asked = mixed(seen.view(np.uint64), np.array(first, np.uint64), np.array(endpoints, np.uint64))
+            asked = mixed(seen.view(np.uint64), first, endpoints)
             order = np.argsort(of_rows, kind="stable")  # of rows that are alike, the first is meant
             found = order.take(np.searchsorted(of_rows, asked, sorter=order), mode="clip")
             place = np.where(several & (of_rows[found] == asked), found, place)
         order = np.argsort(place, kind="stable")
-        return place[order], list(map(waiting.__getitem__, order.tolist()))
+        return place[order], kernels.events.rearranged(waiting, order) if kernels.COMPILED else [
+            waiting[at] for at in order.tolist()]
 
-    def _notes_of(self, heard: Iterable[_Speech], places: I64) -> list[_Note]:
+    def _notes_of(self, heard: list[_Speech], places: I64) -> list[_Note]:
         """What the lines did not know yet of what was said. `places`: of the rows of the conversations."""
         notes = []
-        sayings = self._sayings
-        for speech, place in zip(heard, places.tolist(), strict=True):
-            if speech[3] in sayings:  # nearly all
-                continue
-            *_, endpoint, saying, flow, body, relayed = speech
+        for at in self._unsaid(heard):
+            *_, endpoint, saying, flow, body, relayed = heard[at]
             if self._is_new(endpoint, saying):
                 said = said_of_session(body, relayed=relayed) if isinstance(body, Session) else said_of_service(body)
                 from_wan = not self._home.contains(*parse_address(flow.client))
-                notes.append(_Note(place, endpoint, _learning(said, from_wan), True))
+                notes.append(_Note(int(places[at]), endpoint, _learning(said, from_wan), True))
         return notes
+
+    def _unsaid(self, heard: list[_Speech]) -> Iterator[int]:
+        """The places of what was not said before: of few, and those who ask add it to what was."""
+        sayings = self._sayings
+        if not kernels.COMPILED:
+            for at, speech in enumerate(heard):
+                if speech[3] not in sayings:
+                    yield at
+            return
+        at = -1
+        while (at := kernels.events.unsaid(heard, at + 1, sayings)) < len(heard):
+            yield at
 
     # ---- flows --------------------------------------------------------------------------------------------------
 
@@ -378,6 +406,17 @@ class ExposureObserver:
         if self._unread.size:
             self._unread = self._unread[~np.isin(self._unread, groups)]
         return told
+
+
+def _columns_of(waiting: list[_Speech]) -> tuple[I64, U64, U64]:
+    """By which packet it was known what was said, the first packets of the conversations, and the endpoints."""
+    if kernels.COMPILED:
+        known, first, endpoints = (
+            np.empty(len(waiting), np.int64), np.empty(len(waiting), np.uint64), np.empty(len(waiting), np.uint64))
+        kernels.events.speeches_by(waiting, known, first, endpoints)
+        return known, first, endpoints
+    shown, begun, asked, *_ = zip(*waiting, strict=True)
+    return np.array(shown, np.int64), np.array(begun, np.uint64), np.array(asked, np.uint64)
 
 
 def _times(asked: Askers, row: I64, counted: Marks) -> tuple[I64, I64, I64]:

@@ -7,10 +7,12 @@ its attempts spread over more than an hour, of a user or server only where sever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 
+from imapids import kernels
 from imapids.config import ObserveLimits
 from imapids.observe.attempts import Attempts, FirstFailure
+from imapids.observe.fields import sign_ins
 from imapids.observe.groups import STEPS, Groups, Values
 from imapids.observe.observer import Told
 from imapids.observe.shared_secrets import SharedSecrets
@@ -22,7 +24,6 @@ TOLD_ATTEMPTS = 3
 
 _Key = tuple[str, str, str | int]
 _Groups = Groups[_Key, Attempts | FirstFailure]
-_kind = attrgetter("kind")
 _packet = itemgetter(0)
 
 
@@ -52,26 +53,23 @@ class Logins:
         Tells of a group at 10, 100 ... attempts, when failures end in a success, and when its window is over.
         """
         told: list[Told] = []
-        kinds = list(map(_kind, events))
-        minutes = [place for place, kind in enumerate(kinds) if kind == MINUTE] if MINUTE in kinds else []
-        start = 0
-        for place in minutes:
-            self._see_logins(events[start:place], known[start:place], told)
-            self._close_over(max(self._clock_ns, events[place].time_ns), known[place], told)
-            self._secrets.close_over(events[place].time_ns, known[place], told)
-            start = place + 1
-        self._see_logins(events[start:], known[start:], told)
+        events, start = list(events), 0
+        while start < len(events):
+            stop, latest_ns, failed = _until_minute(events, start)
+            if stop > start:
+                self._see_logins(events[start:stop], known[start:stop], latest_ns, told, failed=failed)
+            if stop < len(events):
+                self._close_over(max(self._clock_ns, events[stop].time_ns), known[stop], told)
+                self._secrets.close_over(events[stop].time_ns, known[stop], told)
+            start = stop + 1
         told.sort(key=_packet)  # stable: of one packet, what is told of secrets stands first
         return told
 
-    def _see_logins(self, events: Sequence[Event], known: Sequence[int], told: list[Told]) -> None:
-        """Counts the attempts of one minute."""
-        if not events:
-            return
-        latest_ns = max([event.time_ns for event in events])
+    def _see_logins(self, events: list[Event], known: Sequence[int], latest_ns: int, told: list[Told], *,
+                    failed: bool) -> None:
+        """Counts the attempts of one minute. `latest_ns`: the newest; `failed`: at least one did."""
         self._secrets.see(events, known, latest_ns, told)
-        if not self._hour and not self._day and "failure" not in {
-                event.body.outcome for event in events}:  # type: ignore[attr-defined]  # a login has one
+        if not failed and not self._hour and not self._day:
             self._clock_ns = max(self._clock_ns, latest_ns)
             return
         for event, packet in zip(events, known, strict=True):
@@ -155,6 +153,16 @@ class Logins:
         self._values.give_back(group.remembered)
         if group.attempts > max(group.told_attempts, TOLD_ATTEMPTS - 1) and not self._said(group, groups):
             told.append((packet, _event(group, reason, groups.window_ns)))
+
+
+def _until_minute(events: list[Event], start: int) -> tuple[int, int, bool]:
+    """The place of the next minute (or the end), the newest time of the logins before it, and whether one failed."""
+    if kernels.COMPILED:
+        return sign_ins().until_minute(events, start)
+    stop = next((place for place in range(start, len(events)) if events[place].kind == MINUTE), len(events))
+    logins = events[start:stop]
+    return (stop, max((event.time_ns for event in logins), default=0),
+            "failure" in {event.body.outcome for event in logins})  # type: ignore[attr-defined]  # a login has one
 
 
 def _event(group: Attempts, reason: str, window_ns: int) -> Event:

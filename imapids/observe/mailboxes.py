@@ -7,15 +7,21 @@ in messages that one client stores and another one takes out. Theft and wiping s
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from imapids import kernels
 from imapids.config import ObserveLimits
+from imapids.observe.fields import seen_fields
 from imapids.observe.groups import Groups, Values
 from imapids.observe.mailbox_use import ClientUse, MailboxUse, Reading
 from imapids.observe.observer import Told
 from imapids.records.events import MINUTE, Event, Login, Message, Session
 from imapids.records.flows import EndedFlows
 from imapids.records.streams import Flow
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import MailReads
 
 TOLD_BODIES = 50
 """A client that only reads is not followed before it fetched so many whole messages in an hour: people read mail."""
@@ -43,6 +49,7 @@ class Mailboxes:
         self._forgotten = 0
         self._values = Values(limits.mailbox_values, limits.mailbox_group_values)
         self._clock_ns = 0
+        self._compiled: MailReads | None = None
 
     @property
     def limits_hit(self) -> dict[str, int]:
@@ -55,7 +62,8 @@ class Mailboxes:
         told: list[Told] = []
         users, old_users, most_users = self._users, self._old_users, self._limits.flow_users // 2
         shared = len(self._mailboxes) > 0
-        for place, event in enumerate(events):
+        for place in self._places(events):
+            event = events[place]
             body, flow = event.body, event.flow
             if flow is None:
                 if event.kind == MINUTE:
@@ -89,6 +97,21 @@ class Mailboxes:
                 if len(users) >= most_users:
                     users, old_users = self._users, self._old_users = {}, users
         return told
+
+    def _places(self, events: Sequence[Event]) -> Iterable[int]:
+        """The places of the events to look at: all, or those of which more follows than a compiled loop counts."""
+        return self._odd_places(list(events)) if kernels.COMPILED else range(len(events))
+
+    def _odd_places(self, events: list[Event]) -> Iterator[int]:
+        limits = self._limits
+        if self._compiled is None:
+            self._compiled = kernels.events.MailReads(
+                seen_fields(), Reading, minute=MINUTE, followed=_COUNTED, told_bodies=TOLD_BODIES,
+                most_readers=limits.pairs, most_users=limits.flow_users // 2, window_ns=limits.hour_ns)
+        place = -1
+        while (place := self._compiled.pass_over(events, place + 1, self._reading, self._clients.get, self._users,
+                                                 self._old_users, len(self._mailboxes) > 0)) < len(events):
+            yield place
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:  # noqa: ARG002  # the interface of all observers
         """Looks at no flows."""

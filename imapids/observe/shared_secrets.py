@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from imapids import kernels
 from imapids.config import ObserveLimits
+from imapids.observe.fields import sign_ins
 from imapids.observe.groups import STEPS, Values
 from imapids.observe.observer import Told
 from imapids.records.events import Event, Guessing, Login
@@ -45,19 +47,14 @@ class SharedSecrets:
         """Logins whose secret, or whose user beside the first, could not be remembered."""
         return self._refused + self._values.refused
 
-    def see(self, events: Sequence[Event], known: Sequence[int], latest_ns: int, told: list[Told]) -> None:
+    def see(self, events: list[Event], known: Sequence[int], latest_ns: int, told: list[Told]) -> None:
         """Takes logins in order; `latest_ns` is the newest time among them."""
         if self._since_ns is None and events:
             self._since_ns = events[0].time_ns
         since_ns = self._since_ns or 0
         if latest_ns - since_ns < self._day_ns and len(self._users) + len(events) <= self._most:
-            first = self._users.setdefault
-            for place, event in enumerate(events):
-                login = event.body
-                assert type(login) is Login
-                secret = login.secret_hash
-                if secret and login.outcome == "success" and first(secret, login.user) != login.user:
-                    self._share(event, known[place], told)
+            for place in self._other_users(events):
+                self._share(events[place], known[place], told)
             return
         for event, packet in zip(events, known, strict=True):
             body = event.body
@@ -72,6 +69,21 @@ class SharedSecrets:
                 self._refused += 1
             elif self._users.setdefault(secret, body.user) != body.user:
                 self._share(event, packet, told)
+
+    def _other_users(self, events: list[Event]) -> Iterator[int]:
+        """The places of successful logins with a secret that another user had first; notes secrets that are new."""
+        users = self._users
+        if not kernels.COMPILED:
+            for place, event in enumerate(events):
+                login = event.body
+                assert type(login) is Login
+                secret = login.secret_hash
+                if secret and login.outcome == "success" and users.setdefault(secret, login.user) != login.user:
+                    yield place
+            return
+        place = -1
+        while (place := sign_ins().other_user(events, place + 1, users)) < len(events):
+            yield place
 
     def close_over(self, now_ns: int, packet: int, told: list[Told]) -> None:
         """Tells of the day, if it is over by now; the next one begins with the next login."""
