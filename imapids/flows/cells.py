@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imapids import kernels
-from imapids.records.packets import I64, U8, Bool
+from imapids.records.packets import I64, U8
 from imapids.records.segments import FIN, SYN, SegmentBatch
 
 LEAST_BYTES = 5
 """Shorter segments do not show whether a line of IMAP begins (`* OK `)."""
 _FEW_KINDS = 16
 """Different flag bytes in a batch up to which a table of (direction, kind) is made: traffic holds eight or so."""
-_SUMS = 9
+CELL = np.dtype([
+    ("size", np.int64),      # payload bytes on the wire
+    ("packets", np.int32),
+    ("syn", np.int32),       # position of the first SYN; positions are -1 where there is none
+    ("fin", np.int32),       # position of the first FIN
+    ("told", np.int32),      # position of the first segment that has `LEAST_BYTES` of payload
+    ("last", np.int32),      # position of the last segment
+    ("flags", np.uint8),     # TCP flags or-ed
+    ("differs", np.uint8),   # whether another SYN has another sequence number than the first one
+], align=True)
+"""What a batch holds of one direction of a conversation."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Cells:
-    """Columns of shape (g, 2) for g groups: by the end of the key that sent the segments. Positions: -1 is none."""
+    """Sums of the segments of g groups, by the end of the key that sent them."""
 
-    packets: I64
-    bytes: I64
-    """Payload bytes on the wire."""
-    flags: U8
-    """TCP flags or-ed."""
-    syn: I64
-    """Position of the first SYN."""
-    differs: Bool
-    """Whether another SYN has another sequence number than the first one."""
-    fin: I64
-    """Position of the first FIN."""
-    told: I64
-    """Position of the first segment that has `LEAST_BYTES` of payload."""
-    last: I64
-    """Position of the last segment."""
-    newest: I64
-    """The newest of all stamps; the least int64 where there is none."""
+    __slots__ = ("table",)
+
+    def __init__(self, table: npt.NDArray[np.void]) -> None:
+        """`table`: shape (g, 2), of CELL."""
+        self.table = table
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """A column, shape (g, 2)."""
+        column: npt.NDArray[Any] = self.table[name]
+        return column
 
     @classmethod
-    def of(cls, batch: SegmentBatch, cell: I64, groups: int) -> Cells:
+    def of(cls, batch: SegmentBatch, local: I64, end: U8, groups: int) -> Cells:
         """Walks over a batch.
 
         Args:
-            cell: 2 * group + end of each segment.
+            local, end: group of each segment, and which end of its key sent it.
         """
+        table = _room_for(groups)
         if kernels.COMPILED:
-            table = np.empty((2 * groups, _SUMS), np.int64)
-            kernels.compiled.sum_cells(batch, cell, LEAST_BYTES, table)
-            sums: list[npt.NDArray[Any]] = list(table.T)
-            sums[2], sums[4] = sums[2].astype(np.uint8), sums[4].astype(np.bool_)
+            kernels.compiled.sum_cells(batch, local, end, LEAST_BYTES, table)
         else:
-            sums = _sums(batch, cell, 2 * groups)
-        return cls(*(column.reshape(groups, 2) for column in sums))
+            for name, column in _sums(batch, 2 * local + end, 2 * groups).items():
+                table[name] = column.reshape(groups, 2)
+        return cls(table)
 
 
-def _sums(batch: SegmentBatch, cell: I64, cells: int) -> list[npt.NDArray[Any]]:
-    """The columns of `Cells`, flat."""
+def _room_for(groups: int) -> npt.NDArray[np.void]:
+    """A table of so many groups, each in a line of the cache."""
+    line = 2 * CELL.itemsize
+    block = np.empty(line * (groups + 1), np.uint8)
+    start = -block.ctypes.data % line
+    return block[start : start + line * groups].view(CELL).reshape(groups, 2)
+
+
+def _sums(batch: SegmentBatch, cell: I64, cells: int) -> dict[str, npt.NDArray[Any]]:
+    """The columns of `Cells`, flat; `cell`: 2 * group + end of each segment."""
     sizes = np.bincount(cell, weights=batch.length, minlength=cells).astype(np.int64)
     syn = np.flatnonzero((batch.flags & SYN) != 0)  # of bools it takes a fifth of the time
     fin = np.flatnonzero((batch.flags & FIN) != 0)
@@ -70,13 +78,10 @@ def _sums(batch: SegmentBatch, cell: I64, cells: int) -> list[npt.NDArray[Any]]:
         differs[of_syn[batch.seq.take(syn) != batch.seq.take(first_syn.take(of_syn))]] = True
     last = np.full(cells, -1, np.int64)
     last[cell] = np.arange(len(cell))
-    newest = batch.time_ns.take(last)
-    newest[last < 0] = np.iinfo(np.int64).min
-    if (batch.time_ns[1:] < batch.time_ns[:-1]).any():  # stamps that go back
-        np.maximum.at(newest, cell, batch.time_ns)
     told = np.flatnonzero(batch.captured >= LEAST_BYTES)
-    return [np.bincount(cell, minlength=cells), sizes, _flags_of_cells(batch.flags, cell, cells), first_syn, differs,
-            _first(fin, cell, cells), _first(told, cell, cells), last, newest]
+    return {"packets": np.bincount(cell, minlength=cells), "size": sizes, "syn": first_syn, "differs": differs,
+            "flags": _flags_of_cells(batch.flags, cell, cells), "fin": _first(fin, cell, cells),
+            "told": _first(told, cell, cells), "last": last}
 
 
 def _first(at: I64, cell: I64, cells: int) -> I64:

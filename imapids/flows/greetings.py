@@ -39,15 +39,15 @@ def _openings(columns: FlowColumns, batch: SegmentBatch, groups: Groups) -> I64:
     rows, cells = groups.rows, groups.cells(batch)
     if kernels.COMPILED:
         found = np.empty(2 * len(rows), np.int64)
-        return found[: kernels.compiled.likely_openings(columns, batch, cells, rows, found)]
+        return found[: kernels.compiled.likely_openings(columns, batch, cells.table, rows, found)]
     selected = columns.selected[rows]
     open_rows = ((selected == COUNTED) | (selected == PEEKED)) & (columns.protocol[rows] == TCP)
     unheard = open_rows[:, None] & ~columns.looked[rows]
     opener = np.flatnonzero(columns.roles[rows] == _BY_SYN)  # who opened a flow greets nobody
     unheard[opener, columns.client_end[rows[opener]]] = False
-    group, end = np.nonzero(unheard & (cells.told >= 0))
+    group, end = np.nonzero(unheard & (cells["told"] >= 0))
     columns.looked[rows[group], end] = True
-    at = cells.told[group, end]
+    at = cells["told"][group, end].astype(np.int64)
     begin = batch.payload.take(at)
     lead = batch.buffer.take(begin)
     likely = lead == 0x2A

@@ -35,22 +35,20 @@ class Groups:
     """Group of each segment, shape (n,)."""
     end: U8
     """Which end of the key sent it, shape (n,)."""
-    cell: I64
-    """2 * local + end: the group's direction that a segment belongs to, shape (n,)."""
     _cells: Cells | None = None
 
     def cells(self, batch: SegmentBatch) -> Cells:
         """What the batch that these groups are of holds of each direction."""
         if self._cells is None:
-            self._cells = Cells.of(batch, self.cell, len(self.rows))
+            self._cells = Cells.of(batch, self.local, self.end, len(self.rows))
         return self._cells
 
-    @classmethod
-    def of(cls, rows: I32, first: I64, local: I64, end: U8) -> Groups:
-        """Groups with their cells."""
-        cell = local + local
-        cell += end
-        return cls(rows, first, local, end, cell)
+    def newest(self, batch: SegmentBatch) -> I64:
+        """The newest stamp of each group, shape (g,)."""
+        newest: I64 = batch.time_ns.take(self.cells(batch)["last"].max(axis=1))
+        if (batch.time_ns[1:] < batch.time_ns[:-1]).any():  # stamps that go back
+            np.maximum.at(newest, self.local, batch.time_ns)
+        return newest
 
     @classmethod
     def of_rows(cls, rows: I32, end: U8) -> Groups:
@@ -58,7 +56,7 @@ class Groups:
         touched, inverse = np.unique(rows, return_inverse=True)
         first = np.empty(len(touched), np.int64)
         first[inverse[::-1]] = np.arange(len(rows) - 1, -1, -1)  # the earliest position is written last
-        return cls.of(touched, first, inverse, end)
+        return cls(touched, first, inverse, end)
 
     def merged(self) -> Groups:
         """The same with groups of one row made one (the two directions of a flow on different VLANs)."""
@@ -68,7 +66,7 @@ class Groups:
         rows, inverse = np.unique(self.rows, return_inverse=True)
         first = np.empty(len(rows), np.int64)
         first[inverse[::-1]] = self.first[::-1]
-        return Groups.of(rows, first, inverse.take(self.local), self.end)
+        return Groups(rows, first, inverse.take(self.local), self.end)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -78,7 +76,6 @@ class Keyed:
     local: I64
     first: I64
     end: U8
-    cell: I64
     keys: Keys
     """The groups' keys, shape (g, KEY_WORDS): valid until the next batch."""
     hashes: U64
@@ -108,17 +105,15 @@ class SegmentGrouper:
         if not kernels.COMPILED:
             local, first, swapped = self.group(batch)
             keys = np.ascontiguousarray(key_words(batch, first)[0].T)
-            end = swapped.view(np.uint8)
-            return Keyed(local, first, end, 2 * local + end, keys, index.hashed(keys))
+            return Keyed(local, first, swapped.view(np.uint8), keys, index.hashed(keys))
         count = len(batch)
         if len(self._hashes) < count:
             self._slots = np.empty(1 << max(4 * count - 1, _LEAST_SLOTS - 1).bit_length(), np.int32)
             self._keys, self._hashes = np.empty((count, KEY_WORDS), np.uint64), np.empty(count, np.uint64)
-        first, local, cell = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
-        end = np.empty(count, np.uint8)
+        first, local, end = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
         groups = kernels.compiled.group_segments(batch, index.mix, self._slots, self._keys, self._hashes, first, local,
-                                                 end, cell)
-        return Keyed(local, first[:groups].copy(), end, cell, self._keys[:groups], self._hashes[:groups])
+                                                 end)
+        return Keyed(local, first[:groups].copy(), end, self._keys[:groups], self._hashes[:groups])
 
     def group(self, batch: SegmentBatch) -> tuple[I64, I64, Bool]:
         """Groups of a batch by 5-tuple and encapsulation.

@@ -123,15 +123,15 @@ class ReuseSplitter:
         columns, rows, cells, first = self.columns, groups.rows, groups.cells(batch), groups.first
         if kernels.COMPILED:
             marks, quiet = np.empty(len(rows), np.uint8), np.empty(len(rows), np.int64)
-            count = kernels.compiled.doubtful_rows(columns, batch, cells, rows, first, clock, self._shortest_ns, marks,
-                                                   quiet)
+            count = kernels.compiled.doubtful_rows(columns, batch, cells.table, rows, first, clock, self._shortest_ns,
+                                                   marks, quiet)
             return marks.view(np.bool_), quiet[:count]
         doubtful: Bool = ~columns.live[rows]
-        doubtful |= cells.differs.any(axis=1)
-        group, end = np.nonzero(cells.syn >= 0)
+        doubtful |= cells["differs"].any(axis=1)
+        group, end = np.nonzero(cells["syn"] >= 0)
         row = rows[group]
         had = (columns.flags[row, end] & SYN) != 0
-        doubtful[group[had & (columns.isn[row, end] != batch.seq[cells.syn[group, end]])]] = True
+        doubtful[group[had & (columns.isn[row, end] != batch.seq[cells["syn"][group, end]])]] = True
         return doubtful, np.flatnonzero(clock.take(first) - columns.last_clock[rows] >= self._shortest_ns)
 
     def _replay(self, batch: SegmentBatch, groups: Groups, clock: I64, alive_until: I64, mine: I64,

@@ -159,7 +159,7 @@ class FlowTable:
         """The segments by conversation, each with its row; rows of new conversations are made."""
         keyed = self._grouper.keyed(batch, self._index)
         rows = self._rows(batch, keyed, alive)
-        groups = Groups(rows, keyed.first, keyed.local, keyed.end, keyed.cell)
+        groups = Groups(rows, keyed.first, keyed.local, keyed.end)
         return groups.merged() if self._joiner.active() else groups
 
     def _select(self, batch: SegmentBatch, groups: Groups) -> I64:
@@ -174,14 +174,14 @@ class FlowTable:
         if kernels.COMPILED:
             wanted = np.empty(len(batch), np.int64)
             wanted = wanted[: kernels.compiled.wanted_segments(
-                columns, rows, groups.cell, self._peek_bytes, np.empty(2 * len(rows), np.uint8), wanted)]
+                columns, rows, groups.local, groups.end, self._peek_bytes, np.empty(2 * len(rows), np.uint8), wanted)]
         else:
             selected = columns.selected[rows]
             chosen = np.repeat(selected != COUNTED, 2)
             if self._peek_bytes:
                 peeked = np.flatnonzero(selected == PEEKED)
                 chosen.reshape(-1, 2)[peeked] = columns.delivered[rows[peeked]] < self._peek_bytes
-            wanted = np.flatnonzero(chosen.take(groups.cell))
+            wanted = np.flatnonzero(chosen.take(2 * groups.local + groups.end))
         if greeted is not None:  # what came before the greeting is only counted
             wanted = wanted[wanted >= greeted.take(groups.local.take(wanted))]
         return wanted

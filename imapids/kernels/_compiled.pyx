@@ -6,8 +6,8 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, 
 
 include "records.pxi"
 include "frames.pxi"
-include "rows.pxi"
 include "groups.pxi"
+include "rows.pxi"
 include "pieces.pxi"
 include "networks.pxi"
 include "counts.pxi"

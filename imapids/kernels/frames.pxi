@@ -107,12 +107,16 @@ cdef inline bint _is_plain_transport(const uint8_t* data, Packet* packet) noexce
     return True
 
 
-cdef inline bint _is_suspect(const uint8_t* head, int64_t length, const uint8_t[::1] to, const uint8_t[::1] answering,
-                             const uint8_t[::1] plain, const uint32_t[::1] masks,
+cdef inline bint _is_suspect(const uint8_t* head, int64_t length, const uint8_t[::1] named, const uint8_t[::1] to,
+                             const uint8_t[::1] answering, const uint8_t[::1] plain, const uint32_t[::1] masks,
                              const uint32_t[::1] values) except -1 nogil:
     """`TunnelPorts.suspects` for the datagram of so many bytes at `head`."""
     cdef uint32_t source = _net16(head), destination = _net16(head + 2), first = _net32(head + 8), behind
-    cdef uint8_t service = to[destination]
+    cdef uint8_t service
+    if first >> 28 != 6 and not (
+            (named[source >> 3] >> (source & 7) | named[destination >> 3] >> (destination & 7)) & 1):
+        return False
+    service = to[destination]
     if service == 0:
         service = answering[source]
     cdef bint found = service != 0 and first & masks[service] == values[service]
@@ -172,20 +176,20 @@ cdef class Columns:
 
 
 def take_plain(const uint8_t[::1] data, const int64_t[::1] row, const int64_t[::1] at, const int64_t[::1] end,
-               const int64_t[::1] wire, const int64_t[::1] path, bint framed, const int64_t[::1] tags, to, answering,
-               plain, masks, values, uint8_t[::1] present, dict columns, int64_t base, int64_t[::1] left):
+               const int64_t[::1] wire, const int64_t[::1] path, bint framed, const int64_t[::1] tags, named, to,
+               answering, plain, masks, values, uint8_t[::1] present, dict columns, int64_t base, int64_t[::1] left):
     """What `decode_plain` does, and before it `decode_ethernet` where the rows are `framed`, for all plain packets.
 
     Args:
         row, at, end, wire, path: `decode.columns.Rows` of packets in `data`.
-        tags: `Paths.outermost`. `to, answering, plain, masks, values`: `TunnelPorts.tables`.
+        tags: `Paths.outermost`. `named, to, answering, plain, masks, values`: `TunnelPorts.tables`.
         present, columns: of `SegmentColumns`; `base` is added to offsets.
         left: takes the indices of the rows that are not plain, as far as they are seen to be.
 
     Returns:
         How many are left.
     """
-    cdef const uint8_t[::1] to_ = to, answering_ = answering, plain_ = plain
+    cdef const uint8_t[::1] named_ = named, to_ = to, answering_ = answering, plain_ = plain
     cdef const uint32_t[::1] masks_ = masks, values_ = values
     cdef Columns out = Columns(present, columns)
     cdef const uint8_t* bytes = &data[0] if data.shape[0] else NULL
@@ -201,8 +205,8 @@ def take_plain(const uint8_t[::1] data, const int64_t[::1] row, const int64_t[::
             if (packet.ip >= 0 and (not framed or _is_framed(bytes, size, &packet, tags))
                     and _is_plain_ip(bytes, size, &packet) and _is_plain_transport(bytes, &packet)
                     and (packet.protocol == PROTOCOL_TCP
-                         or not _is_suspect(bytes + packet.transport, packet.length, to_, answering_, plain_, masks_,
-                                            values_))):
+                         or not _is_suspect(bytes + packet.transport, packet.length, named_, to_, answering_, plain_,
+                                            masks_, values_))):
                 out.put(row[index], bytes, &packet, base)
             else:
                 left[rest] = index

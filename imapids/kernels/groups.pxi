@@ -1,6 +1,6 @@
 """Segments to conversations: the hash table of a batch, the index of the flow table, and what is counted of each."""
 
-from libc.stdint cimport INT64_MIN
+from libc.stdint cimport INT32_MAX
 from libc.string cimport memcpy
 
 cdef extern from *:
@@ -18,7 +18,39 @@ cdef enum:
     BLOCK = 32  # segments that are hashed before the first of them is looked up
     KEY = 5  # words of a key
     LEAST_BITS = 12  # of the table of a batch, which grows with the conversations that it holds
-    SUMS = 9  # columns of `Cells`
+
+cdef struct Sums:
+    # An element of `Cells.table`: both directions of a conversation in one line of the cache.
+    int64_t size
+    int32_t packets
+    int32_t syn
+    int32_t fin
+    int32_t told
+    int32_t last
+    uint8_t flags
+    uint8_t differs
+
+
+cdef inline void _start_sums(Sums* sums) noexcept nogil:
+    sums.size = sums.packets = sums.flags = sums.differs = 0
+    sums.syn = sums.fin = sums.told = sums.last = -1
+
+
+cdef inline void _add_segment(Sums* sums, int32_t position, int64_t length, bint tells, uint8_t flags,
+                              const uint32_t* seq) noexcept nogil:
+    """Counts the segment at a position; `seq` are the sequence numbers of all."""
+    sums.packets += 1
+    sums.size += length
+    sums.flags |= flags
+    sums.last = position
+    sums.told ^= (sums.told ^ position) & -<int32_t>(tells & (sums.told < 0))  # no branch: nobody can guess it
+    if flags & (SYN | FIN):
+        if flags & FIN and sums.fin < 0:
+            sums.fin = position
+        if flags & SYN and sums.syn < 0:
+            sums.syn = position
+        elif flags & SYN and seq[position] != seq[sums.syn]:
+            sums.differs = 1
 
 
 cdef inline uint8_t _pack(uint64_t src_hi, uint64_t src_lo, uint64_t dst_hi, uint64_t dst_lo, uint64_t src_port,
@@ -84,14 +116,14 @@ def _dense(column):
 
 
 def group_segments(batch, const uint64_t[::1] mix, int32_t[::1] slots, uint64_t[:, ::1] keys, uint64_t[::1] hashes,
-                   int64_t[::1] first, int64_t[::1] local, uint8_t[::1] end, int64_t[::1] cell):
+                   int64_t[::1] first, int64_t[::1] local, uint8_t[::1] end):
     """`SegmentGrouper.keyed`: numbers the conversations of a batch of n segments.
 
     Args:
         mix: the multipliers of `FlowIndex`.
         slots: scratch, at least 4 * n, and at least 4,096, rounded up to a power of two.
         keys, hashes, first: take those of the groups, n at most.
-        local, end, cell: take those of the segments (see `Groups`).
+        local, end: take those of the segments (see `Groups`).
 
     Returns:
         How many groups there are.
@@ -110,7 +142,7 @@ def group_segments(batch, const uint64_t[::1] mix, int32_t[::1] slots, uint64_t[
     if mix.shape[0] != KEY + 1 or keys.shape[1] != KEY:
         raise ValueError("keys and multipliers of another kind")
     if count > min(src_hi.shape[0], src_lo.shape[0], dst_hi.shape[0], dst_lo.shape[0], src_port.shape[0],
-                   dst_port.shape[0], tunnel.shape[0], protocol.shape[0], end.shape[0], cell.shape[0]):
+                   dst_port.shape[0], tunnel.shape[0], protocol.shape[0], end.shape[0]):
         raise IndexError("columns that differ in length")
     with nogil:
         _lay(slots, hashes, 0, shift)
@@ -140,7 +172,6 @@ def group_segments(batch, const uint64_t[::1] mix, int32_t[::1] slots, uint64_t[
                         mask = 2 * mask + 1
                         _lay(slots, hashes, groups, shift)
                 local[position] = entry
-                cell[position] = 2 * entry + end[position]
     return groups
 
 
@@ -157,8 +188,13 @@ def find_keys(const uint64_t[:, :] keys, const uint64_t[::1] hashes, const int32
     cdef int32_t there
     with nogil:
         for number in range(entry.shape[0]):
+            if number + 2 * AHEAD < entry.shape[0]:
+                prefetch(&slots[<int64_t>(hashes[number + 2 * AHEAD] >> shift)])
             if number + AHEAD < entry.shape[0]:
-                prefetch(&slots[<int64_t>(hashes[number + AHEAD] >> shift)])
+                there = slots[<int64_t>(hashes[number + AHEAD] >> shift)]
+                if there >= 0:
+                    prefetch(&held[there])
+                    prefetch(&stored[there, 0])
             at = <int64_t>(hashes[number] >> shift)
             there = slots[at]
             while there >= 0 and not (held[there] == hashes[number] and stored[there, 4] == keys[number, 4]
@@ -218,44 +254,29 @@ def place_entries(const int32_t[:] entries, const int64_t[:] slot, int32_t[::1] 
             slots[at] = entries[number]
 
 
-def sum_cells(batch, const int64_t[::1] cell, int64_t least_bytes, int64_t[:, ::1] sums):
+def sum_cells(batch, const int64_t[::1] local, const uint8_t[::1] end, int64_t least_bytes, Sums[:, ::1] sums):
     """`Cells.of`: what a batch holds of each direction of each conversation.
 
     Args:
-        cell: the direction of each segment.
+        local, end: see `Groups`.
         least_bytes: captured bytes of a segment that is worth a look.
-        sums: takes the sums of each direction, in the order of the columns of `Cells`.
+        sums: takes what the batch holds of each group.
     """
-    cdef const int64_t[:] time_ns = batch.time_ns, length = batch.length, captured = batch.captured
-    cdef const uint32_t[:] seq = batch.seq
+    cdef const int64_t[:] length = batch.length, captured = batch.captured
+    cdef const uint32_t[::1] seq = _dense(batch.seq)
     cdef const uint8_t[:] flags = batch.flags
-    cdef int64_t position, at
-    cdef uint8_t bits
-    if sums.shape[1] != SUMS:
+    cdef int64_t position, group
+    if sums.shape[1] != 2 or local.shape[0] > INT32_MAX:
         raise ValueError("sums of another kind")
+    if local.shape[0] > seq.shape[0]:
+        raise IndexError("columns that differ in length")
     with nogil:
-        for at in range(sums.shape[0]):
-            sums[at, 0] = sums[at, 1] = sums[at, 2] = sums[at, 4] = 0
-            sums[at, 3] = sums[at, 5] = sums[at, 6] = sums[at, 7] = -1
-            sums[at, 8] = INT64_MIN
-        for position in range(cell.shape[0]):
-            at = cell[position]
-            bits = flags[position]
-            sums[at, 0] += 1
-            sums[at, 1] += length[position]
-            sums[at, 2] |= bits
-            if bits & SYN:
-                if sums[at, 3] < 0:
-                    sums[at, 3] = position
-                elif seq[position] != seq[sums[at, 3]]:
-                    sums[at, 4] = 1
-            if bits & FIN and sums[at, 5] < 0:
-                sums[at, 5] = position
-            if sums[at, 6] < 0 and captured[position] >= least_bytes:
-                sums[at, 6] = position
-            sums[at, 7] = position
-            if time_ns[position] > sums[at, 8]:
-                sums[at, 8] = time_ns[position]
+        for group in range(sums.shape[0]):
+            _start_sums(&sums[group, 0])
+            _start_sums(&sums[group, 1])
+        for position in range(local.shape[0]):
+            _add_segment(&sums[local[position], end[position]], <int32_t>position, length[position],
+                         captured[position] >= least_bytes, flags[position], &seq[0])
 
 
 def widest_steps(const int64_t[:] stamps, int64_t before):

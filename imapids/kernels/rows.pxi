@@ -176,12 +176,12 @@ def find_tools(columns, batch, const int64_t[:] first, const int32_t[:] rows, co
                                       data[ip_offset[at]] >> 4 == 4 and data[ip_offset[at] + 6] & 0x40)
 
 
-def wanted_segments(columns, const int32_t[:] rows, const int64_t[::1] cell, int64_t peek_bytes, uint8_t[::1] chosen,
-                    int64_t[::1] found):
+def wanted_segments(columns, const int32_t[:] rows, const int64_t[::1] local, const uint8_t[::1] side,
+                    int64_t peek_bytes, uint8_t[::1] chosen, int64_t[::1] found):
     """The segments whose bytes `FlowTable._select` wants.
 
     Args:
-        cell: twice its group, and its end, of each segment.
+        local, side: the group of each segment, and which end of its key sent it.
         peek_bytes: bytes of a side of a peeked flow that are wanted.
         chosen: takes the marks of cells; `found`: takes the positions.
 
@@ -201,9 +201,9 @@ def wanted_segments(columns, const int32_t[:] rows, const int64_t[::1] cell, int
                     selected[row] != PEEKED or delivered[row, end] < peek_bytes)
                 some = some or chosen[2 * group + end]
         if some:
-            for position in range(cell.shape[0]):
+            for position in range(local.shape[0]):
                 found[count] = position
-                count += chosen[cell[position]]
+                count += chosen[2 * local[position] + side[position]]
     return count
 
 
@@ -230,11 +230,13 @@ def matter_rows(columns, const int32_t[:] rows, const uint8_t[::1] mail, int64_t
     return count
 
 
-def count_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] alive, int64_t unknown):
-    """`count_batch`: adds the cells of a batch to the columns of its rows."""
-    cdef const int64_t[:, :] packets = cells.packets, size = cells.bytes, syn = cells.syn, fin = cells.fin
-    cdef const int64_t[:, :] last = cells.last, newest = cells.newest
-    cdef const uint8_t[:, :] bits = cells.flags
+def count_rows(columns, batch, const Sums[:, :] sums, const int64_t[:] newest, const int32_t[:] rows,
+               const int64_t[:] alive, int64_t unknown):
+    """`count_batch`: adds the sums of a batch to the columns of its rows.
+
+    Args:
+        newest: of the stamps of each row.
+    """
     cdef const int64_t[:] length = batch.length, from_number = batch.number
     cdef const uint32_t[:] seq = batch.seq
     cdef const uint8_t[::1] selected = columns.selected
@@ -244,34 +246,37 @@ def count_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] al
     cdef uint8_t[:, ::1] finished = columns.finished.view("u1")
     cdef int64_t[::1] due = columns.due, last_clock = columns.last_clock, last_ns = columns.last_ns
     cdef int64_t[::1] last_number = columns.last_number
+    cdef const Sums* cell
     cdef int64_t group, row, at
     cdef bint followed
     cdef int end
     with nogil:
         for group in range(rows.shape[0]):
             if group + AHEAD < rows.shape[0]:
-                at = max(last[group + AHEAD, 0], last[group + AHEAD, 1])
+                at = max(sums[group + AHEAD, 0].last, sums[group + AHEAD, 1].last)
                 prefetch(&alive[at])
                 prefetch(&from_number[at])
+                at = max(sums[group + AHEAD, 0].syn, 0)
+                prefetch(&seq[at])
             row = rows[group]
             followed = selected[row] != COUNTED
             for end in range(2):
+                cell = &sums[group, end]
                 if followed:
                     heard[row, end], finished[row, end] = all_packets[row, end] > 0, flags[row, end] & FIN
-                    at = fin[group, end]
+                    at = cell.fin
                     if at >= 0 and not flags[row, end] & FIN:
                         fin_end[row, end] = seq[at] + <uint32_t>length[at]
-                at = syn[group, end]
+                at = cell.syn
                 if at >= 0 and not flags[row, end] & SYN:
                     isn[row, end] = seq[at]
-                all_packets[row, end] += packets[group, end]
-                all_bytes[row, end] += size[group, end]
-                spoke[row, end] |= size[group, end] > 0
-                flags[row, end] |= bits[group, end]
-                if newest[group, end] > last_ns[row]:
-                    last_ns[row] = newest[group, end]
-            at = max(last[group, 0], last[group, 1])
+                all_packets[row, end] += cell.packets
+                all_bytes[row, end] += cell.size
+                spoke[row, end] |= cell.size > 0
+                flags[row, end] |= cell.flags
+            at = max(sums[group, 0].last, sums[group, 1].last)
             due[row], last_clock[row], last_number[row] = unknown, alive[at], from_number[at]
+            last_ns[row] = max(last_ns[row], newest[group])
 
 
 cdef inline bint _closed(uint8_t one, uint8_t other) noexcept nogil:
@@ -303,7 +308,7 @@ def row_deadlines(columns, const int32_t[:] rows, int64_t udp, int64_t closed, i
             due[number] = <int64_t>(<uint64_t>over + <uint64_t>(tick if rest > 0 else 0) - <uint64_t>rest)
 
 
-def doubtful_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:] first, const int64_t[:] clock,
+def doubtful_rows(columns, batch, const Sums[:, :] sums, const int32_t[:] rows, const int64_t[:] first, const int64_t[:] clock,
                   int64_t shortest, uint8_t[::1] doubtful, int64_t[::1] quiet):
     """What `ReuseSplitter._suspects` asks of rows: which are over, or saw another SYN.
 
@@ -316,9 +321,8 @@ def doubtful_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:]
     """
     cdef const uint8_t[::1] live = columns.live.view("u1")
     cdef const int64_t[::1] last_clock = columns.last_clock
-    cdef const uint8_t[:, :] flags = columns.flags, differs = cells.differs.view("u1")
+    cdef const uint8_t[:, ::1] flags = columns.flags
     cdef const uint32_t[:, ::1] isn = columns.isn
-    cdef const int64_t[:, :] syn = cells.syn
     cdef const uint32_t[:] seq = batch.seq
     cdef int64_t group, row, at, count = 0
     cdef int end
@@ -330,8 +334,8 @@ def doubtful_rows(columns, batch, cells, const int32_t[:] rows, const int64_t[:]
                 quiet[count] = group
                 count += 1
             for end in range(2):
-                at = syn[group, end]
-                if at >= 0 and (differs[group, end] or (flags[row, end] & SYN and isn[row, end] != seq[at])):
+                at = sums[group, end].syn
+                if at >= 0 and (sums[group, end].differs or (flags[row, end] & SYN and isn[row, end] != seq[at])):
                     doubtful[group] = 1
     return count
 
@@ -340,7 +344,7 @@ cdef inline bint _may_start(uint8_t lead) noexcept nogil:
     return (lead | 0x20) >= 0x61 and (lead | 0x20) <= 0x7A or lead >= 0x30 and lead <= 0x39 or lead == DOT or lead == STAR
 
 
-def likely_openings(columns, batch, cells, const int32_t[:] rows, int64_t[::1] found):
+def likely_openings(columns, batch, const Sums[:, :] sums, const int32_t[:] rows, int64_t[::1] found):
     """Looks at the first bytes of each side, as `find_dialogues` does.
 
     Args:
@@ -352,17 +356,21 @@ def likely_openings(columns, batch, cells, const int32_t[:] rows, int64_t[::1] f
     cdef const uint8_t[::1] selected = columns.selected, protocol = columns.protocol, roles = columns.roles
     cdef const uint8_t[:] client_end = columns.client_end, began = columns.began.view("u1"), data = batch.buffer
     cdef uint8_t[:, ::1] looked = columns.looked.view("u1")
-    cdef const int64_t[:, :] told = cells.told
     cdef const int64_t[:] payload = batch.payload
     cdef int64_t group, row, at, count = 0
     cdef int end
     with nogil:
         for group in range(rows.shape[0]):
+            for end in range(2):
+                if group + 2 * AHEAD < rows.shape[0] and sums[group + 2 * AHEAD, end].told >= 0:
+                    prefetch(&payload[sums[group + 2 * AHEAD, end].told])
+                if group + AHEAD < rows.shape[0] and sums[group + AHEAD, end].told >= 0:
+                    prefetch(&data[payload[sums[group + AHEAD, end].told]])
             row = rows[group]
             if protocol[row] != TCP or (selected[row] != COUNTED and selected[row] != PEEKED):
                 continue
             for end in range(2):
-                at = told[group, end]
+                at = sums[group, end].told
                 if at < 0 or looked[row, end] or (roles[row] == BY_SYN and client_end[row] == end):
                     continue
                 looked[row, end] = 1

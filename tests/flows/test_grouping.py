@@ -79,13 +79,13 @@ def test_keys_that_no_round_of_hashing_separates_are_sorted(monkeypatch: pytest.
 
 
 def test_groups_of_one_row_are_merged() -> None:
-    groups = Groups.of(np.array([7, 3, 7], np.int32), np.array([0, 1, 3]), np.array([0, 1, 0, 2, 2, 1]),
-                       np.array([0, 1, 0, 1, 1, 0], np.uint8))
+    groups = Groups(np.array([7, 3, 7], np.int32), np.array([0, 1, 3]), np.array([0, 1, 0, 2, 2, 1]),
+                    np.array([0, 1, 0, 1, 1, 0], np.uint8))
     merged = groups.merged()
     assert merged.rows.tolist() == [3, 7]
     assert merged.first.tolist() == [1, 0]
     assert merged.local.tolist() == [1, 0, 1, 1, 1, 0]
-    assert merged.cell.tolist() == [2, 1, 2, 3, 3, 0]
+    assert merged.end is groups.end
     assert groups.merged().rows[merged.local].tolist() == groups.rows[groups.local].tolist()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imapids import kernels
-from imapids.flows.cells import Cells
+from imapids.flows.cells import CELL, Cells
 from imapids.flows.grouping import Keyed, SegmentGrouper
 from imapids.flows.index import KEY_WORDS, FlowIndex
 from imapids.flows.table import _widest_steps
@@ -24,7 +24,6 @@ Result = TypeVar("Result")
 WORDS = [0, 1, 0x0A000005, 0xFFFF_0A00_0005, 1 << 63, 2**64 - 1]
 PORTS = [0, 143, 65_535]
 TUNNELS = [0, 0, 1, 300, 70_000, (1 << 24) - 1]
-COLUMNS = ("packets", "bytes", "flags", "syn", "differs", "fin", "told", "last", "newest")
 
 
 def both(call: Callable[[], Result]) -> tuple[Result, Result]:
@@ -154,11 +153,10 @@ def test_keys_are_added_as_numpy_adds_them(seed: int, parts: list[int], kinds: i
 @settings(max_examples=150, deadline=None)
 def test_sums_of_directions_are_those_of_numpy(batch: SegmentBatch, more: int) -> None:
     keyed = SegmentGrouper().keyed(batch, FlowIndex())
-    compiled, plain = both(lambda: Cells.of(batch, keyed.cell, len(keyed.first) + more))
-    for name in COLUMNS:
-        one, other = getattr(compiled, name), getattr(plain, name)
-        assert one.dtype == other.dtype
-        assert one.tolist() == other.tolist(), name
+    compiled, plain = both(lambda: Cells.of(batch, keyed.local, keyed.end, len(keyed.first) + more).table)
+    assert compiled.dtype == plain.dtype
+    for name in CELL.names or ():
+        assert compiled[name].tolist() == plain[name].tolist(), name
 
 
 @given(st.lists(st.integers(-2**63, 2**63 - 1), min_size=1, max_size=20), st.integers(-2**63, 2**63 - 1))
@@ -168,20 +166,32 @@ def test_steps_wrap_as_those_of_numpy(stamps: list[int], before: int) -> None:
     assert compiled == plain
 
 
+GROUPING = {  # what `group_segments` takes for a batch of three
+    "slots": np.empty(4096, np.int32), "keys": np.empty((3, KEY_WORDS), np.uint64), "hashes": np.empty(3, np.uint64),
+    "first": np.empty(3, np.int64), "local": np.empty(3, np.int64), "end": np.empty(3, np.uint8)}
+OF_ONE = {name: value[:1] for name, value in GROUPING.items()}
+
+
+def grouped(**other: Any) -> Callable[[FlowIndex, SegmentBatch], Any]:
+    return lambda index, batch: kernels.compiled.group_segments(batch, index.mix, **{**GROUPING, **other})
+
+
+def summed(*local: int) -> Callable[[FlowIndex, SegmentBatch], Any]:
+    return lambda index, batch: kernels.compiled.sum_cells(
+        batch, np.array(local), np.zeros(len(local), np.uint8), 5, np.empty((2, 2), CELL))
+
+
 @pytest.mark.parametrize("call", [
-    pytest.param(lambda index, batch: kernels.compiled.group_segments(
-        batch, index.mix, np.empty(4096, np.int32), np.empty((1, KEY_WORDS), np.uint64), np.empty(1, np.uint64),
-        np.empty(1, np.int64), np.empty(3, np.int64), np.empty(3, np.uint8), np.empty(3, np.int64)),
-        id="more groups than there is room for"),
-    pytest.param(lambda index, batch: kernels.compiled.group_segments(
-        batch, index.mix, np.empty(4096, np.int32), np.empty((3, KEY_WORDS), np.uint64), np.empty(3, np.uint64),
-        np.empty(3, np.int64), np.empty(4, np.int64), np.empty(4, np.uint8), np.empty(4, np.int64)),
-        id="more segments than the batch has"),
-    pytest.param(lambda index, batch: kernels.compiled.sum_cells(
-        batch, np.array([0, 1, 2]), 5, np.empty((2, 9), np.int64)), id="a direction that is not there"),
-    pytest.param(lambda index, batch: kernels.compiled.sum_cells(
-        batch, np.array([0, -1, 1]), 5, np.empty((2, 9), np.int64)), id="a negative direction"),
+    pytest.param(grouped(keys=OF_ONE["keys"]), id="more groups than there is room for"),
+    pytest.param(grouped(keys=GROUPING["keys"][:0]), id="no room at all"),
+    pytest.param(grouped(slots=GROUPING["slots"][:4_095]), id="too small a table"),
+    pytest.param(grouped(local=np.empty(4, np.int64), end=np.empty(4, np.uint8)),
+                 id="more segments than the batch has"),
+    pytest.param(grouped(end=OF_ONE["end"]), id="fewer ends than segments"),
+    pytest.param(summed(0, 1, 2), id="a group that is not there"),
+    pytest.param(summed(0, -1, 1), id="a negative group"),
+    pytest.param(summed(0, 1, 1, 1), id="more sums than segments"),
 ])
-def test_what_is_out_of_bounds_is_refused(call: Callable[[FlowIndex, SegmentBatch], None]) -> None:
+def test_what_is_out_of_bounds_is_refused(call: Callable[[FlowIndex, SegmentBatch], Any]) -> None:
     with pytest.raises(IndexError):
         call(FlowIndex(), batch_of([Segment((i, 1), (5, 2)) for i in range(3)]))
