@@ -159,8 +159,8 @@ def command(
     """Watch an interface (a span port, a tap) until stopped: the same events and alerts as from a capture.
 
     Needs CAP_NET_RAW to start, and keeps no rights: as root it becomes --user before it reads a packet. SIGTERM or
-    Ctrl-C ends it with everything told, a second one at once; SIGHUP reads rules, indicators and inventory again and
-    opens the output file anew.
+    Ctrl-C ends it with everything told, a second one at once; SIGHUP reads rules, lists, indicators and inventory again
+    and opens the output file anew.
     """
     from imapids.run.control import Control
     from imapids.run.live import LIVE_EVENTS

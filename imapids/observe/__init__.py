@@ -13,7 +13,7 @@ from imapids.observe.scans import ScanObserver
 from imapids.protocols.addresses import Networks
 from imapids.protocols.known_scanners import KnownScanners
 
-__all__ = ["Allowed", "ExposureObserver", "Inventory", "Observer", "Told", "observers"]
+__all__ = ["Allowed", "ExposureObserver", "Inventory", "Observer", "ScanObserver", "Told", "observers"]
 
 
 def observers(kinds: frozenset[str], limits: ObserveLimits | None = None, *, home: Networks | None = None,

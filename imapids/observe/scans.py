@@ -79,6 +79,10 @@ class ScanObserver:
         self._hour = -(1 << 62)
         self._dropped = 0
 
+    def know(self, scanners: KnownScanners) -> None:
+        """Other names from now on."""
+        self._scanners = scanners
+
     @property
     def limits_hit(self) -> dict[str, int]:
         """Groups that were dropped for others, and how often values were forgotten."""

@@ -17,7 +17,7 @@ from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
 from imapids.flows import FlowTable
 from imapids.judge import history, judge, judge_plain
-from imapids.observe import Allowed, ExposureObserver, Inventory, Observer, observers
+from imapids.observe import Allowed, ExposureObserver, Inventory, Observer, ScanObserver, observers
 from imapids.parse import PlainDialogue, PlainReader
 from imapids.pipeline.conversation import Conversation, Fact, plain_facts
 from imapids.pipeline.observing import in_order, known_of, observed
@@ -160,6 +160,12 @@ class Pipeline:
         for observer in self.observers:
             if isinstance(observer, ExposureObserver):
                 observer.expect(None if inventory is None else Inventory(inventory, self._home))
+
+    def know(self, scanners: KnownScanners) -> None:
+        """Other names of those who search the Internet from now on."""
+        for observer in self.observers:
+            if isinstance(observer, ScanObserver):
+                observer.know(scanners)
 
     def pass_on_to(self, observer: Observer) -> None:
         """Puts one observer in the place of all: in another process it stands for those that count over time there."""

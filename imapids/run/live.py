@@ -16,7 +16,7 @@ from imapids.records.events import Event, OutputCounts, Stats
 from imapids.records.packets import SourceAccount
 from imapids.run.account import capture_event
 from imapids.run.control import Control
-from imapids.run.engine import Engine, inventory_for, matcher_for, rules_for, signatures_for
+from imapids.run.engine import Engine, inventory_for, matcher_for, rules_for, scanners_for, signatures_for
 from imapids.run.feed import FeedReport, LiveFeed
 from imapids.run.live_account import WORRYING_LOSS, LiveAccount, Sums, source_account, summed
 from imapids.run.privileges import pwd_name
@@ -211,17 +211,17 @@ class LiveRun:
             yield [Event("stats", now_ns, counted, known_ns=now_ns)]
 
     def _reload(self) -> Iterator[Results]:
-        """Reads rules, indicators and inventory again. What is wrong changes nothing; conversations go on."""
+        """Reads rules, lists, indicators and inventory again. What is wrong changes nothing; conversations go on."""
         engine, options = self.engine, self.engine.options
         self._reopen()
         try:
             rules = rules_for(options)
             detector = Detector(rules, limits=options.limits.detect)
             signatures, matcher = signatures_for(options, detector), matcher_for(options.indicator_paths)
-            inventory = inventory_for(options)
+            inventory, scanners = inventory_for(options), scanners_for(options)
         except (ImapidsError, OSError) as error:
             self.account.reloads_failed += 1
-            self._say(f"rules, indicators or inventory are wrong, the former ones stay in force:\n{error}")
+            self._say(f"rules, lists, indicators or inventory are wrong, the former ones stay in force:\n{error}")
             return
         missing = detector.categories - engine.detector.categories - engine.pipeline.kinds
         yield from engine.close_alerts(summed(self._crew.reports()).tally.clock_ns)
@@ -229,6 +229,7 @@ class LiveRun:
         self._crew.renew(signatures, matcher)
         if inventory is not None:
             engine.pipeline.expect(inventory)
+        engine.pipeline.know(scanners)
         self.account.reloads += 1
         self._say(f"rules, indicators and inventory were read again: {len(rules.rules)} rules")
         if missing:

@@ -156,6 +156,12 @@ def test_known_scanners_are_named() -> None:
     told = [event.body for _, event in observer.see_flows(ended_flows(rows))]
     assert {(scan.by, scan.scanner) for scan in told if isinstance(scan, Scan)} == {
         ("source", "Somebody"), ("source", "")}
+    known = KnownScanners()
+    known.add("203.0.113.5", "Somebody else")
+    observer.know(known)
+    told = observer.see_flows(ended_flows([Row(row.client, f"10.0.2.{at}", at=row.at) for at, row in enumerate(rows)]))
+    told += observer.finish(0, 0)
+    assert {scan.scanner for _, event in told if isinstance(scan := event.body, Scan)} == {"", "Somebody else"}
 
 
 def test_who_was_quiet_for_hours_begins_anew() -> None:

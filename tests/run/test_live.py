@@ -325,16 +325,24 @@ def test_rules_are_read_again_and_wrong_ones_change_nothing(wire: Wire, folder: 
         live.wait_for(lambda: b"former ones stay" in live.said())
         live.wait_for(lambda: stats_of(live, "eve.json")[-1].get("reloads_failed") == 1)
         rule.write_text(RULE.replace("anybody", "somebody"))
+        (rules / "lists").mkdir()
+        scanners = rules / "lists" / "research-scanners.csv"
+        scanners.write_text("no network, A search engine\n")
+        live.send_signal(signal.SIGHUP)
+        live.wait_for(lambda: stats_of(live, "eve.json")[-1].get("reloads_failed") == 2)
+        scanners.write_text("203.0.113.128/25, A search engine\n")
         live.send_signal(signal.SIGHUP)
         live.wait_for(lambda: b"read again" in live.said())
         wire.send(rest)
+        wire.send(SAMPLES / "research-scanner.pcap")
         assert live.stop()[0] == 0
         lines = live.lines("eve.json")
-        (session,) = [line for line in lines if line["event_type"] == "session"]
+        (session,) = [line for line in lines if line["event_type"] == "session" and line["dest_ip"] == "203.0.113.25"]
         assert (session["session"]["verdict"], session["session"]["midstream"]) == ("genuine", False)
         names = {line["alert"]["signature"] for line in lines if line["event_type"] == "alert"}
         assert "A login of somebody" in names
         assert "A login of anybody" not in names
+        assert "A search engine" in {line["scan"].get("scanner") for line in lines if line["event_type"] == "scan"}
 
 
 def sheet_of(lines: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[Any, ...]]:
