@@ -96,7 +96,8 @@ class Detector:
         """The alert lines that these events give. They come in the order in which the run knew them."""
         out: list[Alert] = []
         for start in range(0, len(events), _AT_ONCE):
-            some = list(events[start : start + _AT_ONCE])
+            part = events[start : start + _AT_ONCE]
+            some = part if isinstance(part, list) else list(part)
             matches, quiet = self._matches(some), self._quiet if self._watcher is None else {}
             at, done = self._alerts.counted_on(matches, 0, some, quiet)
             while at < len(matches):

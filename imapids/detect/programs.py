@@ -201,6 +201,7 @@ class Program:
         self._weight += 1 + (len(step.ask.rules) if step.ask else 0)
         if self._weight > self._limits.memo_entries * _WEIGHT:
             self._steps.clear()
+            self._sieve = None  # it remembers some of them
             self._weight = 0
             self.forgotten += 1
 

@@ -126,10 +126,10 @@ def _stamp(sketch: _Sketch, event: Event) -> Reason:
     """The sketch with packets: of the evidence that a condition is about, else of the event."""
     if sketch.children:
         return Reason(sketch.condition, sketch.held, "", 0, [_stamp(child, event) for child in sketch.children])
-    packet = 0
-    if sketch.held:
-        packet = (_packet_of(sketch, event) if sketch.path else 0) or event.packet
-    return Reason(sketch.condition, sketch.held, sketch.value, packet)
+    condition, held, value, _, path, _ = sketch
+    if held:
+        return Reason(condition, held, value, (_packet_of(sketch, event) if path else 0) or event.packet)
+    return Reason(condition, held, value)
 
 
 def _packet_of(sketch: _Sketch, event: Event) -> int:

@@ -51,6 +51,9 @@ class Way:
     def __init__(self, questions: list[Question], steps: dict[int, Any]) -> None: ...
 
 class Sieve:
+    found: int
+    missed: int
+
     def __init__(self, readings: tuple[Reading, ...], steps: dict[Any, Any], step: Layout, nothing: object,
                  make_way: Callable[[Any], Way]) -> None: ...
 

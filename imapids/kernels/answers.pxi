@@ -48,16 +48,20 @@ cdef class Reading:
             self.kept = event.record, record.record
             self.event, self.record = <PyTypeObject *>event.record, <PyTypeObject *>record.record
 
-    cdef object value(self, object event):
-        """The value, as the getter gives it. What is not of the expected classes is left to the getter."""
+    cdef inline PyObject *peek(self, object event) noexcept:
+        """What stands in the field's place, borrowed; NULL where it has none, or what is there is to be left alone."""
         cdef PyObject *found
-        cdef object value
         if _type_of(<PyObject *>event) is not self.event:
-            return self.get(event)
+            return NULL
         found = (<PyObject **>(<char *><PyObject *>event + self.record_at))[0]
         if found is NULL or _type_of(found) is not self.record:
-            return self.get(event)
-        found = (<PyObject **>(<char *>found + self.at))[0]
+            return NULL
+        return (<PyObject **>(<char *>found + self.at))[0]
+
+    cdef object value(self, object event):
+        """The value, as the getter gives it. What is not of the expected classes is left to the getter."""
+        cdef PyObject *found = self.peek(event)
+        cdef object value
         if found is NULL:
             return self.get(event)
         value = <object>found

@@ -2,9 +2,15 @@
 # and goes on column by column where a value is new.
 
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcmp
+
 cdef enum:
     LETTERS = 128
     MOST_LENGTH = 63
+    KEYS_KEPT = 64  # 2 ** 6: see `slot`
+    KEYS_TRIED = 1_024  # that were missed, before it is seen whether telling keys by addresses is worth it
+    MOST_WORDS = 64
 
 
 @cython.final
@@ -56,12 +62,14 @@ cdef class Question:
 
     cdef object mask(self, object event):
         """Bits of the atoms that hold; None where that is not known."""
-        cdef object value = self.reading.value(event)
+        cdef PyObject *found = self.reading.peek(event)
         cdef PyObject *known
-        if value is self.last and self.last_mask is not None:
+        cdef object value
+        if found is not NULL and found is <PyObject *>self.last and self.last_mask is not None:
             return self.last_mask
-        if self.is_silent(<PyObject *>value):
+        if found is not NULL and self.is_silent(found):
             return _ZERO
+        value = self.reading.value(event)
         known = PyDict_GetItemWithError(self.memo, value)
         if known is NULL:
             return None
@@ -102,11 +110,30 @@ cdef class Way:
 
 
 @cython.final
+cdef class Known:
+    """A key and its step."""
+
+    cdef bytes words
+    cdef tuple key
+    """Keeps the objects alive whose addresses stand in `words`."""
+    cdef object step
+
+
+@cython.final
 cdef class Sieve:
-    """The rules of one category, for events whose answers are known."""
+    """The rules of one category, for events whose answers are known.
+
+    Values that make a key are mostly the very same objects: the addresses of what stands in the fields tell the step
+    without a key being made.
+    """
 
     cdef tuple readings
     cdef dict steps
+    cdef list known
+    cdef readonly Py_ssize_t found, missed
+    """Keys that were told by addresses, and those that were not."""
+    cdef Py_ssize_t used
+    cdef size_t[MOST_WORDS] words
     cdef Layout step
     cdef object nothing, make_way
     cdef Py_ssize_t ask_at, sure_at, way_at
@@ -125,18 +152,111 @@ cdef class Sieve:
             if not isinstance(reading, Reading):
                 raise TypeError("not a Reading")
         self.readings, self.steps, self.step = readings, steps, step
+        self.known, self.found, self.missed = [None] * KEYS_KEPT, 0, 0
         self.nothing, self.make_way = nothing, make_way
         self.ask_at, self.sure_at, self.way_at = [step.place(name) for name in ("ask", "sure", "way")]
 
     cdef object begin(self, object event):
         """The step of an event's key; None where the key is new."""
+        cdef Py_ssize_t slot
+        cdef object step
+        cdef Known known
+        if self.missed > KEYS_TRIED and self.missed > self.found or not self.spell(event):
+            return self.look_up(self.key_of(event))
+        slot = self.slot()
+        for slot in (slot, slot ^ 1):
+            known = self.known[slot]
+            if known is None:
+                break
+            if PyBytes_GET_SIZE(known.words) == self.used * <Py_ssize_t>sizeof(size_t) and (
+                    memcmp(PyBytes_AS_STRING(known.words), self.words, self.used * sizeof(size_t)) == 0):
+                self.found += 1
+                return known.step
+        self.missed += 1
+        known = Known()
+        known.key = self.key_of(event)
+        step = known.step = self.look_up(known.key)
+        if step is not None and self.spell_key(known.key):  # of what is kept, whatever became of the event
+            known.words = PyBytes_FromStringAndSize(<char *>self.words, self.used * sizeof(size_t))
+            self.known[slot] = known
+        return step
+
+    cdef object look_up(self, tuple key):
+        cdef PyObject *step = PyDict_GetItemWithError(self.steps, key)
+        return None if step is NULL else <object>step
+
+    cdef tuple key_of(self, object event):
         cdef Py_ssize_t which, width = len(self.readings)
-        cdef PyObject *step
         cdef tuple key = PyTuple_New(width)
         for which in range(width):
             _put(key, which, (<Reading>PyTuple_GET_ITEM(self.readings, which)).value(event))
-        step = PyDict_GetItemWithError(self.steps, key)
-        return None if step is NULL else <object>step
+        return key
+
+    cdef bint spell(self, object event) except -1:
+        """Writes down the addresses of what stands in the fields of the key, of a list's elements behind their number;
+        False where not all of them can be told in this way."""
+        cdef Py_ssize_t which
+        cdef Reading reading
+        cdef PyObject *found
+        self.used = 0
+        for which in range(len(self.readings)):
+            reading = <Reading>PyTuple_GET_ITEM(self.readings, which)
+            found = reading.peek(event)
+            if found is NULL:
+                return False
+            if not reading.many and reading.inner is None:
+                if not self.word(<size_t>found):
+                    return False
+            elif not PyList_CheckExact(found) or not self.spell_list(<list>found, reading.inner, reading.inner_at):
+                return False
+        return True
+
+    cdef bint spell_list(self, list items, Layout inner, Py_ssize_t inner_at) except -1:
+        cdef object item
+        if not self.word(len(items)):
+            return False
+        for item in items:
+            if inner is not None:
+                if type(item) is not inner.record:
+                    return False
+                item = inner.read(item, inner_at)
+            if not self.word(<size_t><PyObject *>item):
+                return False
+        return True
+
+    cdef bint spell_key(self, tuple key) except -1:
+        """`spell` for a key that was made."""
+        cdef Py_ssize_t which
+        cdef Reading reading
+        cdef object value, item
+        self.used = 0
+        for which in range(len(key)):
+            reading, value = <Reading>PyTuple_GET_ITEM(self.readings, which), key[which]
+            if not reading.many and reading.inner is None:
+                if not self.word(<size_t><PyObject *>value):
+                    return False
+                continue
+            if type(value) is not tuple or not self.word(len(<tuple>value)):
+                return False
+            for item in <tuple>value:
+                if not self.word(<size_t><PyObject *>item):
+                    return False
+        return True
+
+    cdef inline bint word(self, size_t word) noexcept:
+        if self.used == MOST_WORDS:
+            return False
+        self.words[self.used] = word
+        self.used += 1
+        return True
+
+    cdef Py_ssize_t slot(self) noexcept:
+        """Where a key of these words is kept."""
+        cdef size_t mixed = 0
+        cdef Py_ssize_t which
+        for which in range(self.used):
+            mixed = (mixed ^ self.words[which] >> 4) * <size_t>0x9E3779B97F4A7C15
+        return mixed >> (8 * sizeof(size_t) - 6) & (KEYS_KEPT - 1)
 
     cdef object end(self, object event, object step):
         """The step at which nothing is open, from another one on; None where it is not known."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 from imapids.records.streams import Flow
+
+_SERVERS = 1_024
+"""Servers whose filter is remembered: many alerts are about the same ones."""
 
 
 def of_flow(flow: Flow) -> str:
@@ -13,7 +18,9 @@ def of_flow(flow: Flow) -> str:
 
 def of_pair(flow: Flow) -> str:
     """What client and server exchange on the server's port, in all their conversations."""
-    return _all(_address(flow.client), _address(flow.server), _port(flow, flow.server_port))
+    if flow.client == flow.server:
+        return of_server(flow)
+    return f"{_address(flow.client)} && {of_server(flow)}"
 
 
 def of_client(flow: Flow, *, any_port: bool = False) -> str:
@@ -23,7 +30,12 @@ def of_client(flow: Flow, *, any_port: bool = False) -> str:
 
 def of_server(flow: Flow) -> str:
     """What a server does on its port, with everybody."""
-    return _all(_address(flow.server), _port(flow, flow.server_port))
+    return _of_port(flow.protocol, flow.server, flow.server_port)
+
+
+@functools.lru_cache(_SERVERS)
+def _of_port(protocol: str, address: str, port: int) -> str:
+    return f"{_address(address)} && {protocol.lower()}.port == {port}"
 
 
 def _all(*parts: str) -> str:

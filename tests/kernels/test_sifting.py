@@ -13,6 +13,7 @@ from imapids.detect.columns import Column
 from imapids.detect.compiled import Atom
 from imapids.detect.programs import NOTHING, Program, Step
 from imapids.detect.readings import layout_of
+from imapids.records.candidates import Evidence
 from imapids.records.events import Event
 
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
@@ -121,3 +122,71 @@ def test_numbers_that_do_not_fit_are_refused() -> None:
         kernels.events.Question(reading, {}, None, (0, 2**63))
     with pytest.raises(IndexError):
         kernels.events.Question(reading, {}, [1])
+
+
+def keyed(*names: str) -> tuple[Any, dict[tuple[Any, ...], Any]]:
+    """A sieve whose keys are of these fields of sessions, and its steps."""
+    steps: dict[tuple[Any, ...], Any] = {}
+    readings = tuple(Column("session", name, 9).reading for name in names)
+    return kernels.events.Sieve(readings, steps, layout_of(Step), NOTHING, lambda step: step.way), steps  # type: ignore[arg-type, return-value]
+
+
+def rules_of(sieve: Any, item: Event) -> Any:
+    """The rules that hold; None where the key is new."""
+    found: list[Any] = []
+    left = kernels.events.sift(layout_of(Event), [item], {"session": sieve}, found)
+    return None if left else [rules for _, rules in found]
+
+
+def spelled(text: str) -> str:
+    """An equal text that is another object."""
+    return "".join(list(text))
+
+
+def test_keys_are_told_by_their_objects_and_else_by_their_values() -> None:
+    sieve, steps = keyed("session.verdict", "session.limits", "session.evidence.code")
+    evidence = [Evidence("greeting", "first", 1, 0), Evidence("tagged", "second", 2, 0)]
+    item = event("session", verdict="mimic", limits=["one", "two"], evidence=evidence)
+    assert rules_of(sieve, item) is None
+    steps["mimic", ("one", "two"), ("greeting", "tagged")] = Step((4,), None)
+    assert [rules_of(sieve, item) for _ in range(3)] == [[(4,)]] * 3
+    assert (sieve.found, sieve.missed) == (2, 2)
+    for part, other in (("verdict", spelled("mimic")), ("limits", [spelled("one"), "two"]),
+                        ("evidence", [Evidence(spelled("greeting"), "x", 9, 9), evidence[1]])):
+        setattr(item.body, part, other)
+        assert rules_of(sieve, item) == [(4,)]
+    for part, other in (("verdict", "genuine"), ("limits", ["one"]), ("limits", ["two", "one"]), ("evidence", []),
+                        ("evidence", evidence[:1])):
+        changed = event("session", **{"verdict": "mimic", "limits": ["one", "two"], "evidence": evidence, part: other})
+        assert rules_of(sieve, changed) is None
+    item.body.limits = ("one", "two")  # type: ignore[attr-defined]
+    assert rules_of(sieve, item) == [(4,)]
+
+
+def test_what_two_lists_hold_is_not_mixed_up() -> None:
+    sieve, steps = keyed("session.limits", "session.tunnels")
+    steps[("a", "b"), ("c",)] = Step((1,), None)
+    steps[("a",), ("b", "c")] = Step((2,), None)
+    for _ in range(3):
+        assert rules_of(sieve, event("session", limits=["a", "b"], tunnels=["c"])) == [(1,)]
+        assert rules_of(sieve, event("session", limits=["a"], tunnels=["b", "c"])) == [(2,)]
+        assert rules_of(sieve, event("session", limits=["a", "b", "c"])) is None
+
+
+@pytest.mark.parametrize("count", [60, 63, 64, 65, 5_000])
+def test_keys_of_long_lists_are_told_as_well(count: int) -> None:
+    sieve, steps = keyed("session.limits", "session.verdict")
+    words = [f"w{place}" for place in range(count)]
+    steps[tuple(words), "genuine"] = Step((1,), None)
+    assert [rules_of(sieve, event("session", limits=words)) for _ in range(3)] == [[(1,)]] * 3
+    assert rules_of(sieve, event("session", limits=words[1:])) is None
+
+
+def test_objects_of_a_key_that_went_are_not_taken_for_others() -> None:
+    sieve, steps = keyed("session.verdict")
+    for number in range(9_000):  # nearly all at addresses that others had before
+        text = f"verdict-{number % 300}"
+        steps.setdefault((text,), Step((number % 300,), None))
+        assert rules_of(sieve, event("session", verdict=text)) == [(number % 300,)]
+        del text
+    assert sieve.missed <= 2_000
