@@ -25,6 +25,10 @@ _COPY_RATIO = 1_024
 """Bytes of the buffer for each segment up to which copying it whole is cheaper (0.05 ns a byte against 70 ns)."""
 
 
+_NOT_MADE: list[Piece] = []
+"""Stands in updates for the pieces that are made when they are read."""
+
+
 class Stream:
     """What is kept of a selected flow that has payload."""
 
@@ -100,13 +104,15 @@ class Assembler:
     """Turns the segments of selected flows into chunks, gaps and conflicts."""
 
     def __init__(self, limits: FlowLimits, columns: FlowColumns, open_flows: Callable[[I32], list[Flow]],
-                 services_of: Callable[[I32], Sequence[Hashable]], peek_bytes: int = 0) -> None:
+                 services_of: Callable[[I32], Sequence[Hashable]], peek_bytes: int = 0, late: bool = False) -> None:
         self.limits = limits
         self.columns = columns
         self.open_flows = open_flows
         """Makes the records of flows when their first payload comes."""
         self.peek_bytes = peek_bytes
         """A side of a peeked flow is read until it has delivered so much; 0: no flow is peeked at."""
+        self.late = late
+        """Leave it to who reads the updates to make chunks, where nobody else needs them."""
         self.services_of = services_of
         """Names the services of rows: server, port, direction."""
         self._peeked: dict[Hashable, int] = {}
@@ -154,14 +160,18 @@ class Assembler:
         columns.acked[part.rows] = np.maximum(columns.acked[part.rows], acked.reshape(-1, 2))
         return updates
 
+    def _closed(self, part: _Part) -> Bool:
+        """Which flows both sides have closed."""
+        flags = self.columns.flags[part.rows]
+        closed: Bool = (flags[:, 0] & flags[:, 1] & FIN) != 0
+        return closed
+
     def _forget_closed(self, part: _Part, slow: Bool) -> None:
         """Drops the newest bytes of flows that both sides closed: nobody takes a later copy (reassembly does the same).
 
         Closed flows wait for their end in great numbers.
         """
-        flags = self.columns.flags[part.rows]
-        closed = ((flags[:, 0] & flags[:, 1] & FIN) != 0) & ~slow
-        for row in part.rows[closed].tolist():
+        for row in part.rows[self._closed(part) & ~slow].tolist():
             stream = self.streams.get(row)
             if stream is not None:
                 stream.recent = []
@@ -347,17 +357,22 @@ class Assembler:
         flows = part.flow.take(chosen)
         sides = part.end.take(chosen) ^ self.columns.client_end[part.rows].take(flows)
         at, stream_of_bytes = part.at.take(chosen), part.tcp.take(chosen)
+        chunks: Sequence[list[Piece] | Callable[[], list[Piece]]]
         if self._chunks is not None and kernels.COMPILED:
             first, sizes = np.empty((2, len(at)), np.int64)
+            late = self._closed(part).view(np.uint8) if self.late else None  # later copies are not compared with these
             chunks = self._chunks.of_segments(
                 batch.buffer, at, flows, sides, stream_of_bytes.view(np.uint8), offsets, batch.payload, batch.captured,
-                batch.number, batch.time_ns, first, sizes)
+                batch.number, batch.time_ns, first, sizes, late)
             first, sizes = first[: len(chunks)], sizes[: len(chunks)]
         else:
             chunks, first, sizes = _chunks_of(batch, at, flows, sides, stream_of_bytes, offsets)
         owners = part.rows.take(flows.take(first))
         keep_whole = 4 * self.limits.history_bytes
         for stream, pieces, size in zip(self._streams_of(owners), chunks, sizes.tolist(), strict=True):
+            if not isinstance(pieces, list):
+                updates.append(FlowUpdate(stream.flow, _NOT_MADE, stream.key, pieces))
+                continue
             updates.append(FlowUpdate(stream.flow, pieces, stream.key))
             if not stream.recent and len(pieces) <= 16 and size <= keep_whole:
                 stream.recent = pieces

@@ -43,14 +43,16 @@ class FlowTable:
     def __init__(self, limits: FlowLimits, encapsulations: EncapsulationTable, *, watch_tcp: Sequence[int] = (143,),
                  watch_udp: Sequence[int] = (143,), watch_all: bool = False, tell_ends: bool = False,
                  tell_minutes: bool = False,
-                 peek_tcp: Sequence[int] = (), peek_bytes: int = 1_024, directions: Directions | None = None) -> None:
+                 peek_tcp: Sequence[int] = (), peek_bytes: int = 1_024, directions: Directions | None = None,
+                 late: bool = False) -> None:
         """
         Args:
             watch_tcp: server ports whose flows are selected; `watch_all` selects every flow.
             peek_tcp: server ports of which the first bytes are delivered, where anybody spoke: each side's segments
                 until it has delivered `peek_bytes`; later ones are only counted.
             tell_ends: keep the columns of ended flows for `take_ended` (of those that EndedFlows tells of).
-            direction: names the direction of a flow from (client hi, lo, server hi, lo).
+            directions: names the direction of a flow from (client hi, lo, server hi, lo).
+            late: leave it to who reads the updates to make pieces (see FlowUpdate.late).
         """
         self.limits = limits
         self.account = FlowAccount(limits={})
@@ -63,7 +65,8 @@ class FlowTable:
         self._grouper = SegmentGrouper()
         self._sources: list[CaptureSource] = []
         self._namer = FlowNamer(self.columns, encapsulations, self._sources, directions)
-        self._assembler = Assembler(limits, self.columns, self._namer.open, self._namer.services, self._peek_bytes)
+        self._assembler = Assembler(
+            limits, self.columns, self._namer.open, self._namer.services, self._peek_bytes, late)
         self._splitter = ReuseSplitter(limits, self.columns)
         self._joiner = VlanJoiner(self.columns, encapsulations, self._index)
         self._minutes: list[tuple[int, int]] = []

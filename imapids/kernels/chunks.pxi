@@ -23,7 +23,7 @@ cdef class Chunks:
     def of_segments(self, const uint8_t[::1] buffer, const int64_t[::1] at, const int64_t[::1] flow,
                     const uint8_t[::1] side, const uint8_t[::1] stream, const int64_t[::1] offset,
                     const int64_t[:] payload, const int64_t[:] captured, const int64_t[:] number,
-                    const int64_t[:] time_ns, int64_t[::1] first, int64_t[::1] size):
+                    const int64_t[:] time_ns, int64_t[::1] first, int64_t[::1] size, const uint8_t[::1] late=None):
         """Chunks of the segments at some positions: one for each run of one side (`Assembler._by_slices`).
 
         Args:
@@ -31,52 +31,35 @@ cdef class Chunks:
             stream: 0 for datagrams, each of which is a chunk of its own.
             payload, captured, number, time_ns: columns of the batch.
             first, size: take the place in `at` of the first segment of each flow, and the bytes of the flow.
+            late: by the numbers in `flow`, whose chunks are to be made when they are asked for.
 
         Returns:
-            A list of chunks for each flow.
+            For each flow a list of chunks, or who makes it (`LateChunks`).
 
         Raises:
-            IndexError: a payload does not lie in the buffer.
+            IndexError: a payload does not lie in the buffer, or a position not in the batch.
         """
-        cdef int64_t count = at.shape[0], start = 0, stop, each
-        cdef list flows = [], mine = []
+        cdef int64_t count = at.shape[0], start = 0, stop, total
+        cdef list flows = []
+        cdef _Segments segments = _Segments(self)
+        cdef LateChunks waiting
+        segments.buffer, segments.at, segments.side, segments.stream = buffer, at, side, stream
+        segments.offset, segments.payload, segments.captured = offset, payload, captured
+        segments.number, segments.time_ns = number, time_ns
         while start < count:
-            if start == 0 or flow[start] != flow[start - 1]:
-                mine = []
-                flows.append(mine)
-                first[len(flows) - 1], size[len(flows) - 1] = start, 0
-            stop = start + 1
-            while stop < count and flow[stop] == flow[start] and side[stop] == side[start] and stream[stop]:
+            stop, total = start, 0
+            while stop < count and flow[stop] == flow[start]:
+                total += captured[at[stop]]
                 stop += 1
-            made = self.layout.empty()
-            self.layout.write(made, self.side, side[start])
-            self.layout.write(made, self.offset, offset[start])
-            self.layout.write(made, self.data, _joined(buffer, at, start, stop, payload, captured))
-            self.layout.write(made, self.time_ns, time_ns[at[start]])
-            self.layout.write(made, self.packet, number[at[start]])
-            self._tell_further(made, at, start, stop, captured, number, time_ns)
-            for each in range(start, stop):
-                size[len(flows) - 1] += captured[at[each]]
-            mine.append(made)
+            first[len(flows)], size[len(flows)] = start, total
+            if late is not None and late[flow[start]]:
+                waiting = LateChunks.__new__(LateChunks)
+                waiting.segments, waiting.start, waiting.stop = segments, start, stop
+                flows.append(waiting)
+            else:
+                flows.append(segments.chunks_of(start, stop))
             start = stop
         return flows
-
-    cdef int _tell_further(self, object made, const int64_t[::1] at, int64_t start, int64_t stop,
-                           const int64_t[:] captured, const int64_t[:] number, const int64_t[:] time_ns) except -1:
-        """Place, frame number and time of each segment of a chunk behind the first."""
-        cdef object starts = None, packets = None, times = None
-        cdef int64_t place = 0, i
-        if stop - start > 1:
-            starts, packets, times = [], [], []
-            for i in range(start + 1, stop):
-                place += captured[at[i - 1]]
-                (<list>starts).append(place)
-                (<list>packets).append(number[at[i]])
-                (<list>times).append(time_ns[at[i]])
-        self.layout.write(made, self.starts, starts)
-        self.layout.write(made, self.packets, packets)
-        self.layout.write(made, self.times, times)
-        return 0
 
     def first_bytes(self, list pieces, gap, tuple data, list ended, list turns, Py_ssize_t limit,
                     Py_ssize_t turn_limit):
@@ -123,6 +106,69 @@ cdef class Chunks:
             if type(piece) is self.layout.record:
                 most = max(most, len(<bytes?>self.layout.read(piece, self.data)))
         return most
+
+
+@cython.final
+cdef class _Segments:
+    """The segments of a batch, sorted by flow (see `Chunks.of_segments`)."""
+
+    cdef Chunks chunks
+    cdef const uint8_t[::1] buffer, side, stream
+    cdef const int64_t[::1] at, offset
+    cdef const int64_t[:] payload, captured, number, time_ns
+
+    def __init__(self, Chunks chunks):
+        self.chunks = chunks
+
+    cdef list chunks_of(self, int64_t start, int64_t end):
+        """The chunks of one flow, whose segments stand there."""
+        cdef Chunks places = self.chunks
+        cdef Layout layout = places.layout
+        cdef list mine = []
+        cdef int64_t stop, here
+        while start < end:
+            stop, here = start + 1, self.at[start]
+            while stop < end and self.side[stop] == self.side[start] and self.stream[stop]:
+                stop += 1
+            made = layout.empty()
+            layout.write(made, places.side, self.side[start])
+            layout.write(made, places.offset, self.offset[start])
+            layout.write(made, places.data, _joined(self.buffer, self.at, start, stop, self.payload, self.captured))
+            layout.write(made, places.time_ns, self.time_ns[here])
+            layout.write(made, places.packet, self.number[here])
+            self.tell_further(made, start, stop)
+            mine.append(made)
+            start = stop
+        return mine
+
+    cdef int tell_further(self, made, int64_t start, int64_t stop) except -1:
+        """Place, frame number and time of each segment of a chunk behind the first."""
+        cdef object starts = None, packets = None, times = None
+        cdef int64_t place = 0, i
+        if stop - start > 1:
+            starts, packets, times = [], [], []
+            for i in range(start + 1, stop):
+                place += self.captured[self.at[i - 1]]
+                (<list>starts).append(place)
+                (<list>packets).append(self.number[self.at[i]])
+                (<list>times).append(self.time_ns[self.at[i]])
+        self.chunks.layout.write(made, self.chunks.starts, starts)
+        self.chunks.layout.write(made, self.chunks.packets, packets)
+        self.chunks.layout.write(made, self.chunks.times, times)
+        return 0
+
+
+@cython.final
+@cython.no_gc
+cdef class LateChunks:
+    """Makes the chunks of a flow when they are read: so they stand in the memory of those that were read before."""
+
+    cdef _Segments segments
+    cdef int64_t start, stop
+
+    def __call__(self):
+        """The list of chunks."""
+        return self.segments.chunks_of(self.start, self.stop)
 
 
 cdef bytes _joined(const uint8_t[::1] buffer, const int64_t[::1] at, int64_t start, int64_t stop,

@@ -4,7 +4,7 @@
 # know at a glance it hands the rest of the update back, and leaves all as if the flow had been read up to there.
 
 cdef enum:
-    UPDATE_FLOW, UPDATE_PIECES, UPDATE_KEY
+    UPDATE_FLOW, UPDATE_PIECES, UPDATE_KEY, UPDATE_LATE
 cdef enum:
     BEGUN_PROTOCOL, BEGUN_MIDSTREAM, BEGUN_PEEKED, BEGUN_DIRECTION, BEGUN_START, BEGUN_PACKET
 cdef enum:
@@ -35,7 +35,7 @@ cdef class Dialogues:
             tell_sessions: events are made of sessions; `tell_flow(flow, end)`, unless None, makes one of the flow.
         """
         update, flow, end = classes
-        self.update, self.flow = Layout(update, ("flow", "pieces", "key")), Layout(flow, _BEGUN_NAMES)
+        self.update, self.flow = Layout(update, ("flow", "pieces", "key", "late")), Layout(flow, _BEGUN_NAMES)
         self.end, self.session = Layout(end, ("time_ns", "known")), sessions.session
         turns.plain.check(fresh)
         turns.longest = longest
@@ -58,8 +58,14 @@ cdef class Dialogues:
 
     cdef bint read(self, update, list events, list known) except -1:
         """Reads an update; false where something is left of it."""
-        cdef list pieces = self.update.read(update, UPDATE_PIECES)
-        cdef Py_ssize_t count, size = len(pieces)
+        cdef list pieces
+        cdef Py_ssize_t count, size
+        late = self.update.read(update, UPDATE_LATE)
+        if late is not None:
+            self.update.write(update, UPDATE_PIECES, late())
+            self.update.write(update, UPDATE_LATE, None)
+        pieces = self.update.read(update, UPDATE_PIECES)
+        size = len(pieces)
         flow, key = self.update.read(update, UPDATE_FLOW), self.update.read(update, UPDATE_KEY)
         plain = self.conversations.get(key)
         if plain is None:

@@ -236,11 +236,11 @@ cdef class FlowRecords:
 
 
 _TOLD_END = ("time_ns", "packet", "reason", "known")
-_TOLD_UPDATE = ("flow", "pieces", "key")
+_TOLD_UPDATE = ("flow", "pieces", "key", "late")
 cdef enum:
     TOLD_END_TIME, TOLD_END_PACKET, TOLD_END_REASON, TOLD_END_KNOWN, TOLD_END_FIELDS
 cdef enum:
-    TOLD_UPDATE_FLOW, TOLD_UPDATE_PIECES, TOLD_UPDATE_KEY, TOLD_UPDATE_FIELDS
+    TOLD_UPDATE_FLOW, TOLD_UPDATE_PIECES, TOLD_UPDATE_KEY, TOLD_UPDATE_LATE, TOLD_UPDATE_FIELDS
 
 
 cdef class LastUpdates:
@@ -275,5 +275,6 @@ cdef class LastUpdates:
             self.update.write(update, TOLD_UPDATE_FLOW, flow)
             self.update.write(update, TOLD_UPDATE_PIECES, own)
             self.update.write(update, TOLD_UPDATE_KEY, number)
+            self.update.write(update, TOLD_UPDATE_LATE, None)
             updates.append(update)
         return updates

@@ -92,7 +92,8 @@ class Pipeline:
         self.table = FlowTable(limits.flows, self.encapsulations, watch_tcp=watch_tcp, watch_udp=watch_udp,
                                tell_ends=any(observer.wants_flows for observer in self.observers),
                                tell_minutes=MINUTE in self.kinds,
-                               peek_tcp=[port for port in peeked if port not in watch_tcp], directions=self._directions)
+                               peek_tcp=[port for port in peeked if port not in watch_tcp], directions=self._directions,
+                               late=True)
         self.skipped: dict[str, int] = {}
         """Packets that options left out, by reason."""
         self.sessions: dict[str, int] = {}
@@ -193,6 +194,7 @@ class Pipeline:
     def _use(self, updates: list[FlowUpdate]) -> Iterator[list[Event]]:
         if self._on_update is not None:
             for update in updates:
+                update.read_late()
                 self._on_update(update)
         updates.reverse()  # what was read is let go at once: what is told can stand in its memory
         more = True
@@ -247,6 +249,7 @@ class Pipeline:
                     return len(events) >= _EVENTS_AT_ONCE
             elif updates:
                 update = updates.pop()
+                update.read_late()
             else:
                 return False
             if longest(update.pieces) > _CHUNK_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 
 import msgspec
 
@@ -192,3 +193,11 @@ class FlowUpdate(msgspec.Struct, gc=False):
     pieces: list[Piece]
     key: int = 0
     """The flow's number in the run: the same for all updates of one flow."""
+    late: Callable[[], list[Piece]] | None = None
+    """Makes the pieces, where a flow table was asked to leave that to who reads them (`read_late`): before its next
+    batch comes."""
+
+    def read_late(self) -> None:
+        """Has the pieces made, if they are not yet."""
+        if self.late is not None:
+            self.pieces, self.late = self.late(), None

@@ -44,8 +44,8 @@ class Outcome:
 
 def run(segments: Sequence[Segment], cuts: Sequence[int] | None = None, *, limits: FlowLimits | None = None,
         encapsulations: EncapsulationTable | None = None, icmp: IcmpError | None = None) -> list[Outcome]:
-    """What a table makes of segments, cut into batches before the positions given."""
-    table = FlowTable(limits or FlowLimits(), encapsulations or EncapsulationTable())
+    """What a table makes of segments, cut into batches before the positions given (pieces are made late then)."""
+    table = FlowTable(limits or FlowLimits(), encapsulations or EncapsulationTable(), late=cuts is not None)
     found: dict[int, Outcome] = {}
     ordered: list[Outcome] = []
 
@@ -55,6 +55,7 @@ def run(segments: Sequence[Segment], cuts: Sequence[int] | None = None, *, limit
             if outcome is None:
                 outcome = found[update.key] = Outcome(update.flow)
                 ordered.append(outcome)
+            update.read_late()
             for piece in update.pieces:
                 outcome.add(piece)
                 if isinstance(piece, StreamEnd):

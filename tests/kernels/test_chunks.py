@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def of_segments(batch: SegmentBatch, at: I64, *columns: Any) -> tuple[list[list[
     chunks = kernels.events.Chunks(StreamChunk).of_segments(
         batch.buffer, at, flow, side, stream.view(np.uint8), offset, batch.payload, batch.captured, batch.number,
         batch.time_ns, first, size)
-    return chunks, first[: len(chunks)], size[: len(chunks)]
+    return cast("list[list[Piece]]", chunks), first[: len(chunks)], size[: len(chunks)]
 
 
 class TestOfSegments:
@@ -48,6 +48,31 @@ class TestOfSegments:
         assert (first.tolist(), size.tolist()) == (starts.tolist(), sizes.tolist())
         assert b"".join(chunk.data for part in chunks for chunk in part if type(chunk) is StreamChunk) == b"".join(
             said[position] for position in at.tolist())
+
+    @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 2**32))
+    @settings(max_examples=50, deadline=None)
+    def test_that_are_made_late_are_the_same(self, late: list[bool], seed: int) -> None:
+        rng, flows = np.random.default_rng(seed), len(late)
+        flow = np.sort(rng.integers(0, flows, 3 * flows))
+        batch = batch_of([Segment((1, 1), (2, 2), data=b"%d" % number * 3) for number in range(len(flow))])
+        at, first, size = np.arange(len(flow)), *np.zeros((2, len(flow)), np.int64)
+        columns = flow, rng.integers(0, 2, len(flow)).astype(np.uint8), np.ones(len(flow), np.bool_), at * 3
+        wanted, starts, sizes = of_segments(batch, at, *columns)
+        made = kernels.events.Chunks(StreamChunk).of_segments(
+            batch.buffer, at, flow, columns[1], columns[2].view(np.uint8), columns[3], batch.payload, batch.captured,
+            batch.number, batch.time_ns, first, size, np.array(late).view(np.uint8))
+        assert [type(part) is not list for part in made] == [late[number] for number in np.unique(flow)]
+        assert (first[: len(made)].tolist(), size[: len(made)].tolist()) == (starts.tolist(), sizes.tolist())
+        del batch
+        assert [part if isinstance(part, list) else part() for part in reversed(made)] == wanted[::-1]
+
+    def test_a_flow_that_nobody_said_to_make_late_or_not_is_refused(self) -> None:
+        batch = batch_of([Segment((1, 1), (2, 2), data=b"ab")])
+        place = np.zeros(1, np.int64)
+        with pytest.raises(IndexError):
+            kernels.events.Chunks(StreamChunk).of_segments(
+                batch.buffer, place, place, np.zeros(1, np.uint8), np.ones(1, np.uint8), place, batch.payload,
+                batch.captured, batch.number, batch.time_ns, place.copy(), place.copy(), np.zeros(0, np.uint8))
 
     @pytest.mark.parametrize(("low", "size"), [
         pytest.param(-1, 1, id="before the buffer"),
