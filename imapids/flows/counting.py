@@ -10,14 +10,17 @@ from imapids.flows.grouping import Groups
 from imapids.records.packets import I64
 from imapids.records.segments import FIN, SYN, SegmentBatch
 
+_IN_ORDER: I64 = np.empty(0, np.int64)
+
 
 def count_batch(columns: FlowColumns, batch: SegmentBatch, groups: Groups, alive: I64) -> None:
     """Adds a batch to the columns of the rows that it touches.
 
     Args:
-        alive: until when each segment keeps its flow alive, at least.
+        alive: until when each segment keeps its flow alive, at least; the stamps themselves where they are in order.
     """
-    rows, cells, newest = groups.rows, groups.cells(batch), groups.newest(batch)
+    rows, cells = groups.rows, groups.cells(batch)
+    newest = groups.newest(batch) if alive is not batch.time_ns or not kernels.COMPILED else _IN_ORDER
     if kernels.COMPILED:
         kernels.compiled.count_rows(columns, batch, cells.table, newest, rows, alive, UNKNOWN)
         return

@@ -59,29 +59,26 @@ class VlanJoiner:
         paths = self.columns.path[rows]
         self.columns.tagged[rows] = self._join.take(paths) != paths
 
-    def join(self, rows: I32, local: I64, end: U8, made: I32, first: I64, hashes: U64) -> int:
+    def join(self, rows: I32, local: I64, end: U8, made: I32, first: I64, keys: Keys, hashes: U64) -> int:
         """Lets new rows count for the flow whose missing direction they are; returns how many did.
 
         Args:
             rows: the row of each group of the batch; `local`: the group of each segment; `end`: which end of the key
                 sent it.
             made: the new rows in the order of their first segments; `first`: the positions of these.
-            hashes: of the new rows' keys.
+            keys: of the new rows; `hashes`: of these keys.
         """
         columns = self.columns
         self._note_tags(made)
-        tagged = columns.tagged[made]
-        with_tags, without = np.flatnonzero(tagged), np.flatnonzero(~tagged)
-        other = np.full(len(made), -1, np.int32)
+        with_tags = np.flatnonzero(columns.tagged[made])
+        held, _ = self._tagged.find(keys, self._keys, hashes)  # no key that has tags is a bare one
+        other = np.where(held >= 0, self._row.take(held, mode="clip"), -1)
         holder = np.full(len(made), -1, np.int32)
         if with_tags.size:
-            bare = self._bare(columns.keys[made[with_tags]])
+            bare = self._bare(keys.take(with_tags, axis=0))
             plain, _ = self._untagged.find(bare, columns.keys)
             holder[with_tags] = held = self._enter(bare, made[with_tags])
             other[with_tags] = np.where(held >= 0, self._row.take(held, mode="clip"), plain)
-        if without.size:
-            held, _ = self._tagged.find(columns.keys[made[without]], self._keys, hashes[without])
-            other[without] = np.where(held >= 0, self._row.take(held, mode="clip"), -1)
         shared = np.flatnonzero(other >= 0)
         if not shared.size:
             return 0

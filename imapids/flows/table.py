@@ -23,7 +23,7 @@ from imapids.flows.grouping import Groups, Keyed, SegmentGrouper
 from imapids.flows.index import FlowIndex, key_words
 from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import Directions, FlowNamer
-from imapids.flows.reuse import Cut, ReuseSplitter, lingering
+from imapids.flows.reuse import TICK_NS, Cut, ReuseSplitter, lingering
 from imapids.records.flows import EndedFlows, EndedRows
 from imapids.records.packets import I32, I64, CaptureSource
 from imapids.records.segments import EncapsulationTable, IcmpError, SegmentBatch
@@ -127,8 +127,7 @@ class FlowTable:
                 shown = int(np.searchsorted(clock, over_ns)) if reason == "idle" else int(positions[0])
                 self._ender.over(np.array([row], np.int32), reason, np.array([over_ns], np.int64),
                                  batch.number[shown : shown + 1])
-        self._ender.idle(self.clock_ns,
-                         lambda due: batch.number[np.searchsorted(clock, due).clip(max=len(clock) - 1)])
+        self._ender.idle(self.clock_ns, lambda due: batch.number.take(_at_or_behind(clock, due)))
         self._ender.limit_streams((self.clock_ns, self.last_number))
         return earlier + updates + self._first_ends()
 
@@ -245,12 +244,13 @@ class FlowTable:
                 columns.grow(columns.capacity + int(missing.size))
         made = columns.take(len(missing))
         entry[missing] = made
-        columns.keys[made] = keys[missing]
-        index.insert(made, hashes[missing], slot[missing], columns.capacity)
-        self.account.selected += self._beginner.begin(batch, first[missing], made, end, alive)
+        keys, hashes, first = keys.take(missing, axis=0), hashes.take(missing), first.take(missing)
+        columns.keys[made] = keys
+        index.insert(made, hashes, slot.take(missing), columns.capacity)
+        self.account.selected += self._beginner.begin(batch, first, made, end, alive)
         self.account.flows += len(made)
         if self._joiner.active():
-            self.account.flows -= self._joiner.join(entry, keyed.local, end, made, first[missing], hashes[missing])
+            self.account.flows -= self._joiner.join(entry, keyed.local, end, made, first, keys, hashes)
             return columns.target[entry]
         return entry
 
@@ -352,6 +352,16 @@ class FlowTable:
             if entry[0] >= 0:
                 row = columns.target[entry[0]]
                 columns.unreachable[row] |= error.time_ns >= columns.first_ns[row]
+
+
+def _at_or_behind(clock: I64, due: I64) -> I64:
+    """Positions of the first ticks of an ascending clock that are not before whole ticks of flows; the last if none."""
+    base = int(due.min())
+    ticks = (int(due.max()) - base) // TICK_NS + 1
+    if ticks <= len(due):  # nearly always: many flows, few ticks
+        return clock.searchsorted(base + np.arange(ticks) * TICK_NS).clip(max=len(clock) - 1).take(
+            (due - base) // TICK_NS)
+    return clock.searchsorted(due).clip(max=len(clock) - 1)
 
 
 def _widest_steps(stamps: I64, before: int) -> tuple[int, int]:

@@ -248,6 +248,8 @@ def place_entries(const int32_t[:] entries, const int64_t[:] slot, int32_t[::1] 
     cdef int64_t number, at, mask = slots.shape[0] - 1
     with nogil:
         for number in range(entries.shape[0]):
+            if number + AHEAD < entries.shape[0]:
+                prefetch(&slots[slot[number + AHEAD]])
             at = slot[number]
             while slots[at] >= 0:
                 at = (at + 1) & mask

@@ -80,6 +80,13 @@ def begin_roles(columns, batch, const int64_t[:] first, const int32_t[:] rows, c
     cdef uint8_t to_watched, from_watched, role
     with nogil:
         for number in range(rows.shape[0]):
+            if number + AHEAD < rows.shape[0]:
+                at = first[number + AHEAD]
+                prefetch(&protocol[at])
+                prefetch(&flags[at])
+                prefetch(&src_port[at])
+                prefetch(&dst_port[at])
+                prefetch(&end[at])
             row, at = rows[number], first[number]
             tcp = protocol[at] == TCP
             to_watched, from_watched = watch[not tcp, dst_port[at]], watch[not tcp, src_port[at]]
@@ -108,6 +115,13 @@ def begin_rows(columns, batch, const int64_t[:] first, const int32_t[:] rows, co
     cdef int32_t index = batch.source.index
     with nogil:
         for number in range(rows.shape[0]):
+            if number + AHEAD < rows.shape[0]:
+                at = first[number + AHEAD]
+                prefetch(&time_ns[at])
+                prefetch(&alive[at])
+                prefetch(&from_number[at])
+                prefetch(&tunnel[at])
+                prefetch(&seq[at])
             row, at = rows[number], first[number]
             protocol[row], path[row], source[row] = from_protocol[at], tunnel[at], index
             serial[row] = begun + number
@@ -235,9 +249,9 @@ def count_rows(columns, batch, const Sums[:, :] sums, const int64_t[:] newest, c
     """`count_batch`: adds the sums of a batch to the columns of its rows.
 
     Args:
-        newest: of the stamps of each row.
+        newest: of the stamps of each row; empty where stamps are in order, which makes them the last ones.
     """
-    cdef const int64_t[:] length = batch.length, from_number = batch.number
+    cdef const int64_t[:] time_ns = batch.time_ns, length = batch.length, from_number = batch.number
     cdef const uint32_t[:] seq = batch.seq
     cdef const uint8_t[::1] selected = columns.selected
     cdef int64_t[:, ::1] all_packets = columns.packets, all_bytes = columns.bytes
@@ -276,7 +290,7 @@ def count_rows(columns, batch, const Sums[:, :] sums, const int64_t[:] newest, c
                 flags[row, end] |= cell.flags
             at = max(sums[group, 0].last, sums[group, 1].last)
             due[row], last_clock[row], last_number[row] = unknown, alive[at], from_number[at]
-            last_ns[row] = max(last_ns[row], newest[group])
+            last_ns[row] = max(last_ns[row], newest[group] if newest.shape[0] else time_ns[at])
 
 
 cdef inline bint _closed(uint8_t one, uint8_t other) noexcept nogil:
