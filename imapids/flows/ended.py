@@ -36,11 +36,13 @@ class EndedFlowsGatherer:
     def add(self, rows: I32, over_ns: I64, known: I64, reason: str) -> None:
         """Notes rows that are over, where anybody may ask for them."""
         matter = self._matter(rows)
-        if len(matter) < len(rows):
-            rows, over_ns, known = rows[matter], over_ns[matter], known[matter]
-        if len(rows):
-            kept = KeptRows({name: getattr(self._columns, name)[rows] for name in _KEPT})
-            self._parts.append((kept, over_ns, known, reason))
+        if not len(matter):
+            return
+        columns, chosen = self._columns, rows[matter]
+        order = _order(columns.first_number[chosen], columns.first_ns[chosen], over_ns[matter], known[matter])
+        rows, matter = chosen[order], matter[order]
+        kept = KeptRows({name: getattr(columns, name)[rows] for name in _KEPT})
+        self._parts.append((kept, over_ns[matter], known[matter], reason))
 
     def _matter(self, rows: I32) -> I64:
         """Which rows `EndedFlows` tells of: nine of ten conversations of ordinary traffic are none of its matter."""
@@ -60,11 +62,14 @@ class EndedFlowsGatherer:
         if not self._parts:
             return None
         parts, self._parts = self._parts, []
+        if len(parts) == 1:  # nearly always, and each part is in order
+            kept, over_ns, known, reason = parts[0]
+            return self.ended(EndedRows(kept.columns, over_ns, known, np.zeros(len(known), np.int64), [reason]))
         kept = KeptRows({name: np.concatenate([part[0].columns[name] for part in parts]) for name in _KEPT})
         over_ns = np.concatenate([part[1] for part in parts])
         known = np.concatenate([part[2] for part in parts])
         reasons = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
-        order = np.lexsort((kept["first_number"], kept["first_ns"], over_ns, known))
+        order = _order(kept["first_number"], kept["first_ns"], over_ns, known)
         names = [part[3] for part in parts]
         columns = {name: column[order] for name, column in kept.columns.items()}
         return self.ended(EndedRows(columns, over_ns[order], known[order], reasons[order], names))
@@ -99,3 +104,9 @@ class EndedFlowsGatherer:
             began=kept["began"], roles_by=kept["roles"], selected=kept["selected"], tool=kept["tool"],
             traits=kept["traits"], describe=describe, rows=rows,
         )
+
+
+def _order(first_number: I64, first_ns: I64, over_ns: I64, known: I64) -> I64:
+    """The order of `EndedFlows`."""
+    order: I64 = np.lexsort((first_number, first_ns, over_ns, known))
+    return order

@@ -169,12 +169,10 @@ class FlowEnder:
         if not self._waiting:
             return
         parts, self._waiting = self._waiting, []
-        kept = KeptRows({name: np.concatenate([part.kept[name] for part in parts]) for name in _TOLD})
-        streams = [stream for part in parts for stream in part.streams]
-        reasons = [reason for part in parts for reason in part.reasons]
-        over_ns = np.concatenate([part.over_ns for part in parts])
-        known = np.concatenate([part.known for part in parts])
+        ends = parts[0] if len(parts) == 1 else _joined(parts)
         parts.clear()
+        kept, streams, reasons, over_ns, known = ends.kept, ends.streams, ends.reasons, ends.over_ns, ends.known
+        del ends
         order = np.lexsort((kept["first_number"], over_ns, known))
         for start in range(0, len(order), _ENDS_AT_ONCE):
             at = order[start : start + _ENDS_AT_ONCE]
@@ -215,6 +213,14 @@ class FlowEnder:
             self.account.missing_bytes += missing
         for name in limits:
             self._count_limit(name, 1)
+
+
+def _joined(parts: list[_Ends]) -> _Ends:
+    """Parts as one."""
+    return _Ends(
+        KeptRows({name: np.concatenate([part.kept[name] for part in parts]) for name in _TOLD}),
+        [stream for part in parts for stream in part.streams], [reason for part in parts for reason in part.reasons],
+        np.concatenate([part.over_ns for part in parts]), np.concatenate([part.known for part in parts]))
 
 
 def _last_updates(flows: list[Flow], pieces_of: list[list[Piece]], kept: KeptRows, ends: _Ends) -> list[FlowUpdate]:

@@ -70,6 +70,25 @@ cdef object community_text(uint64_t a_hi, uint64_t a_lo, uint64_t b_hi, uint64_t
     return PyUnicode_DecodeASCII(text, COMMUNITY_CHARS, NULL)
 
 
+cdef object dotted(uint32_t address):
+    """The text of an IPv4 address."""
+    cdef char[16] text
+    cdef Py_ssize_t size = 0
+    cdef uint32_t byte
+    cdef int shift
+    for shift in range(24, -8, -8):
+        byte = address >> shift & 255
+        if byte >= 100:
+            text[size] = 48 + byte // 100
+            size += 1
+        if byte >= 10:
+            text[size] = 48 + byte // 10 % 10
+            size += 1
+        text[size], text[size + 1] = 48 + byte % 10, c"."
+        size += 2
+    return PyUnicode_DecodeASCII(text, size - 1, NULL)
+
+
 cdef class FlowRecords:
     """Makes and completes records of flows."""
 
@@ -84,7 +103,7 @@ cdef class FlowRecords:
         """
         Args:
             alike: a Flow with what is the same in all new ones.
-            address_text: the text of (hi, lo); flow_hash: of a key that is longer than a block.
+            address_text: the text of (hi, lo), asked for IPv6; flow_hash: of a key that is longer than a block.
             way: of the number of an encapsulation, its VLANs and tunnels and what they add to the flow's key.
             origin: of the numbers of a capture and an interface, their names.
             roles, states: names by number.
@@ -214,7 +233,7 @@ cdef class FlowRecords:
         found = PyDict_GetItemWithError(self.texts, key)
         if found is not NULL:
             return <object>found
-        text = self.texts[key] = self.address_text(hi, lo)
+        text = self.texts[key] = self.address_text(hi, lo) if hi or lo >> 32 != 0xFFFF else dotted(<uint32_t>lo)
         return text
 
     cdef object identity(self, uint64_t a_hi, uint64_t a_lo, uint64_t b_hi, uint64_t b_lo, uint32_t ports,

@@ -23,8 +23,8 @@ MAPPED = 0xFFFF_0000_0000
 _MAPPED_HIGH = 0xFFFF
 _FEW = 64
 """IPv6 addresses up to which one bisection each is faster than one of all in step."""
-_VERY_FEW = 16
-"""Addresses up to which one bisection each is faster than any work with columns."""
+_VERY_FEW, _ONE = 16, 1
+"""Addresses up to which one bisection each is faster than any work with columns, without kernels and with them."""
 _MASK64 = (1 << 64) - 1
 _MASK128 = (1 << 128) - 1
 
@@ -143,7 +143,7 @@ class Networks:
 
     def contains_columns(self, hi: U64, lo: U64) -> Bool:
         """Mask of shape (n,), bool: which of the addresses in two columns of shape (n,), uint64, are in a network."""
-        if len(hi) <= _VERY_FEW:
+        if len(hi) <= (_ONE if kernels.COMPILED else _VERY_FEW):
             return np.array([self.contains(*each) for each in zip(hi.tolist(), lo.tolist(), strict=True)], np.bool_)
         inside = np.zeros(len(hi), np.bool_)
         if kernels.COMPILED:
