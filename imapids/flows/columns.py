@@ -122,7 +122,11 @@ class FlowColumns:
         self.capacity = capacity
         self.used = 0
         self.free: list[npt.NDArray[np.int32]] = []
-        for name, column in _columns(max(capacity, min(most, _RESERVED))).items():
+        try:
+            columns = _columns(max(capacity, min(most, _RESERVED)))
+        except (MemoryError, OSError):  # the process may not map so much (ulimit -v): they grow when they are full
+            columns = _columns(capacity)
+        for name, column in columns.items():
             setattr(self, name, column)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:

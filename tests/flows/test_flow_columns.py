@@ -46,6 +46,24 @@ def test_rows_stay_what_they_are_when_there_is_room_for_more(most: int, capacity
     assert not any(columns[name][made].any() for name in flow_columns._CLEARED)
 
 
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), MemoryError()])
+def test_where_so_much_may_not_be_mapped_they_grow_when_they_are_full(
+    error: Exception, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make = flow_columns._cleared
+
+    def cleared(size: int) -> flow_columns.U8:
+        if size > 1 << 20:
+            raise error
+        return make(size)
+
+    monkeypatch.setattr(flow_columns, "_cleared", cleared)
+    columns = FlowColumns(8, 1 << 20)
+    before = filled(columns, 8)
+    columns.grow(500)
+    assert {name: columns[name][:8].tolist() for name in before} == before
+
+
 def test_columns_do_not_overlap_and_begin_at_different_places_of_their_pages() -> None:
     columns = FlowColumns(4_096, 1 << 18)
     starts = sorted((columns[name].ctypes.data, columns[name].nbytes) for name, _, _ in _LAYOUT)
