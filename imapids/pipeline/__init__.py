@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -447,14 +448,23 @@ def _is_imap(facts: SessionFacts, verdict: Verdict) -> bool:
 
 
 def _in_parts(update: FlowUpdate) -> list[FlowUpdate]:
-    """An update with a very long chunk as several, the first one last; how bytes are cut changes no result."""
-    pieces: list[Piece] = []
+    """An update with a very long chunk as several, the first one last; how bytes are cut changes no result.
+
+    A part is made when it is read, and goes before the next one is made: the chunk is held once, not twice.
+    """
+    parts: list[FlowUpdate] = []
     for piece in update.pieces:
         if type(piece) is not StreamChunk or len(piece.data) <= _CHUNK_BYTES:
-            pieces.append(piece)
+            parts.append(FlowUpdate(update.flow, [piece], update.key))
         else:
-            pieces += [piece.part(start, start + _CHUNK_BYTES) for start in range(0, len(piece.data), _CHUNK_BYTES)]
-    return [FlowUpdate(update.flow, [piece], update.key) for piece in reversed(pieces)]
+            parts += (FlowUpdate(update.flow, [], update.key, partial(_part, piece, start))
+                      for start in range(0, len(piece.data), _CHUNK_BYTES))
+    parts.reverse()
+    return parts
+
+
+def _part(chunk: StreamChunk, start: int) -> list[Piece]:
+    return [chunk.part(start, start + _CHUNK_BYTES)]
 
 
 def _longest(pieces: list[Piece]) -> int:
