@@ -80,13 +80,6 @@ def begin_roles(columns, batch, const int64_t[:] first, const int32_t[:] rows, c
     cdef uint8_t to_watched, from_watched, role
     with nogil:
         for number in range(rows.shape[0]):
-            if number + AHEAD < rows.shape[0]:
-                at = first[number + AHEAD]
-                prefetch(&protocol[at])
-                prefetch(&flags[at])
-                prefetch(&src_port[at])
-                prefetch(&dst_port[at])
-                prefetch(&end[at])
             row, at = rows[number], first[number]
             tcp = protocol[at] == TCP
             to_watched, from_watched = watch[not tcp, dst_port[at]], watch[not tcp, src_port[at]]
@@ -115,13 +108,6 @@ def begin_rows(columns, batch, const int64_t[:] first, const int32_t[:] rows, co
     cdef int32_t index = batch.source.index
     with nogil:
         for number in range(rows.shape[0]):
-            if number + AHEAD < rows.shape[0]:
-                at = first[number + AHEAD]
-                prefetch(&time_ns[at])
-                prefetch(&alive[at])
-                prefetch(&from_number[at])
-                prefetch(&tunnel[at])
-                prefetch(&seq[at])
             row, at = rows[number], first[number]
             protocol[row], path[row], source[row] = from_protocol[at], tunnel[at], index
             serial[row] = begun + number
