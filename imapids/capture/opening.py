@@ -22,9 +22,9 @@ PEEK_BYTES = 64 << 10
 """Bytes read of a file at one time to learn when its first packet was."""
 
 
-def window_for(limits: CaptureLimits) -> Window:
-    """A window that may grow to the longest packet or section header and its surroundings."""
-    return Window(limits.batch_bytes, max(limits.packet_bytes, SECTION_BYTES_MAX) + 2 * ROOM_BYTES)
+def window_for(limits: CaptureLimits, *, ahead: bool = False) -> Window:
+    """A window that may grow to the longest packet or section header and its surroundings (`ahead`: see Window)."""
+    return Window(limits.batch_bytes, max(limits.packet_bytes, SECTION_BYTES_MAX) + 2 * ROOM_BYTES, ahead=ahead)
 
 
 def reader_for(

@@ -73,7 +73,7 @@ class PcapReader(RecordReader):
         number = np.arange(self.number + 1, self.number + count + 1, dtype=np.int64)
         self.number += count
         return PacketBatch(
-            self.ledger.source, self.window.buffer, *columns, number,
+            self.ledger.source, self.window.lend(), *columns, number,
             np.full(count, self.header.link_type, np.uint16), np.zeros(count, np.uint16),
         ), count
 

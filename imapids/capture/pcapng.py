@@ -239,7 +239,7 @@ class PcapngReader(RecordReader):
             time_ns = np.where(timed, time_ns, 0)
         link_type, named = self._interfaces.look_up(interface)
         return PacketBatch(
-            self.ledger.source, self.window.buffer, data, captured, original, time_ns, number, link_type, named
+            self.ledger.source, self.window.lend(), data, captured, original, time_ns, number, link_type, named
         )
 
     def _tell(self, offsets: I64, length: I64, bad: Bool, reason: str, what: str) -> None:

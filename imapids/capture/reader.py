@@ -32,7 +32,8 @@ class CaptureReader:
     """
 
     def __init__(
-        self, paths: Sequence[str], limits: CaptureLimits, follow: bool = False, stop: Callable[[], bool] | None = None
+        self, paths: Sequence[str], limits: CaptureLimits, follow: bool = False,
+        stop: Callable[[], bool] | None = None, ahead: bool = False,
     ) -> None:
         self.accounts: list[SourceAccount] = []
         """One for each input, in reading order; complete after the iteration."""
@@ -40,6 +41,7 @@ class CaptureReader:
         self._limits = limits
         self._follow = follow
         self._stop = stop
+        self._ahead = ahead
         self._seen: set[tuple[int, int]] = set()
         self._inputs = self._in_time_order(expand(self._paths))
         self._raw: RawStream | None = None
@@ -52,8 +54,9 @@ class CaptureReader:
 
     @property
     def bytes_done(self) -> int:
-        """Bytes of the inputs (as they are stored) read so far."""
-        return self._done_before + (self._raw.position if self._raw is not None else 0)
+        """Bytes of the inputs (as they are stored) read so far. Other threads may ask, too."""
+        raw = self._raw
+        return self._done_before + (raw.position if raw is not None else 0)
 
     @property
     def bytes_total(self) -> int | None:
@@ -152,7 +155,7 @@ class CaptureReader:
 
     def _window_for(self) -> Window:
         if self._window is None:
-            self._window = window_for(self._limits)
+            self._window = window_for(self._limits, ahead=self._ahead)
         self._window.reset()
         return self._window
 
@@ -208,7 +211,7 @@ class CaptureReader:
 
 def open_captures(
     paths: Sequence[str], *, limits: CaptureLimits = CaptureLimits(), follow: bool = False,  # noqa: B008  # frozen
-    stop: Callable[[], bool] | None = None,
+    stop: Callable[[], bool] | None = None, ahead: bool = False,
 ) -> CaptureReader:
     """Open captures: files, directories, globs, "-" for standard input; the kind is told by magic bytes, not by name.
 
@@ -217,9 +220,11 @@ def open_captures(
         limits: sizes of batches and packets, and when to give up.
         follow: go on at the end of the last file when it grows, is replaced, or (folder, glob) has a successor.
         stop: asked at least every half second; when it says True the iteration ends early.
+        ahead: a batch stays valid while the next one is made, and ends when the one after it is asked for. It takes a
+            second buffer.
 
     Raises (while iterating):
         InputError: no input could be read.
         UnsupportedInput: no input could be read, and at least one is of a kind that is not read.
     """
-    return CaptureReader(paths, limits, follow, stop)
+    return CaptureReader(paths, limits, follow, stop, ahead)

@@ -123,7 +123,7 @@ class RecordReader(ABC):
     # ---- the loop ----------------------------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[PacketBatch]:
-        """All packets. The buffer of a batch is valid until the next one is asked for."""
+        """All packets. The buffer of a batch is valid as long as the window lends it."""
         if not self.open():
             return
         while True:

@@ -18,15 +18,25 @@ class Window:
     that a record announces allocates nothing.
     """
 
-    def __init__(self, capacity: int, ceiling: int) -> None:
+    def __init__(self, capacity: int, ceiling: int, *, ahead: bool = False) -> None:
+        """`ahead`: what was lent of the buffer is still looked at while the next bytes are read (into another one)."""
         self.capacity = min(capacity, ceiling)
         self.ceiling = ceiling
         self.buffer: U8 = np.empty(self.capacity + SLACK_BYTES, np.uint8)
         self.start = self.stop = self.base = 0
+        self._ahead = ahead
+        self._lent = False
+        self._spare: U8 = np.empty(0, np.uint8)
+        """The buffer before this one, which nobody looks at any more when this one is lent."""
 
     def reset(self) -> None:
         """Empty the window for another stream."""
         self.start = self.stop = self.base = 0
+
+    def lend(self) -> U8:
+        """The buffer, for a batch that is valid until the next one is asked for (`ahead`: until the one after it)."""
+        self._lent = True
+        return self.buffer
 
     @property
     def position(self) -> int:
@@ -49,7 +59,9 @@ class Window:
             The number of bytes read.
         """
         kept = self.stop - self.start
-        if self.start:
+        if self._lent and self._ahead:
+            self._change()
+        elif self.start:
             self.buffer[:kept] = self.buffer[self.start : self.stop]
         self.base += self.start
         self.start, self.stop = 0, kept
@@ -63,6 +75,14 @@ class Window:
             if count == 0 or not stream.raw.more_is_ready():
                 break
         return self.stop - before
+
+    def _change(self) -> None:
+        """Carry the unconsumed tail to the front of the other buffer."""
+        if len(self._spare) != len(self.buffer):
+            self._spare = np.empty(len(self.buffer), np.uint8)
+        self._spare[: self.stop - self.start] = self.buffer[self.start : self.stop]
+        self.buffer, self._spare = self._spare, self.buffer
+        self._lent = False
 
     def _grow(self) -> None:
         self.capacity = min(self.capacity * 2, self.ceiling)

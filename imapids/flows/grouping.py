@@ -77,9 +77,11 @@ class Keyed:
     first: I64
     end: U8
     keys: Keys
-    """The groups' keys, shape (g, KEY_WORDS): valid until the next batch."""
+    """The groups' keys, shape (g, KEY_WORDS)."""
     hashes: U64
-    """Of the keys, as the index makes them: valid until the next batch."""
+    """Of the keys, as the index makes them."""
+    cells: Cells
+    """What the batch holds of each direction of the groups."""
 
 
 class SegmentGrouper:
@@ -104,8 +106,8 @@ class SegmentGrouper:
         """Groups of a batch, numbered in the order of their first segments, with keys and hashes as an index has."""
         if not kernels.COMPILED:
             local, first, swapped = self.group(batch)
-            keys = np.ascontiguousarray(key_words(batch, first)[0].T)
-            return Keyed(local, first, swapped.view(np.uint8), keys, index.hashed(keys))
+            keys, end = np.ascontiguousarray(key_words(batch, first)[0].T), swapped.view(np.uint8)
+            return Keyed(local, first, end, keys, index.hashed(keys), Cells.of(batch, local, end, len(first)))
         count = len(batch)
         if len(self._hashes) < count:
             self._slots = np.empty(1 << max(4 * count - 1, _LEAST_SLOTS - 1).bit_length(), np.int32)
@@ -113,7 +115,8 @@ class SegmentGrouper:
         first, local, end = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
         groups = kernels.compiled.group_segments(batch, index.mix, self._slots, self._keys, self._hashes, first, local,
                                                  end)
-        return Keyed(local, first[:groups].copy(), end, self._keys[:groups], self._hashes[:groups])
+        return Keyed(local, first[:groups].copy(), end, self._keys[:groups].copy(), self._hashes[:groups].copy(),
+                     Cells.of(batch, local, end, groups))
 
     def group(self, batch: SegmentBatch) -> tuple[I64, I64, Bool]:
         """Groups of a batch by 5-tuple and encapsulation.

@@ -102,8 +102,17 @@ class FlowTable:
 
     # ---- one batch ----------------------------------------------------------------------------------------------
 
-    def feed(self, batch: SegmentBatch, icmp_errors: Sequence[IcmpError] = ()) -> list[FlowUpdate]:
-        """What a batch brought for the selected flows: bytes, gaps, ends."""
+    def keyed(self, batch: SegmentBatch) -> Keyed:
+        """What of `feed` depends on nothing but the batch. Another thread may do it while an earlier batch is fed."""
+        return self._grouper.keyed(batch, self._index)
+
+    def feed(self, batch: SegmentBatch, icmp_errors: Sequence[IcmpError] = (),
+             keyed: Keyed | None = None) -> list[FlowUpdate]:
+        """What a batch brought for the selected flows: bytes, gaps, ends.
+
+        Args:
+            keyed: what `keyed` made of this very batch, where it is known already.
+        """
         if not len(batch):
             self._note_icmp(icmp_errors)
             return []
@@ -115,7 +124,7 @@ class FlowTable:
         clock, alive = self._advance_clock(batch.time_ns)
         if self.clock_ns // _MINUTE_NS > self._minute:
             self._note_minutes(clock, batch.number)
-        groups = self._group(batch, alive)
+        groups = self._group(batch, keyed or self.keyed(batch), alive)
         cuts, strays = self._splitter.cuts(batch, groups, clock, alive, self._beginner.begins_watched)
         if cuts:
             groups = self._split(batch, groups, alive, cuts)
@@ -157,11 +166,10 @@ class FlowTable:
             self._sources.append(source)
         self._sources[source.index] = source
 
-    def _group(self, batch: SegmentBatch, alive: I64) -> Groups:
+    def _group(self, batch: SegmentBatch, keyed: Keyed, alive: I64) -> Groups:
         """The segments by conversation, each with its row; rows of new conversations are made."""
-        keyed = self._grouper.keyed(batch, self._index)
         rows = self._rows(batch, keyed, alive)
-        groups = Groups(rows, keyed.first, keyed.local, keyed.end)
+        groups = Groups(rows, keyed.first, keyed.local, keyed.end, keyed.cells)
         return groups.merged() if self._joiner.active() else groups
 
     def _select(self, batch: SegmentBatch, groups: Groups) -> I64:

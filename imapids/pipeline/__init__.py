@@ -9,14 +9,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from imapids import kernels
 from imapids.config import HOME_NETS, Limits
 from imapids.decode import Decoder
-from imapids.flows import FlowTable
+from imapids.flows import FlowTable, Keyed
 from imapids.judge import history, judge, judge_plain
 from imapids.observe import Allowed, ExposureObserver, Inventory, Observer, ScanObserver, observers
 from imapids.parse import PlainDialogue, PlainReader
@@ -54,6 +54,14 @@ _CHUNKS = kernels.events.Chunks(StreamChunk) if kernels.COMPILED else None
 _A_MINUTE = Minute()
 MATCHED_KINDS = frozenset({"session", "login", "tls"})
 """Events that indicators are compared with."""
+
+
+class Prepared(NamedTuple):
+    """A batch that is decoded and grouped by conversation, for `Pipeline.follow`."""
+
+    decoded: Decoded
+    keyed: Keyed | None
+    """None where the batch holds no segment."""
 
 
 class Pipeline:
@@ -130,12 +138,24 @@ class Pipeline:
             decoded.segments = self._of_hosts(decoded.segments)
         return decoded
 
-    def follow(self, decoded: Decoded) -> Iterator[list[Event]]:
+    def prepare(self, batch: PacketBatch) -> Prepared:
+        """`decode`, and what of `follow` depends on nothing but the batch.
+
+        Batches may be prepared in another thread while those before them are followed, one after the other: nothing
+        that is written here is read there but the records handed over, and encapsulations, which only grow.
+        """
+        decoded = self.decode(batch)
+        return Prepared(decoded, self.table.keyed(decoded.segments) if len(decoded.segments) else None)
+
+    def follow(self, decoded: Decoded, keyed: Keyed | None = None) -> Iterator[list[Event]]:
         """The second half of `feed`: decoded batches in the order of their packets.
 
         A batch gives one list; a flood of events gives several, each in order, so that memory stays bounded.
+
+        Args:
+            keyed: what `prepare` made of this batch.
         """
-        yield from self._use(self.table.feed(decoded.segments, decoded.icmp_errors))
+        yield from self._use(self.table.feed(decoded.segments, decoded.icmp_errors, keyed))
         for updates in self.table.rest():
             yield from self._use(updates)
 

@@ -38,7 +38,8 @@ class CaptureSource:
 class PacketBatch:
     """Many packets of one capture. All columns have shape (n,), in the order of the capture.
 
-    The buffer is valid until the next batch is asked for: who keeps bytes longer copies them.
+    The buffer is valid until the next batch is asked for (one batch longer where the capture was opened to be read
+    ahead): who keeps bytes longer copies them.
     """
 
     source: CaptureSource

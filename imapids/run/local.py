@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Protocol
 
 import msgspec
 
+from imapids import kernels
 from imapids.capture import CaptureReader, open_captures
 from imapids.detect import MatchWatcher
 from imapids.errors import ExitCode
+from imapids.pipeline import Prepared
 from imapids.records.alerts import LEVELS, Alert
 from imapids.records.events import Capture, Event
 from imapids.records.packets import SourceAccount
 from imapids.run.account import capture_event, judge_link_types, tally_of
+from imapids.run.ahead import OneAhead, has_second_processor
 from imapids.run.engine import Engine, many_small_objects, rules_for
 from imapids.run.options import RunOptions
+
+_LARGE_BATCH = 8_192
+"""Segments of a batch behind which the next one is made in a thread: some milliseconds of work."""
 
 Progress = Callable[[int, int | None, int], None]
 """Called for each batch with bytes done, bytes in all (None for pipes) and packets read."""
@@ -98,19 +104,32 @@ def scan(paths: Sequence[str], options: RunOptions, *, progress: Progress | None
         RuleError: a rule or indicator file is wrong.
     """
     rules = rules_for(options)
-    with open_captures(paths, limits=options.limits.capture, follow=options.follow, stop=stop) as reader:
+    ahead = OneAhead(_is_large)
+
+    def stopped() -> bool:
+        return ahead.closing or (stop is not None and stop())
+
+    in_thread = kernels.COMPILED and has_second_processor()
+    with open_captures(paths, limits=options.limits.capture, follow=options.follow, stop=stopped,
+                       ahead=in_thread) as reader:
         engine = Engine(options, rules)
         if watcher is not None:
             engine.detector.watch_matches(watcher)
-        return (yield from _all_of(reader, engine, progress, stop))
+        batches = map(engine.pipeline.prepare, reader)
+        with closing(ahead.hand_on(batches)) as handed_on:
+            return (yield from _all_of(reader, handed_on if in_thread else batches, engine, progress, stop))
 
 
-def _all_of(reader: CaptureReader, engine: Engine, progress: Progress | None,
+def _is_large(prepared: Prepared) -> bool:
+    return len(prepared.decoded.segments) >= _LARGE_BATCH
+
+
+def _all_of(reader: CaptureReader, batches: Iterable[Prepared], engine: Engine, progress: Progress | None,
             stop: Callable[[], bool] | None) -> Generator[Sequence[Event | Alert], None, RunResult]:
     """Reads everything, then tells the account."""
     pipeline = engine.pipeline
-    for batch in reader:
-        for events in pipeline.feed(batch):
+    for decoded, keyed in batches:
+        for events in pipeline.follow(decoded, keyed):
             yield from engine.handle(events)
         if progress is not None:
             progress(reader.bytes_done, reader.bytes_total, sum(account.packets for account in reader.accounts))

@@ -59,8 +59,9 @@ batches = st.builds(noise, st.integers(0, 2**32), st.integers(1, 300), st.intege
 
 def check_groups(batch: SegmentBatch, grouper: SegmentGrouper, index: FlowIndex) -> Keyed:
     compiled, plain = both(lambda: grouper.keyed(batch, index))
-    for name in Keyed.__slots__:
-        one, other = getattr(compiled, name), getattr(plain, name)
+    columns = [[*((name, getattr(keyed, name)) for name in Keyed.__slots__ if name != "cells"),
+                *((name, keyed.cells[name]) for name in CELL.names or ())] for keyed in (compiled, plain)]
+    for (name, one), (_, other) in zip(*columns, strict=True):
         assert one.dtype == other.dtype
         assert one.tolist() == other.tolist(), name
     return compiled
