@@ -13,6 +13,11 @@ class CaptureLimits(msgspec.Struct, frozen=True, kw_only=True):
     batch_packets: int = 98_304
     """One packet batch: 16 MiB of ordinary traffic (180 bytes a packet) in one go take 9 % less time than in two; what
     more small packets make of a batch would cost memory and gain nothing (measured)."""
+    ahead_bytes: int = 12 << 20
+    """The same where one batch is made while the one before it is followed: two of these take little more memory than
+    one that is alone."""
+    ahead_packets: int = 65_536
+    """The same in packets."""
     packet_bytes: int = 16 << 20
     """A longer record is damage: libpcap refuses blocks above 16 MiB."""
     resync_bytes: int = 64 << 20

@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from msgspec.structs import replace
+
 from imapids.capture.bytestreams import RawStream
 from imapids.capture.follow import POLL_SECONDS, Follower
 from imapids.capture.inputs import Input, expand
@@ -38,7 +40,9 @@ class CaptureReader:
         self.accounts: list[SourceAccount] = []
         """One for each input, in reading order; complete after the iteration."""
         self._paths = list(paths)
-        self._limits = limits
+        self._limits = limits if not ahead else replace(
+            limits, batch_bytes=min(limits.batch_bytes, limits.ahead_bytes),
+            batch_packets=min(limits.batch_packets, limits.ahead_packets))
         self._follow = follow
         self._stop = stop
         self._ahead = ahead
@@ -84,6 +88,7 @@ class CaptureReader:
         """Stop reading and give the open file back; the accounts stay."""
         if self._iterator is not None:
             self._iterator.close()
+        self._window = None  # the largest buffers of a run: its end needs the room
         self._close_raw()
 
     def __enter__(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -17,13 +16,12 @@ from imapids.records.events import Event
 from imapids.records.packets import PacketBatch, SourceAccount
 from imapids.run.account import Tally, tally_of
 from imapids.run.keep import PacketKeeper
+from imapids.run.memory import give_freed_memory_back, keep_columns_apart
 
 _WAIT_NS = 100 * 10**6
 """How long a silent link is listened to before anything else is looked at."""
 _TRIM_NS = 60 * 10**9
 """How often freed memory goes back: what long-lived records leave between them is never reused otherwise."""
-_M_MMAP_THRESHOLD, _MAPPED_BYTES = -3, 32 << 10
-"""malloc.h, and the column of some thousand packets."""
 _STEP_NS = 10**9
 """A clock that moves this much against the machine's own time was set by somebody (or the machine slept)."""
 
@@ -76,7 +74,7 @@ class LiveFeed:
         self._next_trim = own_ns() + _TRIM_NS
         self._offset = wall_ns() - own_ns()
         self._lag_ns = 0
-        _keep_columns_apart()
+        keep_columns_apart()
 
     def step(self) -> Iterator[list[Event]]:
         """The events of the packets that have come, or of the time that went on."""
@@ -90,7 +88,7 @@ class LiveFeed:
             self._follow_clock()
             if self._own_ns() >= self._next_trim:
                 self._next_trim = self._own_ns() + _TRIM_NS
-                _give_freed_memory_back()
+                give_freed_memory_back()
             if batch is None:
                 yield from self.pipeline.tick(self._wall_ns() - self._limits.clock_margin_ns)
 
@@ -140,18 +138,3 @@ class LiveFeed:
         if abs(step) >= _STEP_NS:
             self.pipeline.clock_stepped(step)
             self.source.ledger.note("clock-stepped")
-
-
-def _keep_columns_apart() -> None:
-    """Tells glibc to map what is long by itself (mallopt(3)): among the columns of batches, records that stay would pin
-    the pages of the heap, more of them with each busy minute (measured: 2 MiB less after some minutes)."""
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        set_option(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-
-
-def _give_freed_memory_back() -> None:
-    """Asks glibc to hand free pages back (malloc_trim(3)); other allocators do so by themselves."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from imapids.records.packets import SourceAccount
 from imapids.run.account import capture_event, judge_link_types, tally_of
 from imapids.run.ahead import OneAhead, has_second_processor
 from imapids.run.engine import Engine, many_small_objects, rules_for
+from imapids.run.memory import give_freed_memory_back
 from imapids.run.options import RunOptions
 
 _LARGE_BATCH = 8_192
@@ -120,6 +121,15 @@ def scan(paths: Sequence[str], options: RunOptions, *, progress: Progress | None
             return (yield from _all_of(reader, handed_on if in_thread else batches, engine, progress, stop))
 
 
+def _follow_all(reader: CaptureReader, batches: Iterable[Prepared], engine: Engine,
+                progress: Progress | None) -> Iterator[Sequence[Event | Alert]]:
+    for decoded, keyed in batches:
+        for events in engine.pipeline.follow(decoded, keyed):
+            yield from engine.handle(events)
+        if progress is not None:
+            progress(reader.bytes_done, reader.bytes_total, sum(account.packets for account in reader.accounts))
+
+
 def _is_large(prepared: Prepared) -> bool:
     return len(prepared.decoded.segments) >= _LARGE_BATCH
 
@@ -128,14 +138,11 @@ def _all_of(reader: CaptureReader, batches: Iterable[Prepared], engine: Engine, 
             stop: Callable[[], bool] | None) -> Generator[Sequence[Event | Alert], None, RunResult]:
     """Reads everything, then tells the account."""
     pipeline = engine.pipeline
-    for decoded, keyed in batches:
-        for events in pipeline.follow(decoded, keyed):
-            yield from engine.handle(events)
-        if progress is not None:
-            progress(reader.bytes_done, reader.bytes_total, sum(account.packets for account in reader.accounts))
+    yield from _follow_all(reader, batches, engine, progress)
     # the reader asks `stop` by itself: what was read until then is worked off, so that the account is right
     interrupted = stop is not None and stop()
     reader.close()
+    give_freed_memory_back()  # of batches: many conversations may end now
     yield from engine.finish()
     unknown = judge_link_types(reader.accounts)
     account = capture_event(tally_of(pipeline), reader.accounts, engine.counts, interrupted, engine.limits_hit)
