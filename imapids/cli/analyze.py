@@ -105,7 +105,7 @@ def run_analysis(captures: tuple[str, ...], options: RunOptions, form: str, outp
 
     with (
         stop_on_signals(quiet) as stop,
-        open_results(form, output, options.events, color=color,
+        open_results(form, output, options.events, color=color, lent=True,
                      explain=_dialogues(captures, options, stop) if form == "html" else None) as sink,
         ProgressBar(shown=not quiet) as progress,
     ):

@@ -55,29 +55,29 @@ def refuse_inputs(output: str | None, inputs: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def open_results(form: str, output: str | None, kinds: frozenset[str], *, color: bool | None = None,
-                 explain: Explain | None = None) -> Iterator[Sink]:
+                 explain: Explain | None = None, lent: bool = False) -> Iterator[Sink]:
     """The sink for a format of `--format`; `output` is a file, a folder (CSV of several kinds) or None.
 
-    `explain` reads the dialogue of one session: the HTML report shows that of the gravest.
+    `explain` reads the dialogue of one session: the HTML report shows that of the gravest. `lent`: the items of a call
+    stay as they are until the next one (see JsonLines).
 
     Raises OutputError where the file cannot be written, UsageError where format and output do not fit.
     """
     target = None if output in (None, STANDARD_OUTPUT) else output
     openers: dict[str, Opener] = {
-        "table": _table, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet, "ecs": _ecs, "stix": _stix, "misp": _misp,
-        "html": functools.partial(_html, explain=explain)}
+        "table": _table, "jsonl": functools.partial(_jsonl, lent=lent), "csv": _csv, "parquet": _parquet,
+        "ecs": _ecs, "stix": _stix, "misp": _misp, "html": functools.partial(_html, explain=explain)}
     with openers[form](target, kinds, color) as sink:
         yield sink
 
 
 @contextlib.contextmanager
-def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None, *, lent: bool) -> Iterator[Sink]:
     from imapids.output.jsonl import JsonLines
 
-    with _lines(target) as write:
-        sink = JsonLines(write, kinds)
+    # what was found before an error is written, too
+    with _lines(target) as write, contextlib.closing(JsonLines(write, kinds, lent=lent)) as sink:
         yield sink
-        sink.close()
 
 
 @contextlib.contextmanager
@@ -89,12 +89,12 @@ def _ecs(target: str | None, kinds: frozenset[str], color: bool | None) -> Itera
 
 
 @contextlib.contextmanager
-def _lines(target: str | None) -> Iterator[Callable[[bytes], None]]:
+def _lines(target: str | None) -> Iterator[Callable[[bytes | memoryview], None]]:
     """What takes whole lines, and hands each call's on at once."""
     if target is None:
         stream = _standard_output()
 
-        def write(data: bytes) -> None:
+        def write(data: bytes | memoryview) -> None:
             stream.write(data)
             stream.flush()
 

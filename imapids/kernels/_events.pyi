@@ -147,18 +147,24 @@ class Plan:
                  times: Collection[str] = ()) -> None: ...
 
 class LineParts:
-    def __init__(self, plan: Plan, name: bytes, protocol: bytes, key: bytes, *, plain: bool,
-                 counted: bool) -> None: ...
+    def __init__(self, plan: Plan, name: bytes, protocol: bytes, key: bytes, *, protocol_in: str | None = None,
+                 labelled: bool = False, counted: bool = False) -> None: ...
 
 class Lines:
     def __init__(
         self, *, kinds: dict[type, LineParts], event: Plan, alert: Plan, head: Plan, counts: Plan, start: Plan,
-        identity: Plan, found: Plan, facts: Plan, longest: int, second: Callable[[int], bytes],
-        encode_json: Callable[[Any], bytes], alone: Callable[[Any], bytes], make_head: Callable[[Any], bytes],
-        around: Callable[[Any, Any], tuple[bytes, list[str]]],
+        identity: Plan, found: Plan, facts: Plan, longest: int, direction: bytes, encode_json: Callable[[Any], bytes],
+        alone: Callable[[Any], bytes], make_head: Callable[[Any], bytes],
         alert_parts: Callable[[Any], tuple[bytes, bool, bytes, bytes, bytes]],
     ) -> None: ...
     def encode(self, items: Iterable[Any]) -> bytes: ...
+
+# ahead.pxi
+class LinesAhead:
+    def __init__(self, lines: Lines) -> None: ...
+    def start(self, items: list[Any]) -> bool: ...
+    def pieces(self) -> Iterator[bytes | memoryview]: ...
+    def close(self) -> None: ...
 
 # turns.pxi
 class Turns:

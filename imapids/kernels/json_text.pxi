@@ -2,11 +2,13 @@
 #
 # What is written here is what lines are made of: ASCII text, whole numbers, lists, dicts and records of them. All else
 # is the other way's: a method that meets it returns 0, and its caller gives back what was written and asks Python.
+#
+# The methods that write (`nogil`) may run in a thread that does not hold the interpreter's lock (ahead.pxi says why that
+# is sound). So they read objects in place, by their memory: they count no reference, make no object, raise nothing and
+# run no Python code, and nothing that they look at can go away or change under them.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_Next, PyDict_Size
-from cpython.list cimport PyList_GET_SIZE
-from cpython.set cimport PySet_GET_SIZE
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 cdef extern from *:
@@ -60,20 +62,34 @@ cdef extern from *:
         return !(harm & 0x80 * ONES);
     }
     """
-    bint IS_COMPACT_ASCII(PyObject *text)
+    bint IS_COMPACT_ASCII(PyObject *text) nogil
     Py_ssize_t copy_plain(char *to, const char *source, Py_ssize_t size) nogil
     bint is_harmless(const char *data, Py_ssize_t size) nogil
 
-cdef extern from "Python.h":
-    int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
+cdef extern from "Python.h" nogil:
+    int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1 with gil
     bint PyUnicode_CheckExact(PyObject *value)
     bint PyLong_CheckExact(PyObject *value)
+    bint PyFloat_CheckExact(PyObject *value)
     bint PyList_CheckExact(PyObject *value)
+    bint PyTuple_CheckExact(PyObject *value)
     bint PyDict_CheckExact(PyObject *value)
+    bint PyBytes_CheckExact(PyObject *value)
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject *text)
     const char *PyUnicode_DATA(PyObject *text)
-    long long PyLong_AsLongLongAndOverflow(PyObject *number, int *overflow) except? -1
+    long long PyLong_AsLongLongAndOverflow(PyObject *number, int *overflow)  # of an int it raises nothing
+    Py_ssize_t list_size "PyList_GET_SIZE"(PyObject *values)
+    PyObject *list_item "PyList_GET_ITEM"(PyObject *values, Py_ssize_t place)
+    Py_ssize_t tuple_size "PyTuple_GET_SIZE"(PyObject *values)
+    PyObject *tuple_item "PyTuple_GET_ITEM"(PyObject *values, Py_ssize_t place)
+    Py_ssize_t dict_size "PyDict_Size"(PyObject *values)
+    int dict_next "PyDict_Next"(PyObject *values, Py_ssize_t *at, PyObject **key, PyObject **value)
+    Py_ssize_t set_size "PySet_GET_SIZE"(PyObject *values)
+    Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject *data)
+    char *bytes_data "PyBytes_AS_STRING"(PyObject *data)
     PyTypeObject *Py_TYPE(PyObject *value)
+    PyTypeObject PySet_Type
+    Py_ssize_t PY_SSIZE_T_MAX
     PyObject *Py_True
     PyObject *Py_False
     PyObject *Py_None
@@ -81,8 +97,10 @@ cdef extern from "Python.h":
 cdef enum:
     MOST_TEXT = 65_536  # a longer text makes a line that is too long anyway
     MOST_NESTED = 16
+    MOST_CLASSES = 32  # of records, whose plans are at hand
     KEY_ROOM = 32
     MOST_DIGITS = 20
+    STAMP_SIZE = 19
     NOTHING_EMPTY = 0
     LIST_EMPTY = 1
     DICT_EMPTY = 2
@@ -154,45 +172,129 @@ cdef class Plan:
         self.count += 1
 
 
-cdef inline bint is_default(Field *field, PyObject *value) noexcept:
+cdef inline bint is_default(Field *field, PyObject *value) noexcept nogil:
     """msgspec's rule (omit_defaults): the very object that is the default, or as empty as its factory makes it."""
     if value is field.default:
         return True
     if field.empty == LIST_EMPTY:
-        return PyList_CheckExact(value) and PyList_GET_SIZE(<object>value) == 0
+        return PyList_CheckExact(value) and list_size(value) == 0
     if field.empty == DICT_EMPTY:
-        return PyDict_CheckExact(value) and PyDict_Size(<object>value) == 0
-    return field.empty == SET_EMPTY and Py_TYPE(value) is <PyTypeObject *>set and PySet_GET_SIZE(<object>value) == 0
+        return PyDict_CheckExact(value) and dict_size(value) == 0
+    return field.empty == SET_EMPTY and Py_TYPE(value) is &PySet_Type and set_size(value) == 0
+
+
+cdef inline PyObject *held_in(PyObject *record, Py_ssize_t offset) noexcept nogil:
+    """What stands in a slot of a record; NULL where nothing does."""
+    return (<PyObject **>(<char *>record + offset))[0]
+
+
+cdef void write_second(char *to, long long second) noexcept nogil:
+    """A second since 1970 as `2026-01-02T03:04:05`, of those that 64 bits of nanoseconds hold (years 1677 to 2262).
+
+    Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days: years begin in March.
+    """
+    cdef long long days = (second - 86_399 if second < 0 else second) // 86_400  # C's division cuts towards zero
+    cdef unsigned int rest = <unsigned int>(second - days * 86_400)
+    cdef unsigned int since = <unsigned int>(days + 719_468)  # days since 1 March of the year 0
+    cdef unsigned int era = since // 146_097, of_era = since % 146_097
+    cdef unsigned int year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    cdef unsigned int of_year = of_era - (365 * year + year // 4 - year // 100)
+    cdef unsigned int month = (5 * of_year + 2) // 153
+    cdef unsigned int day = of_year - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year += era * 400 + (1 if month <= 2 else 0)
+    memcpy(to, b"0000-00-00T00:00:00", STAMP_SIZE)
+    memcpy(to, PAIRS + 2 * (year // 100), 2)
+    memcpy(to + 2, PAIRS + 2 * (year % 100), 2)
+    memcpy(to + 5, PAIRS + 2 * month, 2)
+    memcpy(to + 8, PAIRS + 2 * day, 2)
+    memcpy(to + 11, PAIRS + 2 * (rest // 3_600), 2)
+    memcpy(to + 14, PAIRS + 2 * (rest // 60 % 60), 2)
+    memcpy(to + 17, PAIRS + 2 * (rest % 60), 2)
+
+
+cdef struct Written:
+    PyTypeObject *record
+    PyObject *plan  # NULL: only Python writes records of this class
 
 
 @cython.final
 cdef class JsonText:
-    """A growing text. Methods that write return 1, or 0 where Python must write it: `used` is then to be set back."""
+    """A growing text. Methods that write return 1, or 0 where Python must write it: `used` is then to be set back.
+
+    It grows in the bytes that are made of it, or, where another thread writes it, in memory of its own (`detached`).
+    """
 
     cdef PyObject *data
+    """The bytes; NULL where it is detached."""
     cdef char *begin
     cdef Py_ssize_t used
     cdef Py_ssize_t room
+    cdef Py_ssize_t most
+    """It does not grow beyond."""
+    cdef bint full
+    """There was no room, or no memory."""
     cdef dict plans
-    """By record class; None for those that only Python writes."""
-    cdef object second
-    """Gives the text of a whole second."""
+    """By record class; None for those that only Python writes. Nothing is ever taken out."""
+    cdef Written[MOST_CLASSES] known
+    """The same."""
+    cdef int classes
+    cdef PyTypeObject *missing
+    """The record class that is not known."""
     cdef object encode
     """msgspec's encoder."""
     cdef long long stamp_second
-    cdef bytes stamp
+    cdef bint stamped
+    cdef char[STAMP_SIZE] stamp
 
-    def __cinit__(self, Py_ssize_t room, dict plans, second, encode):
-        self.plans, self.second, self.encode = plans, second, encode
-        self.stamp = None
-        self.room, self.used = room, 0
-        made = PyBytes_FromStringAndSize(NULL, room)
-        self.data = <PyObject *>made
-        Py_INCREF(made)
-        self.begin = PyBytes_AS_STRING(made)
+    def __cinit__(self, Py_ssize_t room, dict plans, encode, *, Py_ssize_t most=0):
+        """
+        Args:
+            most: makes a detached one, which has no more room than this.
+        """
+        self.plans, self.encode = plans, encode
+        self.most = most or PY_SSIZE_T_MAX // 4
+        if not most:
+            made = PyBytes_FromStringAndSize(NULL, room)
+            self.data = <PyObject *>made
+            Py_INCREF(made)
+            self.begin, self.room = PyBytes_AS_STRING(made), room
+        self.know()
 
     def __dealloc__(self):
+        if self.data is NULL:
+            free(self.begin)
         Py_XDECREF(self.data)
+
+    cdef int know(self) except -1:
+        """Learns the plans that there are."""
+        cdef Written *known
+        self.missing = NULL
+        if self.classes == len(self.plans):
+            return 0
+        self.classes = 0
+        for record, plan in self.plans.items():
+            if self.classes == MOST_CLASSES:
+                break
+            known = &self.known[self.classes]
+            known.record = <PyTypeObject *><PyObject *>record
+            known.plan = NULL if plan is None else <PyObject *>plan
+            self.classes += 1
+        return 0
+
+    cdef int learn(self) except -1:
+        """Makes a plan for the class that is missing; 0 where there is none, or no place for it."""
+        if self.missing is NULL or self.classes == MOST_CLASSES:
+            return 0
+        record = <object><PyObject *>self.missing
+        if record not in self.plans:
+            try:
+                plan = Plan(record)
+            except (AttributeError, TypeError):
+                plan = None
+            self.plans[record] = plan
+        self.know()
+        return 1
 
     cdef bytes taken(self):
         """What was written; nothing can be written any more."""
@@ -200,43 +302,66 @@ cdef class JsonText:
         _PyBytes_Resize(&self.data, self.used)
         return <bytes>self.data
 
-    cdef inline int reserve(self, Py_ssize_t more) except -1:
-        """Makes sure that `more` bytes can be written."""
+    cdef inline int reserve(self, Py_ssize_t more) noexcept nogil:
+        """Makes sure that `more` bytes can be written; 0 where they cannot (`full`)."""
         return self.grow(more) if more > self.room - self.used else 1
 
-    cdef int grow(self, Py_ssize_t more) except -1:
-        self.room = 0  # where it fails there is none
-        _PyBytes_Resize(&self.data, 2 * (self.used + more))
-        self.begin = PyBytes_AS_STRING(<object>self.data)
-        self.room = 2 * (self.used + more)
-        return 1
+    cdef int grow(self, Py_ssize_t more) noexcept nogil:
+        cdef Py_ssize_t room = 2 * (self.used + more)
+        cdef char *moved
+        if room > self.most:
+            room = self.most
+        if room - self.used < more:
+            self.full = True
+        elif self.data is not NULL:
+            self.grow_bytes(room)
+        else:
+            moved = <char *>realloc(self.begin, room)
+            if moved is NULL:
+                self.full = True
+            else:
+                self.begin, self.room = moved, room
+        return not self.full
 
-    cdef inline int raw(self, const char *data, Py_ssize_t size) except -1:
+    cdef void grow_bytes(self, Py_ssize_t room) noexcept with gil:
+        """The same for bytes, of which only a thread with the interpreter's lock makes larger ones."""
+        cdef bytes larger
+        try:
+            larger = PyBytes_FromStringAndSize(NULL, room)
+        except MemoryError:
+            self.full = True
+            return
+        memcpy(PyBytes_AS_STRING(larger), self.begin, self.used)
+        Py_XDECREF(self.data)
+        Py_INCREF(larger)
+        self.data, self.begin, self.room = <PyObject *>larger, PyBytes_AS_STRING(larger), room
+
+    cdef inline int raw(self, const char *data, Py_ssize_t size) noexcept nogil:
         """Bytes as they are."""
-        self.reserve(size)
+        if not self.reserve(size):
+            return 0
         memcpy(self.begin + self.used, data, size)
         self.used += size
         return 1
 
-    cdef inline int key(self, Field *field) except -1:
+    cdef inline int put(self, bytes data) noexcept:
+        return self.raw(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef inline int copy(self, PyObject *data) noexcept nogil:
+        """The same of bytes that are no less than that (the caller has looked)."""
+        return self.raw(bytes_data(data), bytes_size(data))
+
+    cdef inline int key(self, Field *field) noexcept nogil:
         """A comma, the name of a field, a colon."""
         if field.key_size > KEY_ROOM:
             return self.raw(field.key, field.key_size)
-        self.reserve(KEY_ROOM)
+        if not self.reserve(KEY_ROOM):
+            return 0
         memcpy(self.begin + self.used, field.key, KEY_ROOM)  # of a fixed size, it is no call
         self.used += field.key_size
         return 1
 
-    cdef inline int put(self, bytes data) except -1:
-        return self.raw(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-
-    cdef inline int pair(self, unsigned int number) except -1:
-        """Two digits, for which there is room."""
-        memcpy(self.begin + self.used, PAIRS + 2 * number, 2)
-        self.used += 2
-        return 1
-
-    cdef int number(self, long long number) except -1:
+    cdef int number(self, long long number) noexcept nogil:
         """A number in decimal digits."""
         cdef char[MOST_DIGITS] digits
         cdef int at = MOST_DIGITS
@@ -251,46 +376,48 @@ cdef class JsonText:
         else:
             at -= 1
             digits[at] = 48 + rest
-        if number < 0:
-            self.raw(b"-", 1)
+        if number < 0 and not self.raw(b"-", 1):
+            return 0
         return self.raw(digits + at, MOST_DIGITS - at)
 
-    cdef int integer(self, PyObject *value) except -1:
+    cdef int integer(self, PyObject *value) noexcept nogil:
         """An int, where 64 bits hold it."""
         cdef int overflow = 0
         cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
         return 0 if overflow else self.number(number)
 
-    cdef int time(self, PyObject *time_ns) except -1:
+    cdef int time(self, PyObject *time_ns) noexcept nogil:
         """A time as `2026-01-02T03:04:05.123456+0000`, without quotes."""
         cdef int overflow = 0
         cdef long long ns, second
         cdef unsigned int micros
+        cdef char *to
         if not PyLong_CheckExact(time_ns):
             return 0
         ns = PyLong_AsLongLongAndOverflow(time_ns, &overflow)
-        if overflow:
+        if overflow or not self.reserve(STAMP_SIZE + 12):
             return 0
         second = ns // 1_000_000_000 - (1 if ns % 1_000_000_000 < 0 else 0)  # C's division cuts towards zero
         micros = <unsigned int>((ns - second * 1_000_000_000) // 1000)
-        if self.stamp is None or second != self.stamp_second:
-            self.stamp, self.stamp_second = self.second(second), second
-        self.put(self.stamp)
-        self.reserve(12)
-        self.raw(b".", 1)
-        self.pair(micros // 10_000)
-        self.pair(micros // 100 % 100)
-        self.pair(micros % 100)
-        return self.raw(b"+0000", 5)
+        if not self.stamped or second != self.stamp_second:
+            write_second(self.stamp, second)
+            self.stamped, self.stamp_second = True, second
+        to = self.begin + self.used
+        memcpy(to, self.stamp, STAMP_SIZE)
+        memcpy(to + STAMP_SIZE, b".000000+0000", 12)
+        memcpy(to + STAMP_SIZE + 1, PAIRS + 2 * (micros // 10_000), 2)
+        memcpy(to + STAMP_SIZE + 3, PAIRS + 2 * (micros // 100 % 100), 2)
+        memcpy(to + STAMP_SIZE + 5, PAIRS + 2 * (micros % 100), 2)
+        self.used += STAMP_SIZE + 12
+        return 1
 
-    cdef int text(self, PyObject *text) except -1:
+    cdef int text(self, PyObject *text) noexcept nogil:
         """A str in quotes, if it is ASCII without control characters."""
         cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text), done = 0
         cdef const char *source
         cdef char *to
-        if size > MOST_TEXT or not IS_COMPACT_ASCII(text):
+        if size > MOST_TEXT or not IS_COMPACT_ASCII(text) or not self.reserve(2 * size + 2):
             return 0
-        self.reserve(2 * size + 2)
         source = PyUnicode_DATA(text)
         to = self.begin + self.used
         to[0] = c'"'
@@ -311,7 +438,7 @@ cdef class JsonText:
         self.used = to + 1 - self.begin
         return 1
 
-    cdef int value(self, PyObject *value, int depth) except -1:
+    cdef int value(self, PyObject *value, int depth) noexcept nogil:
         """Anything that lines are made of."""
         if PyUnicode_CheckExact(value):
             return self.text(value)
@@ -323,85 +450,87 @@ cdef class JsonText:
             return self.raw(b"false", 5)
         if value is Py_None:
             return self.raw(b"null", 4)
-        return 0 if depth > MOST_NESTED else self.compound(<object>value, depth)
+        return 0 if depth > MOST_NESTED else self.compound(value, depth)
 
-    cdef int compound(self, value, int depth) except -1:
+    cdef int compound(self, PyObject *value, int depth) noexcept nogil:
         """Anything that is no single word."""
-        held = value  # whatever runs meanwhile
-        if type(held) is list:
-            return self.elements(<list>held, depth)
-        if type(held) is tuple:
-            return self.elements(list(held), depth)
-        if type(held) is dict:
-            return self.mapping(<dict>held)
-        if type(held) is float:
-            return self.put(self.encode(held))
-        return self.object(held, depth)
+        if PyList_CheckExact(value) or PyTuple_CheckExact(value):
+            return self.elements(value, depth)
+        if PyDict_CheckExact(value):
+            return self.mapping(value)
+        if PyFloat_CheckExact(value):
+            return 0 if self.data is NULL else self.real(value)
+        return self.object(value, depth)
 
-    cdef int elements(self, list values, int depth) except -1:
-        """A list."""
-        cdef Py_ssize_t start = self.used
-        for value in values:
-            self.raw(b",", 1)
-            if not self.value(<PyObject *>value, depth + 1):
+    cdef int real(self, PyObject *value) noexcept with gil:
+        """A float: msgspec's own digits."""
+        try:
+            return self.put(self.encode(<object>value))
+        except MemoryError:
+            return 0
+
+    cdef int elements(self, PyObject *values, int depth) noexcept nogil:
+        """A list or tuple."""
+        cdef Py_ssize_t start = self.used, at, count
+        cdef bint is_list = PyList_CheckExact(values)
+        count = list_size(values) if is_list else tuple_size(values)
+        for at in range(count):
+            if not self.raw(b",", 1) or not self.value(
+                    list_item(values, at) if is_list else tuple_item(values, at), depth + 1):
                 return 0
         return self.bracketed(start, c"[", b"]")
 
-    cdef int mapping(self, dict values) except -1:
-        """A dict of texts, numbers and the like by texts: nothing in it can change it meanwhile."""
+    cdef int mapping(self, PyObject *values) noexcept nogil:
+        """A dict of texts, numbers and the like by texts."""
         cdef Py_ssize_t start = self.used, at = 0
         cdef PyObject *key
         cdef PyObject *value
-        while PyDict_Next(values, &at, &key, &value):
-            self.raw(b",", 1)
-            if not PyUnicode_CheckExact(key) or not self.text(key):
+        while dict_next(values, &at, &key, &value):
+            if not PyUnicode_CheckExact(key) or not self.raw(b",", 1) or not self.text(key) or not self.raw(b":", 1):
                 return 0
-            self.raw(b":", 1)
             if not (PyUnicode_CheckExact(value) or PyLong_CheckExact(value)) or not self.value(value, 0):
                 return 0
         return self.bracketed(start, c"{", b"}")
 
-    cdef int bracketed(self, Py_ssize_t start, char opening, const char *closing) except -1:
+    cdef int bracketed(self, Py_ssize_t start, char opening, const char *closing) noexcept nogil:
         """Sets brackets around `,first,second`: the first comma gives its place."""
-        if self.used == start:
-            self.raw(b",", 1)
+        if self.used == start and not self.raw(b",", 1):
+            return 0
         self.begin[start] = opening
         return self.raw(closing, 1)
 
-    cdef int object(self, record, int depth) except -1:
-        """A record of a class that has a plan, or can have one."""
-        plan = self.plans.get(type(record), self)
-        if plan is self:
-            try:
-                plan = Plan(type(record))
-            except (AttributeError, TypeError):
-                plan = None
-            self.plans[type(record)] = plan
-        return 0 if plan is None else self.record(record, plan, depth)
+    cdef int object(self, PyObject *record, int depth) noexcept nogil:
+        """A record of a class that has a plan; one that may have is `missing`."""
+        cdef PyTypeObject *its = Py_TYPE(record)
+        cdef int at
+        for at in range(self.classes):
+            if self.known[at].record is its:
+                return 0 if self.known[at].plan is NULL else self.record(record, <Plan>self.known[at].plan, depth)
+        self.missing = its
+        return 0
 
-    cdef int record(self, record, Plan plan, int depth) except -1:
+    cdef int record(self, PyObject *record, Plan plan, int depth) noexcept nogil:
         """A record of the class that the plan is for."""
         cdef Py_ssize_t start = self.used
         return self.fields(record, plan, depth) and self.bracketed(start, c"{", b"}")
 
-    cdef int fields(self, record, Plan plan, int depth) except -1:
+    cdef int fields(self, PyObject *record, Plan plan, int depth) noexcept nogil:
         """The fields of a record, a comma before each."""
         cdef Py_ssize_t place
         cdef Field *field
         cdef PyObject *value
         for place in range(plan.count):
             field = &plan.fields[place]
-            value = (<PyObject **>(<char *><PyObject *>record + field.at))[0]
+            value = held_in(record, field.at)
             if value is NULL:
                 return 0
             if is_default(field, value):
                 continue
-            self.key(field)
+            if not self.key(field):
+                return 0
             if field.is_time:
-                self.raw(b'"', 1)
-                if not self.time(value):
+                if not self.raw(b'"', 1) or not self.time(value) or not self.raw(b'"', 1):
                     return 0
-                self.raw(b'"', 1)
             elif not self.value(value, depth + 1):
                 return 0
         return 1

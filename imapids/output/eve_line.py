@@ -51,10 +51,10 @@ _CLOSED_BODIES = (Tls, Anomaly, FlowBody)
 _FIXED_PROTOCOLS: dict[type[Body], str] = {
     Command: "imap", Login: "imap", Message: "imap", Tls: "tls", Guessing: "imap", Mailbox: "imap",
 }
-PLAIN_BODY, _SESSION_BODY, _CLOSED_BODY = range(3)
+PLAIN_BODY, _SESSION_BODY, CLOSED_BODY = range(3)
 SHAPES: dict[type[Body], tuple[int, bytes, bytes, bytes]] = {
     cls: (
-        _SESSION_BODY if cls is Session else _CLOSED_BODY if cls in _CLOSED_BODIES else PLAIN_BODY,
+        _SESSION_BODY if cls is Session else CLOSED_BODY if cls in _CLOSED_BODIES else PLAIN_BODY,
         b'"event_type":"%b"' % name.encode(),
         b',"app_proto":"%b"' % _FIXED_PROTOCOLS[cls].encode() if cls in _FIXED_PROTOCOLS else b"",
         b',"%b":' % name.encode(),

@@ -30,7 +30,7 @@ class LineFile:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {reason(error)}") from error
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Takes whole lines."""
         rest = memoryview(data)
         try:

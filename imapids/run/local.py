@@ -30,10 +30,14 @@ Progress = Callable[[int, int | None, int], None]
 
 
 class Sink(Protocol):
-    """Where results go."""
+    """Where results go.
+
+    The items of a call stay as they are until the next one: a sink may go on with them meanwhile; the errors of that
+    come with the next call.
+    """
 
     def write(self, items: Sequence[Event | Alert]) -> None:
-        """Takes results, in order."""
+        """Takes results, in order; there may be none."""
 
     def close(self) -> None:
         """No more will come."""
