@@ -59,7 +59,7 @@ def open_results(form: str, output: str | None, kinds: frozenset[str], *, color:
     """The sink for a format of `--format`; `output` is a file, a folder (CSV of several kinds) or None.
 
     `explain` reads the dialogue of one session: the HTML report shows that of the gravest. `lent`: the items of a call
-    stay as they are until the next one (see JsonLines).
+    stay as they are until the next one, and there is a second processor (see JsonLines).
 
     Raises OutputError where the file cannot be written, UsageError where format and output do not fit.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +29,14 @@ class JsonLines:
         Args:
             write: takes bytes (with `lent`, views of bytes, too) and writes all of them.
             kinds: event types and `alert`, or `all` for every kind.
-            lent: the items of a call stay as they are until the next one (also of `close`). So the lines of many events
-                are encoded in another thread, where there is a processor for it, and written with the next call.
+            lent: the items of a call stay as they are until the next one (also of `close`), and there is a second
+                processor: the lines of many events are encoded in another thread, and written with the next call.
                 `write` must not keep a view: its bytes are overwritten later.
         """
         self._write: Callable[[Any], object] = write
         self._all = "all" in kinds
         self._kinds = kinds
-        self._lent = lent and _processors() > 1
+        self._lent = lent
         self._ahead: LinesAhead | None = None
         self._begun = 0
         self.lines = 0
@@ -89,8 +88,3 @@ class JsonLines:
         except AttributeError:  # alerts among them
             pass
         return [item for item in items if (item.kind if isinstance(item, Event) else "alert") in kinds]
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

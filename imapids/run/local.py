@@ -99,6 +99,8 @@ def scan(paths: Sequence[str], options: RunOptions, *, progress: Progress | None
          watcher: MatchWatcher | None = None) -> Generator[Sequence[Event | Alert], None, RunResult]:
     """Reads captures as far as it is asked: lists of events and alerts as they become known; returns the result.
 
+    The items of a list stay as they are until the next list is there; some lists are empty.
+
     Args:
         paths: files, folders, globs, or "-" for standard input.
         stop: asked for each batch; true ends the run, with the results so far.

@@ -261,12 +261,6 @@ def test_mixed_lists(odd: list[tuple[int, str, str]], count: int) -> None:
 # ---- the sink --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imapids.output.jsonl._processors", lambda: 2)
-
-
-@pytest.mark.usefixtures("two_processors")
 def test_lines_are_written_with_the_next_call() -> None:
     written: list[bytes] = []
     sink = JsonLines(lambda data: written.append(bytes(data)), EVERYTHING, lent=True)
@@ -289,7 +283,6 @@ def test_lines_are_written_with_the_next_call() -> None:
     JsonLines(written.append, EVERYTHING, lent=True).close()
 
 
-@pytest.mark.usefixtures("two_processors")
 @pytest.mark.parametrize("compiled", [True, False])
 def test_kinds_that_were_not_asked_for_are_left_out(monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
     monkeypatch.setattr(kernels, "COMPILED", compiled)
@@ -301,7 +294,6 @@ def test_kinds_that_were_not_asked_for_are_left_out(monkeypatch: pytest.MonkeyPa
     assert b"".join(written) == in_python([item for item in items if item.kind == "login"])
 
 
-@pytest.mark.usefixtures("two_processors")
 def test_an_error_of_the_file_comes_with_the_next_call() -> None:
     def full(data: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -314,16 +306,6 @@ def test_an_error_of_the_file_comes_with_the_next_call() -> None:
     sink.close()
 
 
-def test_with_one_processor_lines_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imapids.output.jsonl._processors", lambda: 1)
-    written: list[bytes] = []
-    sink = JsonLines(written.append, EVERYTHING, lent=True)
-    items = some(2_000)
-    sink.write(items)
-    assert b"".join(written) == in_python(items)
-
-
-@pytest.mark.usefixtures("two_processors")
 def test_items_that_are_not_lent_are_written_at_once() -> None:
     written: list[bytes] = []
     items = some(2_000)

@@ -205,7 +205,7 @@ def test_whoever_leaves_while_a_pipe_says_nothing_is_not_kept(tmp_path: Path) ->
     writer = os.open(pipe, os.O_RDWR)
     os.write(writer, path.read_bytes()[:32_768])
     found = scan([str(pipe)], RunOptions(events=ALL_EVENTS, limits=limits_of(batch_packets=16)))
-    assert next(found)
+    assert next(filter(None, found))
     before = time.monotonic()
     found.close()
     os.close(writer)
