@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from imapids import kernels
 from imapids.records.packets import I64, U16, CaptureSource, Damage, SourceAccount
 
 DAMAGES_KEPT = 32
@@ -35,22 +36,32 @@ class Ledger:
         account = self.account
         account.packets += len(time_ns)
         self._count_link_types(link_type)
+        if kernels.COMPILED:
+            stamped, first, last, self._newest, backward = kernels.compiled.stamp_facts(
+                time_ns, self._newest, BACKWARD_NS)
+            if stamped:
+                self._span(first, last, backward)
+            return
         if not time_ns.all():  # simple packet blocks have no time
             time_ns = time_ns[time_ns != 0]
             if not len(time_ns):
                 return
-        first, last = int(time_ns.min()), int(time_ns.max())
-        account.first_ns = first if account.first_ns is None else min(account.first_ns, first)
-        account.last_ns = last if account.last_ns is None else max(account.last_ns, last)
-        backward = int(np.count_nonzero(np.diff(time_ns) < -BACKWARD_NS))
+        backward = int(np.count_nonzero(time_ns[1:] < time_ns[:-1] - BACKWARD_NS))
         backward += int(time_ns[0]) < self._newest - BACKWARD_NS
         self._newest = int(time_ns[-1])
+        self._span(int(time_ns.min()), int(time_ns.max()), backward)
+
+    def _span(self, first: int, last: int, backward: int) -> None:
+        account = self.account
+        account.first_ns = first if account.first_ns is None else min(account.first_ns, first)
+        account.last_ns = last if account.last_ns is None else max(account.last_ns, last)
         if backward:
             self.note("time-went-back", backward)
 
     def _count_link_types(self, link_type: U16) -> None:
         first = int(link_type[0])
-        if bool((link_type == first).all()):  # one interface, or several of a kind
+        alike = kernels.compiled.are_alike(link_type) if kernels.COMPILED else bool((link_type == first).all())
+        if alike:  # one interface, or several of a kind
             numbers, counts = [first], [len(link_type)]
         else:
             found, times = np.unique(link_type, return_counts=True)

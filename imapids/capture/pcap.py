@@ -8,11 +8,11 @@ from imapids import kernels
 from imapids.capture.framing import CHAIN, RecordFraming
 from imapids.capture.recordreader import ROOM_BYTES, SECONDS_A_DAY, Fault, RecordReader
 from imapids.protocols import capture_formats as formats
-from imapids.records.packets import I64, PacketBatch
+from imapids.records.packets import I64, U16, PacketBatch
 
 NO_RECORD = np.array([0, *formats.PCAP_MAGIC_WORDS], np.uint32)
 """What stands in place of the seconds where no record starts."""
-Columns = tuple[I64, I64, I64, I64]
+Columns = tuple[I64, I64, I64, I64, I64]
 PACE_RECORDS = 64
 """Records at the front of a window that tell how fast its time passes."""
 
@@ -47,6 +47,8 @@ class PcapReader(RecordReader):
         if header.fcs_bytes:
             self.ledger.note("frame-check-sequence")
         self._snaplen = header.snaplen
+        self._alike: U16 = np.zeros((2, 0), np.uint16)
+        """Link type and interface, which all packets share, as columns of the longest batch so far."""
 
     def prepare(self) -> None:
         """Tell the framing where in time records may be expected."""
@@ -70,25 +72,26 @@ class PcapReader(RecordReader):
         columns, count = self._read(offsets)
         if not count:
             return None, 0
-        number = np.arange(self.number + 1, self.number + count + 1, dtype=np.int64)
         self.number += count
-        return PacketBatch(
-            self.ledger.source, self.window.lend(), *columns, number,
-            np.full(count, self.header.link_type, np.uint16), np.zeros(count, np.uint16),
-        ), count
+        if self._alike.shape[1] < count:
+            self._alike = np.zeros((2, count), np.uint16)
+            self._alike[0] = self.header.link_type
+            self._alike.flags.writeable = False
+        return PacketBatch(self.ledger.source, self.window.lend(), *columns, *self._alike[:, :count]), count
 
     def _read(self, offsets: I64) -> tuple[Columns, int]:
-        """Where packets start, captured and original length, and nanoseconds; and of how many records."""
+        """Where packets start, captured and original length, nanoseconds and frame numbers; and of how many records."""
         layout = self.framing.layout
         if not kernels.COMPILED or layout.record_bytes is not None or layout.swapped == "maybe":
             return self._read_odd(offsets)
         # In place of no record stand zeros or a file header: the compiled walk has ended there.
         count = len(offsets)
         columns: Columns = (np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64),
-                            np.empty(count, np.int64))
+                            np.empty(count, np.int64), np.empty(count, np.int64))
         self._tell(*kernels.compiled.read_records(
             self.window.buffer, offsets, layout.header_bytes, layout.seconds, layout.fraction, layout.captured,
-            layout.original, layout.fraction_ns, layout.fraction_limit, self._snaplen, layout.order == ">", *columns))
+            layout.original, layout.fraction_ns, layout.fraction_limit, self._snaplen, layout.order == ">",
+            self.number + 1, *columns))
         return columns, count
 
     def _read_odd(self, offsets: I64) -> tuple[Columns, int]:
@@ -103,7 +106,7 @@ class PcapReader(RecordReader):
                 if formats.is_no_record(self.window.buffer[at : at + 16].tobytes()):
                     return self._read_odd(offsets[:index])
         if not len(offsets):
-            return (captured, captured, captured, captured), 0
+            return (captured, captured, captured, captured, captured), 0
         if layout.swapped == "maybe":
             captured, original = np.minimum(captured, original), np.maximum(captured, original)
         if layout.record_bytes is not None:
@@ -116,7 +119,8 @@ class PcapReader(RecordReader):
         # 32-bit seconds and fractions cannot leave 64-bit nanoseconds.
         time_ns = words[:, layout.seconds // 4].astype(np.int64) * 1_000_000_000
         time_ns += fraction.astype(np.int64) * layout.fraction_ns
-        return (offsets + layout.header_bytes, captured, original, time_ns), len(offsets)
+        number = np.arange(self.number + 1, self.number + len(offsets) + 1, dtype=np.int64)
+        return (offsets + layout.header_bytes, captured, original, time_ns, number), len(offsets)
 
     def _tell(self, below: int, above: int, late: int) -> None:
         """Note what is odd about headers."""

@@ -80,7 +80,7 @@ class Window:
         """Carry the unconsumed tail to the front of the other buffer."""
         if len(self._spare) != len(self.buffer):
             self._spare = np.empty(len(self.buffer), np.uint8)
-        self._spare[: self.stop - self.start] = self.buffer[self.start : self.stop]
+        self._spare.data[: self.stop - self.start] = self.buffer.data[self.start : self.stop]
         self.buffer, self._spare = self._spare, self.buffer
         self._lent = False
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
+from imapids import kernels
 from imapids.config import DecodeLimits
 from imapids.decode import ip_tunnels, link_types, links, network, shims, udp_tunnels
 from imapids.decode.columns import Rows
@@ -13,7 +14,7 @@ from imapids.decode.fragments import Reassembler
 from imapids.decode.headers import Header
 from imapids.decode.paths import Paths
 from imapids.decode.rebuild import rebuild
-from imapids.decode.segment_columns import SegmentColumns
+from imapids.decode.segment_columns import SegmentColumns, are_alike
 from imapids.decode.tunnel_ports import TunnelPorts
 from imapids.decode.work import Work
 from imapids.records.packets import I64, U8, PacketBatch
@@ -105,10 +106,8 @@ class Decoder:
             return
         if len(self._counting) < count:
             self._counting, self._outside = _constant(np.arange(count)), _constant(np.zeros(count, np.int64))
-        everything = Rows(self._counting[:count], batch.offset, batch.offset + batch.captured,
-                          batch.offset + batch.original, self._outside[:count])
-        first = batch.link_type[0]
-        kinds = [int(first)] if np.all(batch.link_type == first) else np.unique(batch.link_type).tolist()
+        everything = Rows(self._counting[:count], batch.offset, *_ends_of(batch), self._outside[:count])
+        kinds = [int(batch.link_type[0])] if are_alike(batch.link_type) else np.unique(batch.link_type).tolist()
         for kind in kinds:
             rows = everything if len(kinds) == 1 else everything.select(batch.link_type == kind)
             link_types.by_link_type(work, rows, kind)
@@ -121,6 +120,15 @@ class Decoder:
             self.account.skipped[HELD] = self._reassembler.held
         if self._paths.overflow:
             self.account.notes["encapsulations-full"] = self._paths.overflow
+
+
+def _ends_of(batch: PacketBatch) -> tuple[I64, I64]:
+    """Where packets end as captured, and on the wire."""
+    if not kernels.COMPILED:
+        return batch.offset + batch.captured, batch.offset + batch.original
+    ends = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
+    kernels.compiled.ends_of(batch.offset, batch.captured, batch.original, *ends)
+    return ends
 
 
 def _constant(column: I64) -> I64:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from imapids.records.packets import U8, Bool, PacketBatch
+import numpy as np
+import numpy.typing as npt
+
+from imapids import kernels
+from imapids.records.packets import U8, U16, Bool, PacketBatch
 from imapids.records.segments import SegmentBatch
 
 _FILLED = {
@@ -25,12 +29,29 @@ class SegmentColumns:
 
     def finish(self, batch: PacketBatch, buffer: U8, fragmented: Bool) -> SegmentBatch:
         """The segment batch, in capture order."""
-        interface = batch.interface if batch.interface.any() else None
-        if self.present.all():
+        interface = None if not batch.interface[:1].any() and are_alike(batch.interface) else batch.interface
+        if self.present[:1].all() and are_alike(self.present.view(np.uint8)):
             return SegmentBatch(batch.source, buffer, batch.number, batch.time_ns, fragmented=fragmented,
                                 interface=interface, **self.columns)
-        pick = np.flatnonzero(self.present)
-        return SegmentBatch(batch.source, buffer, batch.number.take(pick), batch.time_ns.take(pick),
-                            fragmented=fragmented.take(pick),
-                            interface=None if interface is None else interface.take(pick),
-                            **{name: column.take(pick) for name, column in self.columns.items()})
+        shared = [batch.number, batch.time_ns] + ([] if interface is None else [interface])
+        number, time_ns, *named, fragmented = self._present(shared, [*self.columns.values(), fragmented])
+        if interface is not None:
+            interface, *named = named
+        return SegmentBatch(batch.source, buffer, number, time_ns, fragmented=fragmented, interface=interface,
+                            **dict(zip(self.columns, named, strict=True)))
+
+    def _present(self, shared: list[npt.NDArray[Any]], own: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """The rows of columns that are present; those that are our own are overwritten."""
+        if not kernels.COMPILED:
+            pick = np.flatnonzero(self.present)
+            return [column.take(pick) for column in (*shared, *own)]
+        kept = [*map(np.empty_like, shared), *own]
+        count = kernels.compiled.keep_rows(self.present.view(np.uint8), [*shared, *own], kept)
+        return [column[:count] for column in kept]
+
+
+def are_alike(column: U8 | U16) -> bool:
+    """Whether all numbers of a column are the same."""
+    if kernels.COMPILED:
+        return kernels.compiled.are_alike(column)
+    return bool((column == column[:1]).all())

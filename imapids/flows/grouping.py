@@ -99,8 +99,6 @@ class SegmentGrouper:
         self._scratch: U64 = np.empty((6, 0), np.uint64)
         """Columns that are used again for each batch: fresh memory costs more than what is done in it."""
         self._slots: I32 = np.empty(0, np.int32)
-        self._keys: Keys = np.empty((0, KEY_WORDS), np.uint64)
-        self._hashes: U64 = np.empty(0, np.uint64)
 
     def keyed(self, batch: SegmentBatch, index: FlowIndex) -> Keyed:
         """Groups of a batch, numbered in the order of their first segments, with keys and hashes as an index has."""
@@ -109,13 +107,12 @@ class SegmentGrouper:
             keys, end = np.ascontiguousarray(key_words(batch, first)[0].T), swapped.view(np.uint8)
             return Keyed(local, first, end, keys, index.hashed(keys), Cells.of(batch, local, end, len(first)))
         count = len(batch)
-        if len(self._hashes) < count:
+        if len(self._slots) < 4 * count:
             self._slots = np.empty(1 << max(4 * count - 1, _LEAST_SLOTS - 1).bit_length(), np.int32)
-            self._keys, self._hashes = np.empty((count, KEY_WORDS), np.uint64), np.empty(count, np.uint64)
         first, local, end = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
-        groups = kernels.compiled.group_segments(batch, index.mix, self._slots, self._keys, self._hashes, first, local,
-                                                 end)
-        return Keyed(local, first[:groups].copy(), end, self._keys[:groups].copy(), self._hashes[:groups].copy(),
+        keys, hashes = np.empty((count, KEY_WORDS), np.uint64), np.empty(count, np.uint64)
+        groups = kernels.compiled.group_segments(batch, index.mix, self._slots, keys, hashes, first, local, end)
+        return Keyed(local, first[:groups], end, keys[:groups], hashes[:groups],
                      Cells.of(batch, local, end, groups))
 
     def group(self, batch: SegmentBatch) -> tuple[I64, I64, Bool]:

@@ -1,5 +1,7 @@
 """Walks the records and blocks of a capture, and reads their headers: one step for each, at the speed of memory."""
 
+from libc.stdint cimport INT64_MAX, INT64_MIN
+
 cdef extern from *:
     """
     #if defined(__GNUC__)
@@ -116,9 +118,9 @@ def walk_blocks(const uint8_t[::1] data, int64_t at, int64_t last, int64_t stop,
 
 def read_records(const uint8_t[::1] data, const int64_t[::1] at, int64_t header, int64_t seconds_at,
                  int64_t fraction_at, int64_t captured_at, int64_t original_at, int64_t fraction_ns,
-                 int64_t fraction_limit, int64_t snaplen, bint big, int64_t[::1] offset, int64_t[::1] captured,
-                 int64_t[::1] original, int64_t[::1] time_ns):
-    """What `PcapReader.batch` makes of the headers at `at`, into four columns of the same length.
+                 int64_t fraction_limit, int64_t snaplen, bint big, int64_t first_number, int64_t[::1] offset,
+                 int64_t[::1] captured, int64_t[::1] original, int64_t[::1] time_ns, int64_t[::1] number):
+    """What `PcapReader.batch` makes of the headers at `at`, into five columns of the same length.
 
     Returns:
         How many have (less bytes on the wire than captured, more captured than a `snaplen` that is not 0, a fraction of
@@ -147,6 +149,7 @@ def read_records(const uint8_t[::1] data, const int64_t[::1] at, int64_t header,
             late += fraction >= fraction_limit
             offset[index], captured[index], original[index] = here + header, held, max(whole, held)
             time_ns[index] = _word(head + seconds_at, big) * 1_000_000_000 + fraction * fraction_ns
+            number[index] = first_number + index
     return below, above, late
 
 
@@ -207,3 +210,107 @@ def read_blocks(const uint8_t[::1] data, const int64_t[::1] at, bint big, int64_
             ticks[index] = <uint64_t>_word(head + 12, big) << 32 | <uint64_t>_word(head + 16, big)
             done += 1
     return done, below, past
+
+
+# Short loops over one batch. They keep the interpreter lock: to get it back takes longer than they do, for a thread that
+# makes batches beside another one that is at work.
+
+ctypedef fused Small:
+    uint8_t
+    uint16_t
+
+
+def are_alike(const Small[::1] column):
+    """Whether all numbers are the same (of none, they are)."""
+    cdef Py_ssize_t index, count = column.shape[0]
+    cdef Small differs = 0
+    for index in range(1, count):
+        differs |= column[index] ^ column[0]
+    return differs == 0
+
+
+def ends_of(const int64_t[::1] at, const int64_t[::1] captured, const int64_t[::1] original, int64_t[::1] end,
+            int64_t[::1] wire):
+    """Where packets end as captured and on the wire, into two columns."""
+    cdef Py_ssize_t index
+    for index in range(at.shape[0]):
+        end[index], wire[index] = at[index] + captured[index], at[index] + original[index]
+
+
+def stamp_facts(const int64_t[::1] time_ns, int64_t newest, int64_t most_back):
+    """What `Ledger.packets` tells of stamps; those that are 0 are none.
+
+    Args:
+        newest: the stamp before them.
+        most_back: a larger step back is counted.
+
+    Returns:
+        (how many stamps there are, the least, the largest, the last one, steps back).
+    """
+    cdef int64_t stamp, count = 0, least = INT64_MAX, largest = INT64_MIN, back = 0
+    cdef Py_ssize_t index
+    for index in range(time_ns.shape[0]):
+        stamp = time_ns[index]
+        if stamp == 0:
+            continue
+        count += 1
+        least, largest = min(least, stamp), max(largest, stamp)
+        back += stamp < newest - most_back
+        newest = stamp
+    return count, least, largest, newest, back
+
+
+cdef enum:
+    MOST_COLUMNS = 32
+
+
+cdef struct Moved:
+    const uint8_t* source
+    uint8_t* target
+    int size
+
+
+def keep_rows(const uint8_t[::1] present, list columns, list kept):
+    """Writes the rows of columns that are present to the begin of others, or of the same.
+
+    Args:
+        columns, kept: pairs of contiguous columns of the same type with as many rows as `present`.
+
+    Returns:
+        How many rows are present.
+    """
+    cdef Moved[MOST_COLUMNS] moved
+    cdef Py_ssize_t place, row, found = 0, count = len(columns), total = present.shape[0]
+    cdef const uint8_t[::1] source
+    cdef uint8_t[::1] target
+    if count > MOST_COLUMNS or count != len(kept):
+        raise IndexError("too many columns, or without a pair")
+    if total == 0:
+        return 0
+    for place in range(count):
+        source, target = columns[place].view("u1"), kept[place].view("u1")
+        moved[place].size = columns[place].itemsize
+        if source.shape[0] != total * moved[place].size or target.shape[0] != source.shape[0]:
+            raise IndexError("columns that differ in length")
+        moved[place].source, moved[place].target = &source[0], &target[0]
+    with nogil:
+        for place in range(count):
+            found = _keep(&present[0], total, moved[place])
+    return found
+
+
+cdef Py_ssize_t _keep(const uint8_t* present, Py_ssize_t total, Moved moved) noexcept nogil:
+    """One of the columns; the rows before those that are kept are never read again."""
+    cdef Py_ssize_t row, found = 0
+    for row in range(total):
+        if present[row]:
+            if moved.size == 8:
+                (<uint64_t*>moved.target)[found] = (<const uint64_t*>moved.source)[row]
+            elif moved.size == 4:
+                (<uint32_t*>moved.target)[found] = (<const uint32_t*>moved.source)[row]
+            elif moved.size == 2:
+                (<uint16_t*>moved.target)[found] = (<const uint16_t*>moved.source)[row]
+            else:
+                moved.target[found] = moved.source[row]
+            found += 1
+    return found

@@ -36,7 +36,7 @@ def in_order(events: list[Event], order: list[int]) -> tuple[list[Event], I64]:
     known = np.array(order, np.int64)
     if not (known[1:] < known[:-1]).any():
         return events, known
-    since = known - known.min()
+    since = (known - known.min()).view(np.uint64)  # 64 bits hold any distance, but not with a sign
     places = np.argsort(since.astype(np.uint16) if int(since.max()) < _SHORT else since, kind="stable")
     moved = kernels.events.rearranged(events, places) if kernels.COMPILED else [events[i] for i in places.tolist()]
     return moved, known[places]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 
 from imapids import kernels
 from imapids.capture import framing
+from imapids.capture.ledger import Ledger
+from imapids.decode.segment_columns import are_alike
 from imapids.protocols.capture_formats import PCAP_MAGICS, RecordLayout
+from imapids.records.packets import CaptureSource, SourceAccount
 
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
 
@@ -91,10 +95,10 @@ def test_walks_and_headers_stay_in_the_buffer(at: int, last: int, stop: int, fie
     if field == 8:
         with pytest.raises(IndexError):
             kernels.compiled.walk_blocks(data, at, last + 4, stop, 12, 99, False, 7, found)
-    columns = [np.empty(1, np.int64) for _ in range(4)]
+    columns = [np.empty(1, np.int64) for _ in range(5)]
     with pytest.raises(IndexError):
         kernels.compiled.read_records(data, np.array([at if at < 0 else last]), 16, 0, 4, field, 12, 1, 1, 0, False,
-                                      *columns)
+                                      1, *columns)
 
 
 def agree(path: Path) -> None:
@@ -161,3 +165,59 @@ def test_enhanced_packets_are_read_the_same(
     path.write_bytes(section(order) + interface(order) * min(interfaces, 1)
                      + interface(order, tsresol=clock) * max(interfaces - 1, 0) + b"".join(blocks))
     agree(path)
+
+
+STAMPS = st.lists(st.sampled_from([0, 1, 5, 10**9, 2 * 10**9, 2**62, -7]) | st.integers(-2**62, 2**62), max_size=9)
+
+
+@given(st.lists(STAMPS.filter(bool), max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_stamps_are_told_of_as_numpy_tells(parts: list[list[int]]) -> None:
+    def call() -> SourceAccount:
+        ledger = Ledger(CaptureSource("x", 0))
+        for stamps in parts:
+            ledger.packets(np.array(stamps), np.ones(len(stamps), np.uint16))
+        return ledger.account
+
+    with pytest.MonkeyPatch.context() as patch:
+        compiled = call()
+        patch.setattr(kernels, "COMPILED", False)
+        assert compiled == call()
+
+
+@given(st.lists(st.booleans(), max_size=40), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_rows_are_kept_as_numpy_takes_them(present: list[bool], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    columns = [rng.integers(0, 200, len(present)).astype(kind) for kind in ("u1", "?", "<u2", "u4", "i8", "u8")]
+    expected = [column[np.array(present, bool)].tolist() for column in columns]
+    mask = np.array(present, np.uint8)
+    for kept in ([np.empty_like(column) for column in columns], columns):  # in other columns, and where they stand
+        assert kernels.compiled.keep_rows(mask, columns, kept) == sum(present)
+        assert [column[: sum(present)].tolist() for column in kept] == expected
+
+
+@pytest.mark.parametrize(("columns", "kept"), [
+    pytest.param([np.zeros(3)], [np.zeros(2)], id="less room"),
+    pytest.param([np.zeros(2)], [np.zeros(3)], id="less rows"),
+    pytest.param([np.zeros(3)], [np.zeros(3, np.float32)], id="another type"),
+    pytest.param([np.zeros(3)], [], id="no pair"), pytest.param([np.zeros(3)] * 33, [np.zeros(3)] * 33, id="too many"),
+])
+def test_columns_that_do_not_fit_are_refused(columns: list[Any], kept: list[Any]) -> None:
+    with pytest.raises(IndexError):
+        kernels.compiled.keep_rows(np.ones(3, np.uint8), columns, kept)
+
+
+@pytest.mark.parametrize(("column", "alike"), [
+    pytest.param([], True, id="nothing"), pytest.param([7], True, id="one"),
+    pytest.param([7, 7, 7], True, id="the same"),
+    pytest.param([7, 7, 8], False, id="the last differs"), pytest.param([1, 2, 1], False, id="the middle differs"),
+    pytest.param([1, 2, 2], False, id="the first differs"),
+])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_columns_of_one_number(column: list[int], alike: bool, kind: type[np.unsignedinteger[Any]]) -> None:
+    numbers = np.array(column, kind)
+    with pytest.MonkeyPatch.context() as patch:
+        assert are_alike(numbers) is alike
+        patch.setattr(kernels, "COMPILED", False)
+        assert are_alike(numbers) is alike
