@@ -1,18 +1,29 @@
 """What observers count of ended conversations."""
 
-from libc.stdint cimport INT64_MIN
+cdef enum:
+    FEWEST_SLOTS = 1024  # of a hash table
+    NO_GROUP = -1
+
+
+cdef inline uint64_t _stirred(uint64_t state, uint64_t value, uint64_t salt) noexcept nogil:
+    """One round of `mixed` in observe/counting.py."""
+    value = (state ^ value) + salt
+    value = (value ^ (value >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    value = (value ^ (value >> 27)) * <uint64_t>0x94D049BB133111EB
+    return value ^ (value >> 31)
+
+
+cdef inline uint64_t _mixed_two(const uint64_t *salts, uint64_t one, uint64_t other) noexcept nogil:
+    """`mixed` of two values; `salts`: four numbers that nobody can guess."""
+    return _stirred(_stirred(salts[0], one, salts[1]), other, salts[2])
 
 
 def mix_column(uint64_t[::1] state, const uint64_t[::1] column, uint64_t salt):
     """A column's part of the keyed hashes `state`: one round of `mixed` in observe/counting.py."""
     cdef int64_t i
-    cdef uint64_t value
     with nogil:
         for i in range(state.shape[0]):
-            value = (state[i] ^ column[i]) + salt
-            value = (value ^ (value >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
-            value = (value ^ (value >> 27)) * <uint64_t>0x94D049BB133111EB
-            state[i] = value ^ (value >> 31)
+            state[i] = _stirred(state[i], column[i], salt)
 
 
 cdef inline int64_t _slot(const uint64_t[::1] table, uint64_t value, uint64_t mix) except -1 nogil:
@@ -23,133 +34,268 @@ cdef inline int64_t _slot(const uint64_t[::1] table, uint64_t value, uint64_t mi
     return at
 
 
-def new_values(const uint64_t[::1] values, int64_t start, const uint64_t[::1] older, uint64_t[::1] newer,
-               uint8_t[::1] zeros, int64_t room, uint64_t mix, uint8_t[::1] fresh):
-    """Puts values into a set of hashes (`SeenTable` of observe/tables.py), up to the first that finds no room.
+def have_common(const uint64_t[::1] some, const uint64_t[::1] others, uint64_t[::1] table, uint64_t mix):
+    """Whether a value stands in both columns: `RelayFinder` of observe/relays.py.
 
     Args:
-        start: the first value that is looked at.
-        older, newer: tables of 2^k slots, at most half full; 0 is a free slot. New values go to `newer`.
-        zeros: whether each of the two holds the value 0, shape (2,).
-        room: how many values find room.
+        table: 2^k slots that hold 0, more than there are values in `some`.
         mix: an odd number that nobody can guess.
-        fresh: marks the values that stood in neither.
-
-    Returns:
-        (where it stopped, how many values were put in).
     """
-    cdef int64_t i, at, added = 0
-    cdef uint64_t value
+    cdef int64_t i
+    cdef bint zero = False
     with nogil:
-        for i in range(start, values.shape[0]):
-            value = values[i]
-            if value == 0:
-                if zeros[0] or zeros[1]:
-                    continue
+        for i in range(some.shape[0]):
+            if some[i] == 0:
+                zero = True
             else:
-                at = _slot(newer, value, mix)
-                if newer[at] == value or older[_slot(older, value, mix)] == value:
-                    continue
-            if added == room:
+                table[_slot(table, some[i], mix)] = some[i]
+        for i in range(others.shape[0]):
+            if zero if others[i] == 0 else table[_slot(table, others[i], mix)] != 0:
                 with gil:
-                    return i, added
-            if value == 0:
-                zeros[1] = 1
-            else:
-                newer[at] = value
-            added += 1
-            fresh[i] = 1
-    return values.shape[0], added
+                    return True
+    return False
 
 
-def find_groups(const uint64_t[::1] keys, uint64_t[::1] table, int64_t[::1] numbers, uint64_t mix, int64_t[::1] groups,
-                int64_t[::1] rows, int64_t[::1] slots):
-    """The groups of keys; those that are new take slots of the table (`GroupTable` of observe/tables.py).
+cdef class ValueSet:
+    """A set of hashes of bounded size, `SeenBefore` of observe/counting.py, in two hash tables: one of each half."""
 
-    Args:
-        table: keys in 2^k slots; it stays at most half full.
-        numbers: the group in each slot; INT64_MIN where there is none, -1 - n for the n-th one that is new.
-        mix: an odd number that nobody can guess.
-        groups: takes what `numbers` says for each key.
-        rows, slots: take the row that made each new group, and its slot.
+    cdef uint64_t[::1] older, newer  # of 2^k slots, at most half full; 0 marks a free slot
+    cdef int zero_in_older, zero_in_newer
+    cdef int64_t held, room  # values in the newer half, and how many it may hold
+    cdef uint64_t mix
+    cdef object table_of
+    cdef readonly int64_t forgotten
 
-    Returns:
-        How many groups are new.
-    """
-    cdef int64_t i, at, new = 0, mask = table.shape[0] - 1
-    with nogil:
+    def __init__(self, int64_t room, uint64_t mix, table_of):
+        """
+        Args:
+            room: values of each half, 1 at least.
+            mix: an odd number that nobody can guess.
+            table_of: makes a table of so many slots, uint64, that hold 0.
+        """
+        if room < 1:
+            raise ValueError("room for one value at least")
+        self.room, self.mix, self.table_of = room, mix, table_of
+        self.older, self.newer = table_of(FEWEST_SLOTS), table_of(FEWEST_SLOTS)
+
+    @property
+    def slots(self):
+        """Slots of the newer table."""
+        return self.newer.shape[0]
+
+    def add(self, const uint64_t[::1] values, uint8_t[::1] fresh):
+        """Puts values into the set, and marks those that did not stand in it."""
+        cdef int64_t i
+        with nogil:
+            for i in range(values.shape[0]):
+                fresh[i] = self.put(values[i])
+
+    cdef inline void ask_for(self, uint64_t value) noexcept nogil:
+        """Fetches the memory where a value stands: it comes while others are looked up."""
+        prefetch(&self.newer[<int64_t>((value * self.mix) >> 20) & (self.newer.shape[0] - 1)])
+        prefetch(&self.older[<int64_t>((value * self.mix) >> 20) & (self.older.shape[0] - 1)])
+
+    cdef int put(self, uint64_t value) except -1 nogil:
+        """1 if a value stood in neither half, which puts it into the newer one; else 0."""
+        cdef int64_t at = 0
+        if value == 0:
+            if self.zero_in_older or self.zero_in_newer:
+                return 0
+        else:
+            at = _slot(self.newer, value, self.mix)
+            if self.newer[at] == value or self.older[_slot(self.older, value, self.mix)] == value:
+                return 0
+        if self.held == self.room or 2 * self.held + 2 > self.newer.shape[0]:
+            with gil:
+                self.make_room()
+            return self.put(value)  # now there is room
+        if value == 0:
+            self.zero_in_newer = 1
+        else:
+            self.newer[at] = value
+        self.held += 1
+        return 1
+
+    cdef int make_room(self) except -1:
+        """Forgets the older half where the newer one is full; else gives that one a larger table."""
+        cdef uint64_t[::1] values = self.newer
+        cdef int64_t i
+        if self.held == self.room:
+            self.newer = self.table_of(FEWEST_SLOTS)
+            self.older = values
+            self.zero_in_older, self.zero_in_newer, self.held = self.zero_in_newer, 0, 0
+            self.forgotten += 1
+            return 0
+        self.newer = self.table_of(2 * values.shape[0])
+        for i in range(values.shape[0]):
+            if values[i] != 0:
+                self.newer[_slot(self.newer, values[i], self.mix)] = values[i]
+        return 0
+
+
+cdef class GroupRows:
+    """Finds, makes and counts groups in the columns of a `GroupTable` of observe/tables.py."""
+
+    cdef uint64_t[4] salts
+    cdef uint64_t mix
+    cdef uint64_t[::1] table, serial
+    cdef int64_t[::1] numbers, free, first_ns, last_ns, over_ns
+    cdef int64_t[:, ::1] counts
+    cdef readonly int64_t count, left, made
+
+    def __init__(self, const uint64_t[::1] salts, uint64_t mix):
+        """
+        Args:
+            salts: of `mixed`, shape (4,).
+            mix: an odd number that nobody can guess.
+        """
+        self.salts = [salts[0], salts[1], salts[2], salts[3]]
+        self.mix = mix
+
+    def hold_table(self, uint64_t[::1] table, int64_t[::1] numbers, const uint64_t[::1] keys,
+                   const int64_t[::1] groups):
+        """Takes another table of 2^k keys, with the group in each slot (-1: none), and fills it."""
+        cdef int64_t i, at
+        self.table, self.numbers, self.count = table, numbers, keys.shape[0]
         for i in range(keys.shape[0]):
-            at = <int64_t>((keys[i] * mix) >> 20) & mask
-            while numbers[at] != INT64_MIN and table[at] != keys[i]:
-                at = (at + 1) & mask
-            if numbers[at] == INT64_MIN:
-                table[at] = keys[i]
-                numbers[at] = -1 - new
-                rows[new], slots[new] = i, at
-                new += 1
-            groups[i] = numbers[at]
-    return new
+            at = self.slot(keys[i])
+            self.table[at], self.numbers[at] = keys[i], groups[i]
+
+    def hold_columns(self, int64_t[:, ::1] counts, uint64_t[::1] serial, int64_t[::1] first_ns, int64_t[::1] last_ns,
+                     int64_t[::1] over_ns, int64_t[::1] free, int64_t left):
+        """Takes other columns of the groups. The first `left` of `free` are numbers that no group has."""
+        self.counts, self.serial, self.free, self.left = counts, serial, free, left
+        self.first_ns, self.last_ns, self.over_ns = first_ns, last_ns, over_ns
+
+    cdef inline void ask_for(self, uint64_t key) noexcept nogil:
+        """Fetches the memory where a key stands: it comes while others are looked up."""
+        cdef int64_t at = <int64_t>((key * self.mix) >> 20) & (self.table.shape[0] - 1)
+        prefetch(&self.table[at])
+        prefetch(&self.numbers[at])
+
+    cdef int64_t slot(self, uint64_t key) except -1 nogil:
+        """Where a key stands, or would: there is a free slot."""
+        cdef int64_t mask = self.table.shape[0] - 1, at = <int64_t>((key * self.mix) >> 20) & mask
+        while self.numbers[at] != NO_GROUP and self.table[at] != key:
+            at = (at + 1) & mask
+        return at
+
+    cdef int64_t find(self, uint64_t key, int64_t most) except -2 nogil:
+        """The group of a key: made where there is none, unless there are `most`; NO_GROUP then."""
+        cdef int64_t at = self.slot(key), group = self.numbers[at], field
+        if group != NO_GROUP or self.count >= most:
+            return group
+        group = self.free[self.left - 1]
+        for field in range(self.counts.shape[1]):
+            self.counts[group, field] = 0
+        self.first_ns[group], self.last_ns[group], self.over_ns[group] = 1LL << 62, -(1LL << 62), -(1LL << 62)
+        self.made += 1
+        self.count += 1
+        self.left -= 1
+        self.serial[group] = self.made
+        self.table[at], self.numbers[at] = key, group
+        return group
+
+    def place(self, const uint64_t[:, :] columns, int64_t key, const int64_t[::1] at,
+              const uint64_t[::1] certain, const uint64_t[::1] offered, tuple offers, int64_t most,
+              int64_t[::1] groups, int64_t[::1] new, uint64_t[::1] bits):
+        """Finds the groups of rows up to the first whose group would be one too many: `GroupCounts.place`.
+
+        The table must have room for as many groups more as there are rows, or as `most` allows.
+
+        Args:
+            columns: of all rows; `key`: the one that tells groups apart.
+            at: the rows that are meant, shape (n,).
+            certain, offered: fields, as bits, that each of all rows adds to, and that it may add to.
+            offers: (set, column, fields): rows whose value is new to their group add to those fields they offer.
+            most: of groups.
+            groups, bits: take the group of each row, and the fields that it adds to.
+            new: takes the positions in `at` that made groups.
+
+        Returns:
+            (rows that were placed, groups that were made).
+        """
+        cdef int64_t i, start, stop, column, made, begun = 0, placed = at.shape[0]
+        cdef uint64_t[BLOCK] hashes
+        cdef uint64_t fields
+        cdef ValueSet values
+        with nogil:
+            for i in range(at.shape[0]):
+                if i + AHEAD < at.shape[0]:
+                    self.ask_for(columns[key, at[i + AHEAD]])
+                made = self.made
+                groups[i] = self.find(columns[key, at[i]], most)
+                if groups[i] == NO_GROUP:
+                    placed = i
+                    break
+                bits[i] = certain[at[i]]
+                if self.made > made:
+                    new[begun] = i
+                    begun += 1
+        for values, column, fields in offers:
+            with nogil:
+                stop = 0
+                while stop < placed:
+                    start, stop = stop, min(stop + BLOCK, placed)
+                    for i in range(start, stop):
+                        if offered[at[i]] & fields:
+                            hashes[i - start] = _mixed_two(self.salts, self.serial[groups[i]], columns[column, at[i]])
+                            values.ask_for(hashes[i - start])
+                    for i in range(start, stop):
+                        if offered[at[i]] & fields and values.put(hashes[i - start]):
+                            bits[i] |= offered[at[i]] & fields
+        return placed, begun
+
+    def add(self, const int64_t[::1] at, const int64_t[::1] groups, const uint64_t[::1] bits,
+            const int64_t[::1] first_ns, const int64_t[::1] last_ns, const int64_t[::1] over_ns,
+            const uint64_t[::1] notable, uint64_t timeless, int64_t start, int64_t[::1] rows, int64_t[:, ::1] shown):
+        """Counts rows of groups, and shows the groups where a count becomes notable: `GroupCounts.count`.
+
+        Args:
+            at, groups, bits: see `place`; `first_ns`, `last_ns`, `over_ns`: times of all rows.
+            notable: by field, the counts up to 63 that are, as bits; 0: none is, all bits: every one is.
+            timeless: rows that add to one of these fields have no times.
+            start: the position in `at` to begin with.
+            rows: takes the positions of rows that are shown, as many as there is room for.
+            shown: takes the counts, and the first and the last time, of their groups right after them.
+
+        Returns:
+            (the position to go on with, how many are shown).
+        """
+        cdef int64_t i, group, field, fields = self.counts.shape[1], found = 0
+        cdef uint64_t left
+        cdef bint noted
+        with nogil:
+            for i in range(start, at.shape[0]):
+                if found == rows.shape[0]:
+                    with gil:
+                        return i, found
+                group, left, field, noted = groups[i], bits[i], 0, False
+                while left:
+                    if left & 1:
+                        self.counts[group, field] += 1
+                        noted = noted or _is_notable(self.counts[group, field], notable[field])
+                    left >>= 1
+                    field += 1
+                if not bits[i] & timeless:
+                    self.first_ns[group] = min(self.first_ns[group], first_ns[at[i]])
+                    self.last_ns[group] = max(self.last_ns[group], last_ns[at[i]])
+                    self.over_ns[group] = max(self.over_ns[group], over_ns[at[i]])
+                if noted:
+                    rows[found] = i
+                    shown[found, :fields] = self.counts[group]
+                    shown[found, fields], shown[found, fields + 1] = self.first_ns[group], self.last_ns[group]
+                    found += 1
+        return at.shape[0], found
 
 
-def count_decisive(const int64_t[::1] groups, const int8_t[:, ::1] rows, const int64_t[::1] decisive,
-                   int64_t[:, ::1] counts, int8_t[:, ::1] part, int64_t[:, ::1] running):
-    """Adds some fields of rows to the counts of their groups.
-
-    Args:
-        groups: of each row; `rows`: what each adds, shape (n, fields).
-        decisive: the fields that are added.
-        counts: by group, shape (groups, fields).
-        part, running: take these fields of each row, and their counts right after it, shape (n, len(decisive)).
-    """
-    cdef int64_t i, k, field
-    with nogil:
-        for i in range(groups.shape[0]):
-            for k in range(decisive.shape[0]):
-                field = decisive[k]
-                part[i, k] = rows[i, field]
-                counts[groups[i], field] += rows[i, field]
-                running[i, k] = counts[groups[i], field]
-
-
-def count_others(const int64_t[::1] groups, const int8_t[:, ::1] rows, const int64_t[::1] others,
-                 int64_t[:, ::1] counts, const int64_t[::1] first_ns, const int64_t[::1] last_ns,
-                 const int64_t[::1] over_ns, int64_t[::1] first, int64_t[::1] last, int64_t[::1] over,
-                 const int64_t[::1] told, int64_t[:, ::1] shown):
-    """Adds the other fields and the times of rows; copies the state of groups at the rows that are told of.
-
-    Args:
-        first_ns, last_ns, over_ns: times of each row; `first`, `last`, `over`: of each group.
-        told: ascending rows.
-        shown: takes the first and the last time, then the counts of `others`, right after each of these rows.
-    """
-    cdef int64_t i, k, group, show = 0
-    with nogil:
-        for i in range(groups.shape[0]):
-            group = groups[i]
-            for k in range(others.shape[0]):
-                counts[group, others[k]] += rows[i, others[k]]
-            first[group] = min(first[group], first_ns[i])
-            last[group] = max(last[group], last_ns[i])
-            over[group] = max(over[group], over_ns[i])
-            if show < told.shape[0] and told[show] == i:
-                shown[show, 0], shown[show, 1] = first[group], last[group]
-                for k in range(others.shape[0]):
-                    shown[show, 2 + k] = counts[group, others[k]]
-                show += 1
-
-
-def at_steps(const int8_t[:, ::1] rows, const int64_t[:, ::1] running, int64_t column, const int64_t[::1] also,
-             uint8_t[::1] hit):
-    """Marks the rows at which a count becomes 10, 100, 1,000 ... or one of `also`: `at_step` of observe/counting.py."""
-    cdef int64_t i, k, count, step, last = 100_000_000_000
-    with nogil:
-        for i in range(rows.shape[0]):
-            if rows[i, column] == 0:
-                continue
-            count, step = running[i, column], 10
-            while step < count and step < last:
-                step *= 10
-            hit[i] = 1 if step == count else 0
-            for k in range(also.shape[0]):
-                if also[k] == count:
-                    hit[i] = 1
+cdef inline bint _is_notable(int64_t count, uint64_t notable) noexcept nogil:
+    """Whether a count is among those up to 63, or, where some are, is 100, 1,000 ... 10^11."""
+    cdef int64_t step = 100, last = 100_000_000_000
+    if notable == 0 or ~notable == 0:
+        return notable != 0
+    if count < 64:
+        return notable >> count & 1
+    while step < count and step < last:
+        step *= 10
+    return step == count

@@ -7,7 +7,8 @@ and the sum of the group's rows so far: what is told at a row does not depend on
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +20,9 @@ from imapids.records.packets import I64, U64, Bool
 Marks = npt.NDArray[np.int8]
 """What rows add to counts, shape (n, fields): 0 or 1 each."""
 
-_SALT = np.frombuffer(secrets.token_bytes(32), np.uint64)
+SALT = np.frombuffer(secrets.token_bytes(32), np.uint64)
 """Makes the hashes of this process its own: nobody can choose addresses that collide."""
-_SALTS: list[int] = _SALT.tolist()
+_SALTS: list[int] = SALT.tolist()
 _MIX = np.array([0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB], np.uint64)
 _SHIFTS = np.array([30, 27, 31], np.uint64)
 _YOUNG = 8_192
@@ -38,9 +39,9 @@ def mixed(*columns: U64 | int) -> U64:
     """One keyed 64-bit hash for each row of some columns of shape (n,), uint64 (single numbers stand for columns)."""
     if kernels.COMPILED and len({np.shape(column) for column in columns}) == 1:
         return _mixed(*columns)
-    state: U64 = _SALT[:1]
+    state: U64 = SALT[:1]
     for number, column in enumerate(columns):
-        state = (state ^ np.asarray(column, np.uint64)) + _SALT[1 + number % 3]
+        state = (state ^ np.asarray(column, np.uint64)) + SALT[1 + number % 3]
         state = (state ^ (state >> _SHIFTS[0])) * _MIX[1]
         state = (state ^ (state >> _SHIFTS[1])) * _MIX[2]
         state = state ^ (state >> _SHIFTS[2])
@@ -48,7 +49,7 @@ def mixed(*columns: U64 | int) -> U64:
 
 
 def _mixed(*columns: U64 | int) -> U64:
-    state: U64 = np.full(np.shape(columns[0]), _SALT[0])
+    state: U64 = np.full(np.shape(columns[0]), SALT[0])
     for number, column in enumerate(columns):
         kernels.compiled.mix_column(state, np.ascontiguousarray(column, np.uint64), _SALTS[1 + number % 3])
     return state
@@ -61,8 +62,12 @@ class SeenBefore:
         self._room = max(limit // 2, 1)
         self._sets = [np.zeros(0, np.uint64)] * 3
         """The older half, the newer half, and the newest of the newer half; each sorted."""
-        self.forgotten = 0
+        self._forgotten = 0
+
+    @property
+    def forgotten(self) -> int:
         """How often a half was forgotten."""
+        return self._forgotten
 
     def add(self, values: U64, unseen: Bool | None = None) -> Bool:
         """Adds values; the mask of shape (n,) tells which of them stood neither in the set nor earlier in the batch.
@@ -97,7 +102,7 @@ class SeenBefore:
             self._sets[1], self._sets[2] = np.sort(np.concatenate(self._sets[1:]), kind="stable"), found[:0]
         if stop < len(values):
             self._sets = [np.sort(np.concatenate(self._sets[1:]), kind="stable"), found[:0], found[:0]]
-            self.forgotten += 1
+            self._forgotten += 1
         return stop
 
 
@@ -115,6 +120,64 @@ class Snapshot(NamedTuple):
 
 Decide = Callable[[Marks, I64], Bool]
 """From the decisive fields of rows, and the running counts of their groups, (n, k) each: where is something told?"""
+
+
+@dataclass(slots=True)
+class Rows:
+    """What there is to count. Sets of fields are bits: 1 << field."""
+
+    columns: U64
+    """Hashes and other values, shape (columns, n)."""
+    certain: U64
+    """The fields that each row adds to, shape (n,)."""
+    offered: U64
+    """Those that it adds to if a value of it is new to its group."""
+    first_ns: I64
+    last_ns: I64
+    over_ns: I64
+    """Times of the conversations."""
+
+
+class Offer(NamedTuple):
+    """Different values that each group has counted."""
+
+    seen: SeenBefore
+    column: int
+    """Which of the columns holds the values."""
+    fields: int
+    """The fields, as bits, to which a row with a new value adds, where it offers them; it has no value if it does not
+    offer any."""
+
+
+class Decision(NamedTuple):
+    """When something is told of a group."""
+
+    decide: Decide
+    fields: Sequence[int]
+    """The decisive fields."""
+    notable: U64
+    """By field, the counts (0 to 63, as bits) at which something may be told, and the steps: see `decision`."""
+    timeless: int = 0
+    """Rows that add to one of these fields, as bits, are no packets: their times do not count."""
+
+
+EVERY = -1
+"""Something may be told at every count."""
+
+
+def decision(decide: Decide, fields: int, decisive: Sequence[int], also: Mapping[int, Sequence[int]],
+             timeless: int = 0) -> Decision:
+    """A `Decision` that tells at steps of the decisive fields.
+
+    Args:
+        fields: how many there are in all.
+        also: by field, other counts up to 63 at which something may be told; `EVERY` stands for all counts.
+    """
+    notable = np.zeros(fields, np.uint64)
+    for field in decisive:
+        counts = also.get(field, ())
+        notable[field] = 2**64 - 1 if EVERY in counts else sum(1 << count for count in {int(STEPS[0]), *counts})
+    return Decision(decide, decisive, notable, timeless)
 
 
 class GroupCounts:
@@ -189,21 +252,60 @@ class GroupCounts:
             self._made += len(new)
         return groups[back.reshape(-1)], np.sort(first[new])
 
+    def place(self, rows: Rows, key: int, at: I64, offers: Sequence[Offer]) -> tuple[I64, I64, U64]:
+        """Finds or makes the groups of rows, up to the first that finds no room, and says what the rows add.
+
+        Args:
+            key: the column that tells groups apart.
+            at: the rows that are meant, ascending, shape (n,).
+
+        Returns:
+            The groups of the rows that found room, shape (m,); the positions in `at` of those that made one; and the
+            fields that the rows add to, as bits, shape (m,).
+        """
+        keys = rows.columns[key, at]
+        at = at[: self.fitting(keys)]
+        before = self.made
+        groups, new = self.groups_of(keys[: len(at)])
+        bits, serial = rows.certain[at], self.serial[groups]
+        for seen, column, fields in offers:
+            offered = rows.offered[at] & np.uint64(fields)
+            asking = np.flatnonzero(offered)
+            fresh = asking[seen.add(mixed(serial[asking], rows.columns[column, at[asking]]), serial[asking] > before)]
+            bits[fresh] |= offered[fresh]
+        return groups, new, bits
+
+    def count(self, rows: Rows, at: I64, groups: I64, bits: U64, decision: Decision) -> list[Snapshot]:
+        """Adds rows to their groups; snapshots where something is to be told, in the order of the rows.
+
+        Args:
+            at, groups, bits: see `place`. Positions in `at` are what the snapshots tell as `row`.
+        """
+        marks = marks_of(bits, np.arange(self.counts.shape[1], dtype=np.uint64))
+        own = (bits & np.uint64(decision.timeless)) == 0
+        return self.add(groups, marks, np.where(own, rows.first_ns[at], 2**62),
+                        np.where(own, rows.last_ns[at], -(2**62)), np.where(own, rows.over_ns[at], -(2**62)),
+                        decision.decide, decision.fields)
+
     def _make(self, count: int) -> I64:
         """Rows for new groups, cleared."""
         if count > len(self._free):
-            capacity = max(2 * self._capacity, self._capacity + count)
-            for name in ("counts", "serial", "first_ns", "last_ns", "over_ns"):
-                old = getattr(self, name)
-                longer = np.zeros((capacity, *old.shape[1:]), old.dtype)
-                longer[: self._capacity] = old
-                setattr(self, name, longer)
-            self._free = np.concatenate((self._free, np.arange(self._capacity, capacity)))
-            self._capacity = capacity
+            self._lengthen(count)
         made, self._free = self._free[:count], self._free[count:]
         self.counts[made] = 0
         self.first_ns[made], self.last_ns[made], self.over_ns[made] = 2**62, -(2**62), -(2**62)
         return made
+
+    def _lengthen(self, more: int) -> None:
+        """Makes columns that are long enough for more groups."""
+        capacity = max(2 * self._capacity, self._capacity + more)
+        for name in ("counts", "serial", "first_ns", "last_ns", "over_ns"):
+            old = getattr(self, name)
+            longer = np.zeros((capacity, *old.shape[1:]), old.dtype)
+            longer[: self._capacity] = old
+            setattr(self, name, longer)
+        self._free = np.concatenate((self._free, np.arange(self._capacity, capacity)))
+        self._capacity = capacity
 
     def add(self, groups: I64, rows: Marks, first_ns: I64, last_ns: I64, over_ns: I64, decide: Decide,
             decisive: Sequence[int]) -> list[Snapshot]:
@@ -261,7 +363,7 @@ class GroupCounts:
     def quietest(self, count: int) -> I64:
         """The groups of which nothing came for longest, in the order in which they were made."""
         rows = self.every()
-        chosen = rows[np.lexsort((self.serial[rows], self.over_ns[rows]))[:count]]
+        chosen = rows[np.argsort(self.over_ns[rows], kind="stable")[:count]]
         return chosen[np.argsort(self.serial[chosen])]
 
     def drop(self, groups: I64) -> None:
@@ -273,11 +375,6 @@ class GroupCounts:
 
 def at_step(rows: Marks, running: I64, column: int, *also: int) -> Bool:
     """Where a count becomes 10, 100, 1,000 ... (or one of `also`)."""
-    if kernels.COMPILED:
-        marked = np.zeros(len(rows), np.bool_)
-        kernels.compiled.at_steps(np.ascontiguousarray(rows), np.ascontiguousarray(running), column,
-                                  np.array(also, np.int64), marked.view(np.uint8))
-        return marked
     hit: Bool = rows[:, column] != 0
     at = np.flatnonzero(hit)
     counts = running[at, column]
@@ -288,6 +385,12 @@ def at_step(rows: Marks, running: I64, column: int, *also: int) -> Bool:
     for count in also:
         hit[at] |= counts == count
     return hit
+
+
+def marks_of(bits: U64, fields: U64) -> Marks:
+    """Fields as columns, shape (n, k), from fields as bits, shape (n,)."""
+    marks: Marks = (bits[:, None] >> fields & np.uint64(1)).astype(np.int8)
+    return marks
 
 
 def parts_of(count: int, size: int) -> Iterator[slice]:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from imapids import kernels
 from imapids.config import ObserveLimits
-from imapids.observe.askers import Askers, endpoint_key, endpoint_keys, endpoint_rows, service_key
-from imapids.observe.counting import Marks, Snapshot, mixed, parts_of
+from imapids.observe.askers import (
+    CLIENT,
+    ENDPOINT,
+    NETWORK,
+    NEW_ASKING,
+    NEW_NETWORK,
+    NEW_STRANGER,
+    Askers,
+    askers,
+    endpoint_key,
+    service_key,
+)
+from imapids.observe.counting import EVERY, Marks, Offer, Snapshot, decision, mixed, parts_of
 from imapids.observe.fields import seen_fields
 from imapids.observe.inventory import Expected, Inventory
 from imapids.observe.observer import Told
@@ -23,10 +35,7 @@ from imapids.observe.sheet import (
     CLIENTS_WAN,
     CONNECTIONS,
     FIELDS,
-    FROM_WAN,
     NEWS,
-    REFUSED,
-    UNANSWERED,
     Line,
     Said,
     said_of_service,
@@ -49,18 +58,28 @@ _RELAYED_FLOWS = 4_096
 """Conversations that are not over and whose user names a server to go on to."""
 _SAYINGS = 16
 """Different things said by one endpoint that are looked at."""
-_DECISIVE = (ANSWERED_LAN, ANSWERED_WAN, NEWS)
+_COUNTED = np.uint64((1 << FIELDS) - 1)
+"""The fields that endpoints are counted by, as bits."""
+_ANSWERED, _NEWS = np.uint64(1 << ANSWERED), np.uint64(1 << NEWS)
+
+
+_row_of = itemgetter(0)
+"""The row of a note."""
+_OFFERS = ((CLIENT, (CLIENTS_LAN, CLIENTS_WAN)), (NETWORK, (NEW_NETWORK,)), (NETWORK, (NEW_ASKING,)))
+"""Of which columns each endpoint has different values noted, and the fields that new ones add to."""
 
 
 class _Note(NamedTuple):
     """Something learned of an endpoint besides the counts: from the row on, its line knows it."""
 
     row: int
-    endpoint: int
+    group: int
     write: Callable[[Line], None]
     worth_telling: bool
 
 
+_Word = tuple[int, int, Callable[[Line], None]]
+"""Of a note that is worth telling: its row, the hash of the endpoint, and what it writes."""
 _Saying = tuple[Any, ...]
 """Who says what: the parts of a session or service event that a line may learn from."""
 _Speech = tuple[int, int, int, _Saying, Flow, Session | Service, bool]
@@ -79,16 +98,15 @@ class ExposureObserver:
         """`home`: what is LAN; everything else is WAN."""
         self._limits = limits
         self._home = home
-        self._inventory = inventory
-        self._compared = seen_before(limits.values if inventory is not None else 0)
-        """Clients of endpoints that were compared with the inventory."""
         self._unread: I64 = np.zeros(0, np.int64)
         """Endpoints that an inventory which was read again has not been held against."""
         self._groups = group_counts(FIELDS, limits.endpoints)
         self._lines: dict[int, Line] = {}
         self._closed = 0
         """Lines that were opened for endpoints that had not answered."""
-        self._seen = {name: seen_before(limits.values) for name in ("clients", "networks", "asking")}
+        self._offers = tuple(Offer(seen_before(limits.values), column, sum(1 << field for field in fields))
+                             for column, fields in _OFFERS)
+        self._expect(inventory)
         self._relays = RelayFinder(limits)
         self._waiting: list[_Speech] = []
         """Of events whose flows were not seen yet."""
@@ -104,17 +122,24 @@ class ExposureObserver:
     def limits_hit(self) -> dict[str, int]:
         """Endpoints that were dropped for others, that never answered and are left out, and values forgotten."""
         hit = {"exposure-endpoints": self._dropped, "exposure-closed-endpoints": self._untold,
-               "exposure-values": sum(seen.forgotten for seen in self._seen.values())}
+               "exposure-values": sum(
+                   offer.seen.forgotten for offer in self._offers[: len(_OFFERS)])}
         return {name: count for name, count in hit.items() if count}
 
     def expect(self, inventory: Inventory | None) -> None:
         """Another inventory from now on. What differs now of an endpoint is told when it is next asked."""
-        self._inventory = inventory
-        self._compared = seen_before(self._limits.values if inventory is not None else 0)
+        self._expect(inventory)
         for line in self._lines.values():
             line.expecting, line.expected = self._expected_of(line.flow, home=line.home)
             line.foreign_client = False
         self._unread = np.fromiter(self._lines, np.int64, len(self._lines))
+
+    def _expect(self, inventory: Inventory | None) -> None:
+        """Takes an inventory: clients of endpoints that were compared with another one are compared anew."""
+        self._inventory = inventory
+        offers = self._offers[: len(_OFFERS)]
+        self._offers = offers if inventory is None else (
+            *offers, Offer(seen_before(self._limits.values), CLIENT, 1 << NEW_STRANGER))
 
     # ---- what conversations say ---------------------------------------------------------------------------------
 
@@ -164,7 +189,7 @@ class ExposureObserver:
         said = self._said[endpoint] = self._said.get(endpoint, 0) + 1
         return said <= _SAYINGS
 
-    def _heard(self, ended: EndedFlows, rows: I64) -> tuple[I64, list[_Speech]]:
+    def _heard(self, asked: Askers) -> tuple[I64, list[_Speech]]:
         """What was said, by the rows of the conversations, ascending: both became known by the same packet.
 
         Conversations of several captures may begin in packets of the same number: the server tells them apart.
@@ -172,31 +197,32 @@ class ExposureObserver:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return np.zeros(0, np.int64), []
-        known = ended.known[rows]
+        known = asked.known
         seen, first, endpoints = _columns_of(waiting)
         start, stop = np.searchsorted(known, seen), np.searchsorted(known, seen, side="right")
         place = np.maximum(stop - 1, 0)
         several = stop - start > 1
         if several.any():
-            of_rows = mixed(known.view(np.uint64), ended.first_number[rows].view(np.uint64), endpoint_keys(ended, rows))
-            asked = mixed(seen.view(np.uint64), first, endpoints)
+            of_rows = mixed(known.view(np.uint64), asked.ended.first_number[asked.at].view(np.uint64),
+                            asked.columns[ENDPOINT])
+            wanted = mixed(seen.view(np.uint64), first, endpoints)
             order = np.argsort(of_rows, kind="stable")  # of rows that are alike, the first is meant
-            found = order.take(np.searchsorted(of_rows, asked, sorter=order), mode="clip")
-            place = np.where(several & (of_rows[found] == asked), found, place)
+            found = order.take(np.searchsorted(of_rows, wanted, sorter=order), mode="clip")
+            place = np.where(several & (of_rows[found] == wanted), found, place)
         order = np.argsort(place, kind="stable")
         return place[order], kernels.events.rearranged(waiting, order) if kernels.COMPILED else [
             waiting[at] for at in order.tolist()]
 
-    def _notes_of(self, heard: list[_Speech], places: I64) -> list[_Note]:
+    def _words_of(self, heard: list[_Speech], places: I64) -> list[_Word]:
         """What the lines did not know yet of what was said. `places`: of the rows of the conversations."""
-        notes = []
+        words = []
         for at in self._unsaid(heard):
             *_, endpoint, saying, flow, body, relayed = heard[at]
             if self._is_new(endpoint, saying):
                 said = said_of_session(body, relayed=relayed) if isinstance(body, Session) else said_of_service(body)
                 from_wan = not self._home.contains(*parse_address(flow.client))
-                notes.append(_Note(int(places[at]), endpoint, _learning(said, from_wan), True))
-        return notes
+                words.append((int(places[at]), endpoint, _learning(said, from_wan)))
+        return words
 
     def _unsaid(self, heard: list[_Speech]) -> Iterator[int]:
         """The places of what was not said before: of few, and those who ask add it to what was."""
@@ -214,27 +240,29 @@ class ExposureObserver:
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:
         """Counts the conversations with mail ports that are over."""
-        rows = endpoint_rows(ended)
-        if not rows.size:
+        asked = askers(ended, self._home)
+        if asked is None:
             self._waiting.clear()
             return []
-        places, heard = self._heard(ended, rows)
+        places, heard = self._heard(asked)
         noted = 0
         told: list[Told] = []
-        for part in parts_of(len(rows), _ROWS):
+        for part in parts_of(len(asked), _ROWS):
             start = part.start
             while start < part.stop:
-                stop = start + self._groups.fitting(endpoint_keys(ended, rows[start : part.stop]))
+                at = np.arange(start, part.stop)
+                of, new, bits = self._groups.place(asked, ENDPOINT, at, self._offers)
+                stop = start + len(of)
                 if stop > start:
-                    asked = Askers(ended, rows[start:stop], self._home)
                     upto = int(np.searchsorted(places, stop))
-                    told += self._count(asked, self._notes_of(heard[noted:upto], places[noted:upto] - start))
+                    told += self._count(asked, at[: len(of)], of, at[new], bits,
+                                        self._words_of(heard[noted:upto], places[noted:upto]))
                     noted = upto
                 if stop < part.stop:
                     quiet = self._groups.quietest(self._groups.limit // 4)
                     self._dropped += len(quiet)
                     self._sayings.clear()  # who comes back begins with an empty line
-                    told += self._drop(quiet, int(ended.over_ns[rows[stop]]), int(ended.known[rows[stop]]))
+                    told += self._drop(quiet, int(asked.over_ns[stop]), int(asked.known[stop]))
                 start = stop
         return told
 
@@ -242,40 +270,50 @@ class ExposureObserver:
         """The last word on every endpoint, in the order in which they were first seen."""
         return self._drop(self._groups.every(), now_ns, known)
 
-    def _count(self, asked: Askers, notes: list[_Note]) -> list[Told]:
-        """Counts some rows, and tells of endpoints whose line has new words."""
-        of, new = self._groups.groups_of(asked.keys)
-        self._open_lines(asked, of, new)
-        wan, answered, serial = asked.from_wan, asked.answered, self._groups.serial[of]
-        fresh = self._new("clients", answered, serial, asked.client)
-        counted = np.zeros((len(of), FIELDS), np.int8)
-        counted[:, CONNECTIONS] = 1
-        for field, column in ((FROM_WAN, wan), (ANSWERED, answered), (ANSWERED_LAN, answered & ~wan),
-                              (ANSWERED_WAN, answered & wan), (REFUSED, asked.refused),
-                              (UNANSWERED, asked.unanswered), (CLIENTS_LAN, fresh & ~wan), (CLIENTS_WAN, fresh & wan)):
-            counted[:, field] = column
-        notes = [*notes, *self._networks(asked, of, serial), *self._read_again(asked, of),
-                 *self._strangers(asked, of, serial), *self._relayed(asked, new)]
-        notes.sort(key=lambda note: note.row)
-        return self._add(asked, of, counted, notes)
+    def _count(self, asked: Askers, at: I64, of: I64, new: I64, bits: U64, words: list[_Word]) -> list[Told]:
+        """Counts some rows, and tells of endpoints whose line has new words.
 
-    def _open_lines(self, asked: Askers, of: I64, new: I64) -> None:
+        Args:
+            at, of: positions of the rows, which follow each other, and their groups; shape (n,).
+            new: positions of rows with which endpoints began to be counted.
+            bits: the fields that the rows add to, shape (n,).
+        """
+        answered = (bits & _ANSWERED) != 0
+        self._open_lines(asked, at, of, new, answered)
+        said = self._notes_of([*words, *self._relayed(asked, at[answered], new)])
+        notes = [*said[: len(words)], *self._networks(asked, at, of, bits), *self._read_again(at, of),
+                 *self._strangers(asked, at, of, bits), *said[len(words) :]]
+        notes.sort(key=_row_of)
+        return self._add(asked, at, of, bits & _COUNTED, notes)
+
+    def _notes_of(self, words: list[_Word]) -> list[_Note]:
+        """Notes of endpoints that are known by their hashes only."""
+        if not words:
+            return []
+        groups, _ = self._groups.groups_of(np.array([endpoint for _, endpoint, _ in words], np.uint64))
+        return [_Note(row, group, write, True) for (row, _, write), group in zip(words, groups.tolist(), strict=True)]
+
+    def _open_lines(self, asked: Askers, at: I64, of: I64, new: I64, answered: Bool) -> None:
         """Gives endpoints a line: those that answer, and as many of the others as there is room for."""
-        silent = new[~asked.answered[new]].tolist()
+        first = int(at[0])
+        silent = new[~answered[new - first]].tolist()
         room = max(self._limits.closed_endpoints - self._closed, 0)
         self._untold += max(len(silent) - room, 0)
         self._closed += min(len(silent), room)
-        answered = np.flatnonzero(asked.answered)
-        _, first = np.unique(of[answered], return_index=True)
-        openers = [row for row in answered[first].tolist() if int(of[row]) not in self._lines]
+        opening = np.flatnonzero(answered & (self._groups.counts[of, ANSWERED] == 0))  # who answered before has one
+        _, begun = np.unique(of[opening], return_index=True)
+        openers = [first + place for place in opening[begun].tolist() if int(of[place]) not in self._lines]
         chosen = [*silent[:room], *openers]
-        for row, flow in zip(chosen, asked.ended.describe(asked.at[chosen].tolist()) if chosen else [], strict=True):
-            if int(of[row]) in self._lines:
-                continue  # somebody asked in vain first, and was answered later in the same batch
-            home = self._home.contains(int(asked.server_hi[row]), int(asked.server_lo[row]))
+        if not chosen:
+            return
+        for row, flow in zip(chosen, asked.ended.describe(asked.at[chosen].tolist()), strict=True):
+            group = int(of[row - first])
+            if group in self._lines:
+                continue  # somebody asked in vain first, and was answered later
+            home = self._home.contains(*asked.server(row))
             expecting, expected = self._expected_of(flow, home=home)
-            self._lines[int(of[row])] = Line(
-                self._limits, flow, home=home, closed=not asked.answered[row], expecting=expecting, expected=expected)
+            self._lines[group] = Line(
+                self._limits, flow, home=home, closed=not answered[row - first], expecting=expecting, expected=expected)
 
     def _expected_of(self, flow: Flow, *, home: bool) -> tuple[bool, Expected | None]:
         """Whether the inventory is about the server of a conversation, and what it allows there."""
@@ -283,101 +321,85 @@ class ExposureObserver:
             return False, None
         return True, self._inventory.of(flow.server, flow.server_port, flow.protocol.lower())
 
-    def _new(self, name: str, mask: Bool, serial: U64, value: U64) -> Bool:
-        """Which of the masked rows bring their endpoint a value that it did not have before."""
-        fresh = np.zeros(len(mask), np.bool_)
-        at = np.flatnonzero(mask)
-        if at.size:
-            fresh[at] = self._seen[name].add(mixed(serial[at], value[at]))
-        return fresh
-
-    def _networks(self, asked: Askers, of: I64, serial: U64) -> Iterator[_Note]:
+    def _networks(self, asked: Askers, at: I64, of: I64, bits: U64) -> Iterator[_Note]:
         """Networks of clients that an endpoint had not answered, or had not been asked by, before."""
-        networks, most = asked.networks(), self._limits.endpoint_networks
-        for answered, mask in ((True, asked.answered), (False, asked.from_wan)):
+        most = self._limits.endpoint_networks
+        for answered, field in ((True, NEW_NETWORK), (False, NEW_ASKING)):
             left: dict[int, int] = {}
             """Networks that a line has room for, by group."""
-            new = np.flatnonzero(self._new("networks" if answered else "asking", mask, serial, networks))
-            for row, group in zip(new.tolist(), of[new].tolist(), strict=True):
+            new = np.flatnonzero(bits & np.uint64(1 << field))
+            for row, group in zip(at[new].tolist(), of[new].tolist(), strict=True):
                 room = left.get(group)
                 if room is None:
                     line = self._lines.get(group)
                     room = most if line is not None and line.has_room(answered=answered) else 0
                 left[group] = room - 1
                 if room > 0:
-                    yield _Note(row, int(asked.keys[row]), _network(asked.network_text(row), answered=answered), False)
+                    yield _Note(row, group, _network(asked.network_text(row), answered=answered), False)
 
-    def _read_again(self, asked: Askers, of: I64) -> Iterator[_Note]:
+    def _read_again(self, at: I64, of: I64) -> Iterator[_Note]:
         """Endpoints whose line may have new words because the inventory was read again."""
         if not self._unread.size:
             return
-        for row in np.flatnonzero(np.isin(of, self._unread)).tolist():
-            yield _Note(row, int(asked.keys[row]), _nothing_new, True)
+        unread = np.isin(of, self._unread)
+        for row, group in zip(at[unread].tolist(), of[unread].tolist(), strict=True):
+            yield _Note(row, group, _nothing_new, True)
         self._unread = self._unread[~np.isin(self._unread, of)]
 
-    def _strangers(self, asked: Askers, of: I64, serial: U64) -> Iterator[_Note]:
+    def _strangers(self, asked: Askers, at: I64, of: I64, bits: U64) -> Iterator[_Note]:
         """Clients that were answered and that the inventory does not name."""
-        if self._inventory is None:
-            return
-        at = np.flatnonzero(asked.answered)
-        for row in at[self._compared.add(mixed(serial[at], asked.client[at]))].tolist():
-            line = self._lines.get(int(of[row]))
+        new = np.flatnonzero(bits & np.uint64(1 << NEW_STRANGER))
+        for row, group in zip(at[new].tolist(), of[new].tolist(), strict=True):
+            line = self._lines.get(group)
             if line is not None and line.expected is not None and not line.foreign_client and (
                     not line.expected.client(asked.client_text(row))):
-                yield _Note(row, int(asked.keys[row]), _foreign_client, True)
+                yield _Note(row, group, _foreign_client, True)
 
-    def _relayed(self, asked: Askers, new: I64) -> Iterator[_Note]:
+    def _relayed(self, asked: Askers, at: I64, new: I64) -> Iterator[_Word]:
         """Hosts that connected upstream for their clients, where their endpoint was not dropped in between.
 
         Args:
-            new: rows with which endpoints began to be counted.
+            at: positions of rows that were answered.
+            new: positions of rows with which endpoints began to be counted.
         """
-        at = np.flatnonzero(asked.answered)
-        found = self._relays.feed(
-            at, asked.client[at], mixed(asked.server_hi[at], asked.server_lo[at]),
-            asked.ended.server_port[asked.at[at]], asked.first_ns[at], asked.keys[at],
-            asked.server_hi[at], asked.server_lo[at])
+        found = self._relays.feed(asked, at)
         if not found:
             return
         held = self._groups.holds(np.array([relay.endpoint for relay in found], np.uint64)).tolist()
-        began = dict(zip(asked.keys[new].tolist(), new.tolist(), strict=True))
+        began = dict(zip(asked.columns[ENDPOINT, new].tolist(), new.tolist(), strict=True))
         for relay, is_held in zip(found, held, strict=True):
             if is_held and began.get(relay.endpoint, -1) <= relay.row:
-                yield _Note(relay.row, relay.endpoint, _relay(address_text(*relay.upstream)), True)
+                yield relay.row, relay.endpoint, _relay(address_text(*relay.upstream))
 
-    def _add(self, asked: Askers, of: I64, counted: Marks, notes: list[_Note]) -> list[Told]:
+    def _add(self, asked: Askers, at: I64, of: I64, bits: U64, notes: list[_Note]) -> list[Told]:
         """Adds the rows; what was learned besides counts as a row of its own behind the one that showed it."""
         worth = [note for note in notes if note.worth_telling]
-        row = np.concatenate((np.arange(len(of)), np.array([note.row for note in worth], np.int64)))
         if worth:
-            learned = np.zeros((len(worth), FIELDS), np.int8)
-            learned[:, NEWS] = 1
-            counted = np.concatenate((counted, learned))
-            of = np.concatenate((of, self._groups.groups_of(
-                np.array([note.endpoint for note in worth], np.uint64))[0]))
-            order = np.argsort(row, kind="stable")
-            row, of, counted = row[order], of[order], counted[order]
-        of_note = self._groups.groups_of(np.array([note.endpoint for note in notes], np.uint64))[0].tolist()
+            at = np.concatenate((at, np.array([note.row for note in worth], np.int64)))
+            order = np.argsort(at, kind="stable")
+            at, of = at[order], np.concatenate((of, np.array([note.group for note in worth], np.int64)))[order]
+            bits = np.concatenate((bits, np.full(len(worth), _NEWS)))[order]
+        snapshots = self._groups.count(asked, at, of, bits, _DECISION)
+        places = at[[snapshot.row for snapshot in snapshots]] if snapshots else at[:0]
+        known, over_ns, rows = asked.known[places].tolist(), asked.over_ns[places].tolist(), places.tolist()
         written = 0
         told = []
-        snapshots = self._groups.add(of, counted, *_times(asked, row, counted), _decide, _DECISIVE)
-        for number, snapshot in enumerate(snapshots, 1):
-            place = int(row[snapshot.row])
-            following = snapshots[number : number + 1]
-            if following and following[0].group == snapshot.group and row[following[0].row] == place:
+        for number, (snapshot, row) in enumerate(zip(snapshots, rows, strict=True)):
+            following = snapshots[number + 1 : number + 2]
+            if following and following[0].group == snapshot.group and rows[number + 1] == row:
                 continue  # the row itself, and what it showed, are told together
-            while written < len(notes) and notes[written].row <= place:
-                self._write(of_note[written], notes[written])
+            while written < len(notes) and notes[written].row <= row:
+                self._write(notes[written])
                 written += 1
-            event = self._event(snapshot, int(asked.over_ns[place]), final=False)
+            event = self._event(snapshot, over_ns[number], final=False)
             if event is not None:
-                told.append((int(asked.known[place]), event))
-        for group, note in zip(of_note[written:], notes[written:], strict=True):
-            self._write(group, note)
+                told.append((known[number], event))
+        for note in notes[written:]:
+            self._write(note)
         return told
 
-    def _write(self, group: int, note: _Note) -> None:
-        line = self._lines.get(group)
+    def _write(self, note: _Note) -> None:
+        line = self._lines.get(note.group)
         if line is not None:
             note.write(line)
 
@@ -419,17 +441,14 @@ def _columns_of(waiting: list[_Speech]) -> tuple[I64, U64, U64]:
     return np.array(shown, np.int64), np.array(begun, np.uint64), np.array(asked, np.uint64)
 
 
-def _times(asked: Askers, row: I64, counted: Marks) -> tuple[I64, I64, I64]:
-    """First, last and end of each row; what was learned of an endpoint from elsewhere is no packet of it."""
-    own = counted[:, CONNECTIONS] != 0
-    return (np.where(own, asked.first_ns[row], 2**62), np.where(own, asked.last_ns[row], -(2**62)),
-            np.where(own, asked.over_ns[row], -(2**62)))
-
-
 def _decide(rows: Marks, running: I64) -> Bool:
     first = (rows[:, :2] != 0) & (running[:, :2] == 1)
     hit: Bool = first.any(axis=1) | (rows[:, 2] != 0)
     return hit
+
+
+_DECISION = decision(_decide, FIELDS, (ANSWERED_LAN, ANSWERED_WAN, NEWS),
+                     {ANSWERED_LAN: [1], ANSWERED_WAN: [1], NEWS: [EVERY]}, timeless=1 << NEWS)
 
 
 def _learning(said: Said, from_wan: bool) -> Callable[[Line], None]:

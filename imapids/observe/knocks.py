@@ -20,8 +20,9 @@ PORT_NAMES = (*MAIL_PORTS, UDP_PORT)
 _LONE_ACK_PACKETS = 2
 """A lone ACK that is sent once or twice, and no more, is a probe; a connection under way sends more."""
 
-_PORT_CODE = np.full(65_536, -1, np.int8)
-_PORT_CODE[list(MAIL_PORTS)] = np.arange(len(MAIL_PORTS))
+PORT_CODE = np.full(65_536, -1, np.int8)
+PORT_CODE[list(MAIL_PORTS)] = np.arange(len(MAIL_PORTS))
+"""Index into `PORT_NAMES` by TCP port; -1 for those that are not of mail."""
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Knocks:
 def knocks_of(ended: EndedFlows) -> Knocks | None:
     """The rows on mail ports, and TCP connections to any port that nobody took up; None where there are none."""
     tcp, udp = ended.protocol == TCP, ended.protocol == UDP
-    port = np.where(tcp, _PORT_CODE[ended.server_port], -1)
+    port = np.where(tcp, PORT_CODE[ended.server_port], -1)
     port[udp & (ended.server_port == UDP_PORT)] = len(MAIL_PORTS)
     in_vain = tcp & ((ended.state == REJECTED) | (ended.state == SILENT)) & (ended.bytes[:, 0] == 0)
     at = np.flatnonzero((port >= 0) | in_vain)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from imapids import kernels
 from imapids.config import ObserveLimits
+from imapids.observe.askers import CLIENT, ENDPOINT, SERVER, Askers
 from imapids.protocols.mail_services import STORE_PORTS
-from imapids.records.packets import I64, U16, U64
+from imapids.records.packets import I64, U64
 
 _LOOKED_AT = 64
 """Connections of one host that a new one is compared with, newest first: a busy proxy shows itself at once anyway."""
@@ -37,38 +40,59 @@ class RelayFinder:
     def __init__(self, limits: ObserveLimits) -> None:
         self._keep = limits.relay_connections
         self._window_ns = limits.relay_ns
-        self._recent: dict[str, npt.NDArray[Any]] = {
+        self._columns: dict[str, npt.NDArray[Any]] = {
             name: np.zeros(0, np.uint64 if name in _UNSIGNED else np.int64) for name in _COLUMNS}
+        self._held = slice(0, 0)
+        """The newest connections in these columns."""
         self._order = 0
+        self._mix = secrets.randbits(64) | 1
 
-    def feed(self, at: I64, client: U64, server: U64, port: U16, first_ns: I64, endpoint: U64,
-             server_hi: U64, server_lo: U64) -> list[Relay]:
-        """Relays that answered connections complete, in the order of the rows. All columns have shape (n,).
+    def feed(self, asked: Askers, at: I64) -> list[Relay]:
+        """Relays that answered connections complete, in the order of the rows.
 
         Args:
-            at: position of each row; `client`, `server`: hashes of addresses; `endpoint`: of server address and port.
-            server_hi, server_lo: the server's address.
+            at: positions of the rows that were answered, ascending.
         """
-        service = _SERVICES[port]
-        chosen = np.flatnonzero(service > 0)
-        if not chosen.size:
+        ended = asked.ended
+        at = at[_SERVICES[ended.server_port[asked.at[at]]] > 0]
+        if not at.size:
             return []
-        new: dict[str, npt.NDArray[Any]] = {
-            "client": client[chosen], "server": server[chosen], "service": service[chosen],
-            "first_ns": first_ns[chosen], "order": self._order + np.arange(len(chosen)), "endpoint": endpoint[chosen],
-            "server_hi": server_hi[chosen], "server_lo": server_lo[chosen]}
-        self._order += len(chosen)
-        known = len(self._recent["order"])
-        every = {name: np.concatenate((self._recent[name], new[name])) for name in _COLUMNS}
-        self._recent = {name: column[-self._keep :] for name, column in every.items()}
-        hosts = _common(every["server"], every["client"])
-        if not hosts.size:
+        flows = asked.at[at]
+        new = {
+            "client": asked.columns[CLIENT, at], "server": asked.columns[SERVER, at],
+            "service": _SERVICES[ended.server_port[flows]], "first_ns": asked.first_ns[at],
+            "order": self._order + np.arange(len(at)), "endpoint": asked.columns[ENDPOINT, at],
+            "server_hi": ended.server_hi[flows], "server_lo": ended.server_lo[flows]}
+        self._order += len(at)
+        every = self._append(new)
+        client, server = every["client"], every["server"]
+        if kernels.COMPILED and not (self._meet(new["server"], client) or self._meet(new["client"], server)):
             return []
-        rows = np.flatnonzero(np.isin(every["server"], hosts) | np.isin(every["client"], hosts))
+        hosts = _common(server, client)
+        rows = np.flatnonzero(np.isin(server, hosts) | np.isin(client, hosts))
+        known = len(server) - len(at)
         if not rows.size or rows[-1] < known:
             return []
-        return self._pairs([column[rows].tolist() for column in every.values()], rows.tolist(), known,
-                           at[chosen].tolist())
+        return self._pairs([column[rows].tolist() for column in every.values()], rows.tolist(), known, at.tolist())
+
+    def _append(self, new: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """The connections that were remembered, and new ones behind them; the newest are remembered from now on."""
+        start, stop, count = self._held.start, self._held.stop, len(new["order"])
+        if stop + count > len(self._columns["order"]):
+            for name, column in self._columns.items():
+                moved = np.empty(stop - start + count + self._keep, column.dtype)
+                moved[: stop - start] = column[start:stop]
+                self._columns[name] = moved
+            start, stop = 0, stop - start
+        for name, column in self._columns.items():
+            column[stop : stop + count] = new[name]
+        self._held = slice(max(start, stop + count - self._keep), stop + count)
+        return {name: column[start : stop + count] for name, column in self._columns.items()}
+
+    def _meet(self, some: U64, others: U64) -> bool:
+        """Whether a value stands in both columns."""
+        table = np.zeros(1 << (2 * len(some)).bit_length(), np.uint64)
+        return kernels.compiled.have_common(some, others, table, self._mix)
 
     def _pairs(self, columns: list[list[int]], rows: Sequence[int], known: int, at: Sequence[int]) -> list[Relay]:
         """Pairs among the rows of hosts that are both client and server: only those that a new row completes."""

@@ -7,15 +7,45 @@ portscan detection using sequential hypothesis testing", 2004) are told as a num
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import log
 
 import numpy as np
 
 from imapids.config import ObserveLimits
-from imapids.observe.counting import Marks, Snapshot, at_step, mixed, parts_of
-from imapids.observe.knocks import METHODS, PORT_NAMES, Knocks, knocks_of
+from imapids.observe.counting import Marks, Offer, Snapshot, at_step, decision, parts_of
+from imapids.observe.knocks import METHODS, PORT_NAMES
 from imapids.observe.observer import Told
+from imapids.observe.scan_rows import (
+    CLIENT,
+    CONVERSATIONS,
+    FAILED,
+    FIELDS,
+    HALF_OPEN,
+    HOST,
+    HOST_PORT,
+    HOSTS,
+    KNOCKS,
+    METHOD,
+    NETWORK,
+    NETWORKS,
+    ODD,
+    PORT,
+    PORTS,
+    REFUSED,
+    SERVER_PORT,
+    SOURCE_PORT,
+    SOURCE_PORTS,
+    SOURCES,
+    TALKED,
+    TARGET,
+    TOOL,
+    TRAITS,
+    UNANSWERED,
+    VAIN_HOSTS,
+    VAIN_TARGETS,
+    ScanRows,
+    scan_rows,
+)
 from imapids.observe.tables import group_counts, seen_before
 from imapids.protocols.addresses import network_around
 from imapids.protocols.identifiers import short_hash
@@ -24,15 +54,7 @@ from imapids.protocols.scan_tools import TOOLS, traits_text
 from imapids.records.events import Event, Scan
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I64, U64, Bool
-from imapids.records.segments import V4_PREFIX
 from imapids.records.streams import Flow
-
-(_HOSTS, _FAILED, _TALKED, _KNOCKS, _CONVERSATIONS, _REFUSED, _UNANSWERED, _HALF_OPEN, _ODD, _SOURCES, _PORTS,
- _VAIN_TARGETS, _VAIN_HOSTS, _NETWORKS, _SOURCE_PORTS) = range(15)
-_METHOD = 15
-_PORT = _METHOD + len(METHODS)
-_TOOL = _PORT + len(PORT_NAMES)
-_FIELDS = _TOOL + len(TOOLS)
 
 _ROWS = 16_384
 """Rows that are counted at once: some MiB of columns."""
@@ -42,13 +64,16 @@ _SPREAD = 3
 """Networks from which on a campaign is told of: before, the lines about sources and networks say it all."""
 _BY = ("source", "network", "target", "campaign")
 _SOURCE, _NETWORK, _TARGET, _CAMPAIGN = range(4)
-_KINDS = ((_HOSTS, _VAIN_TARGETS, _PORTS, _VAIN_HOSTS), (_HOSTS, _SOURCES), (_SOURCES,),
-          (_HOSTS, _SOURCES, _NETWORKS, _SOURCE_PORTS))
-"""Of which things each kind of group has different ones counted."""
+_KEYS = (CLIENT, NETWORK, TARGET, TRAITS)
+_OFFERS = (
+    ((HOST, (HOSTS, FAILED, TALKED)), (HOST_PORT, (VAIN_TARGETS,)), (SERVER_PORT, (PORTS,)), (HOST, (VAIN_HOSTS,))),
+    ((CLIENT, (SOURCES,)), (HOST, (HOSTS, FAILED))),
+    ((CLIENT, (SOURCES,)),),
+    ((CLIENT, (SOURCES,)), (NETWORK, (NETWORKS,)), (SOURCE_PORT, (SOURCE_PORTS,)), (HOST, (HOSTS, FAILED))),
+)
+"""Of which columns each kind of group has different values counted, and the fields that new ones add to."""
 _Placed = tuple[int, int, Told]
 """What is told at a row, by which kind of group: rows of one packet are told in this order, however they were cut."""
-_V4_NETWORK = ~np.uint64(0xFF)
-_LOW32 = np.uint64(0xFFFF_FFFF)
 
 
 class ScanObserver:
@@ -70,8 +95,10 @@ class ScanObserver:
         self._scanners = scanners or KnownScanners()
         self._failure = log((1 - success_of_scanners) / (1 - success_of_clients))
         self._success = log(success_of_scanners / success_of_clients)
-        self._groups = tuple(group_counts(_FIELDS, limits.groups) for _ in _BY)
-        self._seen = {(by, kind): seen_before(limits.values // 2) for by, kinds in enumerate(_KINDS) for kind in kinds}
+        self._groups = tuple(group_counts(FIELDS, limits.groups) for _ in _BY)
+        self._offers = tuple(tuple(
+            Offer(seen_before(limits.values // 2), column, sum(1 << field for field in fields))
+            for column, fields in offers) for offers in _OFFERS)
         self._told: tuple[dict[int, tuple[Flow, int, str, str]], ...] = ({}, {}, {}, {})
         """By group: the first conversation that was told of, the packet it began with, its traits and campaign."""
         self._began: I64 = np.zeros(0, np.int64)
@@ -86,7 +113,8 @@ class ScanObserver:
     @property
     def limits_hit(self) -> dict[str, int]:
         """Groups that were dropped for others, and how often values were forgotten."""
-        hit = {"scan-groups": self._dropped, "scan-values": sum(seen.forgotten for seen in self._seen.values())}
+        hit = {"scan-groups": self._dropped, "scan-values": sum(
+            offer.seen.forgotten for offers in self._offers for offer in offers)}
         return {name: count for name, count in hit.items() if count}
 
     def see(self, events: Sequence[Event], known: Sequence[int]) -> list[Told]:  # noqa: ARG002  # an observer has it
@@ -95,10 +123,9 @@ class ScanObserver:
 
     def see_flows(self, ended: EndedFlows) -> list[Told]:
         """Counts the knocks among conversations that are over."""
-        knocks = knocks_of(ended)
-        if knocks is None:
+        rows = scan_rows(ended)
+        if rows is None:
             return []
-        rows = _Rows(ended, knocks)
         told: list[_Placed] = []
         start = 0
         hours = np.maximum.accumulate(np.maximum(rows.over_ns // self._limits.hour_ns, self._hour))
@@ -109,7 +136,7 @@ class ScanObserver:
                 told += [(start, -1, each) for each in self._sweep(int(rows.over_ns[start]), int(rows.known[start]))]
             stop = int(np.searchsorted(hours, hour, side="right"))
             for part in parts_of(stop - start, _ROWS):
-                told += self._count(rows, start + part.start, start + part.stop)
+                told += self._count(ended, rows, start + part.start, start + part.stop)
             start = stop
         told.sort(key=lambda each: each[:2])
         return [each for _, _, each in told]
@@ -121,21 +148,19 @@ class ScanObserver:
 
     # ---- counting -----------------------------------------------------------------------------------------------
 
-    def _count(self, rows: _Rows, start: int, stop: int) -> list[_Placed]:
+    def _count(self, ended: EndedFlows, rows: ScanRows, start: int, stop: int) -> list[_Placed]:
         """Counts rows for all kinds of groups; a full table drops its quietest groups between two rows."""
         told: list[_Placed] = []
+        every = np.arange(start, stop)
+        knocks = every[rows.knock[start:stop]]
         for by in (_CAMPAIGN, _SOURCE, _NETWORK, _TARGET):  # the lines about sources name their campaign
-            chosen = np.arange(start, stop)
-            if by != _SOURCE:
-                chosen = chosen[rows.knock[start:stop] & rows.on_mail[start:stop]]
-            if by == _CAMPAIGN:
-                chosen = chosen[rows.traits[chosen] != 0]
+            chosen = every if by == _SOURCE else knocks[rows.traits[knocks] != 0] if by == _CAMPAIGN else knocks
             groups = self._groups[by]
             while chosen.size:
-                keys = rows.keys(by, chosen)
-                fitting = groups.fitting(keys)
+                of, new, bits = groups.place(rows, _KEYS[by], chosen, self._offers[by])
+                fitting = len(of)
                 if fitting:
-                    told += self._add(by, rows, chosen[:fitting], keys[:fitting])
+                    told += self._add(by, ended, rows, chosen[:fitting], of, new, bits)
                 chosen = chosen[fitting:]
                 if chosen.size:
                     quiet = groups.quietest(groups.limit // 4)
@@ -145,61 +170,17 @@ class ScanObserver:
                              self._drop(by, quiet, int(rows.over_ns[row]), int(rows.known[row]))]
         return told
 
-    def _add(self, by: int, rows: _Rows, chosen: I64, keys: U64) -> list[_Placed]:
-        groups = self._groups[by]
-        before = groups.made
-        of, new = groups.groups_of(keys)
+    def _add(self, by: int, ended: EndedFlows, rows: ScanRows, chosen: I64, of: I64, new: I64,
+             bits: U64) -> list[_Placed]:
+        """Counts rows that have a group each, `of`; `new`: which of them made one; `bits`: what they add to."""
         if by == _CAMPAIGN:
             rows.campaign_ns[chosen] = self._campaigns(of, new, rows.first_ns[chosen])
-        serial = groups.serial[of]
-        counted = self._contributions(by, rows, chosen, serial, serial > before)
-        snapshots = groups.add(of, counted, rows.first_ns[chosen], rows.last_ns[chosen], rows.over_ns[chosen],
-                               _DECIDE[by], _DECISIVE[by])
+        snapshots = self._groups[by].count(rows, chosen, of, bits, _DECISIONS[by])
         if not snapshots:
             return []
         at = [int(chosen[snapshot.row]) for snapshot in snapshots]
-        self._take_examples(by, snapshots, rows, at)
+        self._take_examples(by, snapshots, ended, rows.at[at])
         return [(row, by, self._tell(by, snapshot, rows, row)) for snapshot, row in zip(snapshots, at, strict=True)]
-
-    def _contributions(self, by: int, rows: _Rows, at: I64, serial: U64, begun: Bool) -> Marks:
-        """What each row adds to the counts of its group, shape (n, fields); `begun`: the group is new."""
-        counted = np.zeros((len(at), _FIELDS), np.int8)
-        knock, on_mail = rows.knock[at], rows.on_mail[at]
-        host, port = rows.host[at], rows.server_port[at]
-        mail_knock = knock & on_mail
-        line = np.flatnonzero(mail_knock)
-        counted[line, _KNOCKS] = 1
-        counted[line, _METHOD + rows.method[at[line]]] = 1
-        counted[line, _PORT + rows.port[at[line]]] = 1
-        counted[line, _TOOL + rows.tool[at[line]]] = 1
-        for field, column in ((_REFUSED, rows.refused), (_UNANSWERED, rows.unanswered), (_HALF_OPEN, rows.half_open),
-                              (_ODD, rows.odd)):
-            counted[:, field] = column[at] & on_mail
-        vain = rows.refused[at] | rows.unanswered[at]
-        if by != _SOURCE:
-            counted[:, _SOURCES] = self._new(by, _SOURCES, on_mail, serial, begun, rows.client[at])
-        if by == _CAMPAIGN:
-            counted[:, _NETWORKS] = self._new(by, _NETWORKS, on_mail, serial, begun, rows.network[at])
-            counted[:, _SOURCE_PORTS] = self._new(by, _SOURCE_PORTS, on_mail, serial, begun, rows.source_port[at])
-        if by != _TARGET:
-            new = self._new(by, _HOSTS, on_mail, serial, begun, host)
-            counted[:, _HOSTS] = new & knock
-            counted[:, _FAILED] = new & knock & vain
-        if by == _SOURCE:
-            counted[:, _TALKED] = new & ~knock
-            counted[:, _CONVERSATIONS] = on_mail & ~knock
-            counted[:, _VAIN_TARGETS] = self._new(by, _VAIN_TARGETS, vain, serial, begun, mixed(host, port))
-            counted[:, _PORTS] = self._new(by, _PORTS, vain, serial, begun, port)
-            counted[:, _VAIN_HOSTS] = self._new(by, _VAIN_HOSTS, vain, serial, begun, host)
-        return counted
-
-    def _new(self, by: int, kind: int, mask: Bool, serial: U64, begun: Bool, value: U64) -> Bool:
-        """Which of the masked rows bring their group a value that it did not have before."""
-        fresh = np.zeros(len(mask), np.bool_)
-        at = np.flatnonzero(mask)
-        if at.size:
-            fresh[at] = self._seen[by, kind].add(mixed(serial[at], value[at]), begun[at])
-        return fresh
 
     def _campaigns(self, groups: I64, new: I64, first_ns: I64) -> I64:
         """When the campaigns of rows began: with the row that made the group, which no cut of the rows changes."""
@@ -213,20 +194,20 @@ class ScanObserver:
 
     # ---- telling ------------------------------------------------------------------------------------------------
 
-    def _take_examples(self, by: int, snapshots: Sequence[Snapshot], rows: _Rows, at: Sequence[int]) -> None:
-        """The conversation that a group was first told of stays its example; `at`: the rows of what is told."""
+    def _take_examples(self, by: int, snapshots: Sequence[Snapshot], ended: EndedFlows, at: I64) -> None:
+        """The conversation that a group was first told of stays its example; `at`: those of what is told."""
         told, first = self._told[by], dict[int, int]()
-        for snapshot, row in zip(snapshots, at, strict=True):
+        for snapshot, place in zip(snapshots, at.tolist(), strict=True):
             if snapshot.group not in told:
-                first.setdefault(snapshot.group, row)
+                first.setdefault(snapshot.group, place)
         if first:
-            flows = rows.ended.describe(rows.at[list(first.values())].tolist())
+            flows = ended.describe(list(first.values()))
             told.update({group: (flow, flow.first_packet, "", "") for group, flow in zip(first, flows, strict=True)})
 
-    def _tell(self, by: int, snapshot: Snapshot, rows: _Rows, row: int) -> Told:
+    def _tell(self, by: int, snapshot: Snapshot, rows: ScanRows, row: int) -> Told:
         """The event of a group at a row."""
         told, group = self._told[by], snapshot.group
-        if not told[group][2] and rows.knock[row] and rows.on_mail[row] and rows.traits[row]:
+        if not told[group][2] and rows.knock[row] and rows.traits[row]:
             traits = traits_text(int(rows.traits[row]))
             told[group] = (*told[group][:2], traits, _identity(traits, int(rows.campaign_ns[row])))
         over_ns, known = int(rows.over_ns[row]), int(rows.known[row])
@@ -235,24 +216,24 @@ class ScanObserver:
     def _event(self, by: int, snapshot: Snapshot, known_ns: int, *, final: bool) -> Event:
         flow, packet, traits, campaign = self._told[by][snapshot.group]
         counts = snapshot.counts.tolist()
-        answered = counts[_HOSTS] - counts[_FAILED] + counts[_TALKED]
+        answered = counts[HOSTS] - counts[FAILED] + counts[TALKED]
         span_s = max(snapshot.last_ns - snapshot.first_ns, 0) / 1e9
-        spread = counts[_SOURCES] if by == _TARGET else counts[_HOSTS]
+        spread = counts[SOURCES] if by == _TARGET else counts[HOSTS]
         body = Scan(
-            by=_BY[by], hosts=1 if by == _TARGET else counts[_HOSTS], hosts_failed=counts[_FAILED],
-            hosts_talked=counts[_TALKED], knocks=counts[_KNOCKS], conversations=counts[_CONVERSATIONS],
-            refused=counts[_REFUSED], unanswered=counts[_UNANSWERED], half_open=counts[_HALF_OPEN],
-            odd_probes=counts[_ODD], methods=_named(METHODS, counts[_METHOD:_PORT]),
-            mail_ports=sorted({port for port, count in zip(PORT_NAMES, counts[_PORT:_TOOL], strict=True) if count}),
-            sources=max(counts[_SOURCES], 1), ports=counts[_PORTS],
-            further_ports=counts[_VAIN_TARGETS] - counts[_VAIN_HOSTS],
-            tools=_named(TOOLS[1:], counts[_TOOL + 1 : _FIELDS]),
-            likelihood=round(counts[_FAILED] * self._failure + answered * self._success, 2),
+            by=_BY[by], hosts=1 if by == _TARGET else counts[HOSTS], hosts_failed=counts[FAILED],
+            hosts_talked=counts[TALKED], knocks=counts[KNOCKS], conversations=counts[CONVERSATIONS],
+            refused=counts[REFUSED], unanswered=counts[UNANSWERED], half_open=counts[HALF_OPEN],
+            odd_probes=counts[ODD], methods=_named(METHODS, counts[METHOD:PORT]),
+            mail_ports=sorted({port for port, count in zip(PORT_NAMES, counts[PORT:TOOL], strict=True) if count}),
+            sources=max(counts[SOURCES], 1), ports=counts[PORTS],
+            further_ports=counts[VAIN_TARGETS] - counts[VAIN_HOSTS],
+            tools=_named(TOOLS[1:], counts[TOOL + 1 : FIELDS]),
+            likelihood=round(counts[FAILED] * self._failure + answered * self._success, 2),
             per_minute=round(spread / max(span_s / 60, 1 / 60), 2), span_s=round(span_s, 3),
             network=network_around(flow.client) if by == _NETWORK else "", traits=traits, campaign=campaign,
             scanner=self._scanners.name_of(flow.client) if by in (_SOURCE, _NETWORK) else "",
-            networks=counts[_NETWORKS], source_ports=counts[_SOURCE_PORTS],
-            overlap=round(counts[_KNOCKS] / max(counts[_HOSTS], 1), 2) if by == _CAMPAIGN else 0.0,
+            networks=counts[NETWORKS], source_ports=counts[SOURCE_PORTS],
+            overlap=round(counts[KNOCKS] / max(counts[HOSTS], 1), 2) if by == _CAMPAIGN else 0.0,
             final=final, direction=flow.direction,
         )
         return Event("scan", flow.start_ns, body, flow, packet, known_ns)
@@ -274,48 +255,6 @@ class ScanObserver:
         return events
 
 
-class _Rows:
-    """The columns of the rows that matter, one value a row."""
-
-    def __init__(self, ended: EndedFlows, knocks: Knocks) -> None:
-        self.ended = ended
-        self.at = at = knocks.at
-        self.method, self.port, self.tool = knocks.method, knocks.port, knocks.tool
-        self.refused, self.unanswered = knocks.refused, knocks.unanswered
-        self.half_open, self.odd = knocks.half_open, knocks.odd
-        self.knock: Bool = knocks.method >= 0
-        self.on_mail = knocks.on_mail
-        self._client_hi, self._client_lo = ended.client_hi[at], ended.client_lo[at]
-        self.client = mixed(self._client_hi, self._client_lo)
-        self.host = mixed(ended.server_hi[at], ended.server_lo[at])
-        self.server_port = ended.server_port[at].astype(np.uint64)
-        self.source_port = ended.client_port[at].astype(np.uint64)
-        self.traits = ended.traits[at]
-        self.campaign_ns = np.zeros(len(at), np.int64)
-        """When the campaign began that a row belongs to, once it was counted for it."""
-        self._protocol = ended.protocol[at].astype(np.uint64)
-        self.first_ns, self.last_ns = ended.first_ns[at], ended.last_ns[at]
-        self.over_ns, self.known = ended.over_ns[at], ended.known[at]
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-    @cached_property
-    def network(self) -> U64:
-        """Hashes of the clients' networks."""
-        hi, lo = self._client_hi, self._client_lo
-        v4 = (hi == 0) & (lo & ~_LOW32 == V4_PREFIX)
-        return mixed(hi, np.where(v4, lo & _V4_NETWORK, np.uint64(0)))
-
-    def keys(self, by: int, at: I64) -> U64:
-        """Hashes of the groups that rows belong to."""
-        if by == _SOURCE:
-            return self.client[at]
-        if by == _TARGET:
-            return mixed(self.host[at], self.server_port[at], self._protocol[at])
-        return mixed(self.traits[at]) if by == _CAMPAIGN else self.network[at]
-
-
 def _identity(traits: str, began_ns: int) -> str:
     """12 hex digits for all knocks with some traits since a moment: the same on every machine that saw the first."""
     return short_hash(f"{traits} {began_ns}", size=6)
@@ -323,15 +262,6 @@ def _identity(traits: str, began_ns: int) -> str:
 
 def _named(names: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
     return {name: count for name, count in zip(names, counts, strict=True) if count}
-
-
-_DECISIVE = (
-    (_HOSTS, _KNOCKS, _ODD, _VAIN_TARGETS, _PORTS, *range(_TOOL + 1, _FIELDS)),
-    (_HOSTS, _SOURCES),
-    (_SOURCES,),
-    (_HOSTS, _NETWORKS),
-)
-"""The counts that decide when something is told, by kind of group: the columns of the functions below."""
 
 
 def _of_source(rows: Marks, running: I64) -> Bool:
@@ -362,4 +292,11 @@ def _of_campaign(rows: Marks, running: I64) -> Bool:
     return told
 
 
-_DECIDE = (_of_source, _of_network, _of_target, _of_campaign)
+_DECISIONS = (
+    decision(_of_source, FIELDS, (HOSTS, KNOCKS, ODD, VAIN_TARGETS, PORTS, *range(TOOL + 1, FIELDS)),
+             {HOSTS: [_FEW], ODD: [1], **{tool: [1] for tool in range(TOOL + 1, FIELDS)}}),
+    decision(_of_network, FIELDS, (HOSTS, SOURCES), {HOSTS: [_FEW], SOURCES: [_FEW]}),
+    decision(_of_target, FIELDS, (SOURCES,), {SOURCES: [_FEW]}),
+    decision(_of_campaign, FIELDS, (HOSTS, NETWORKS), {HOSTS: [_FEW], NETWORKS: [_SPREAD, _FEW]}),
+)
+"""When something is told, by kind of group: the functions look at the columns of the fields named."""

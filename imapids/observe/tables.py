@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from imapids import kernels
-from imapids.observe.counting import Decide, GroupCounts, Marks, SeenBefore, Snapshot
+from imapids.observe.counting import (
+    SALT,
+    Decision,
+    GroupCounts,
+    Offer,
+    Rows,
+    SeenBefore,
+    Snapshot,
+    marks_of,
+)
 from imapids.records.packets import I64, U64, Bool
 
 _FEWEST = 1_024
 """Slots of a table at least."""
-_FREE = -(1 << 63)
+_FREE = -1
 """In place of a group's number: the slot is free."""
+_SHOWN = 256
+"""Groups that are shown at once: few rows show any."""
+_NO_LIMIT = 1 << 62
 
 
 def seen_before(limit: int) -> SeenBefore:
@@ -31,16 +42,13 @@ def group_counts(fields: int, limit: int) -> GroupCounts:
     return GroupTable(fields, limit) if kernels.COMPILED else GroupCounts(fields, limit)
 
 
-@lru_cache(maxsize=64)
-def _fields_of(fields: int, decisive: tuple[int, ...]) -> tuple[I64, I64]:
-    """The fields that decide when something is told, and the others."""
-    others = [field for field in range(fields) if field not in decisive]
-    return np.array(decisive, np.int64), np.array(others, np.int64)
-
-
 def _slots_for(values: int) -> int:
     """Slots of a table that is at most half full."""
     return max(_FEWEST, 1 << (2 * values - 1).bit_length())
+
+
+def _table_of(slots: int) -> U64:
+    return np.zeros(slots, np.uint64)
 
 
 class SeenTable(SeenBefore):
@@ -48,37 +56,18 @@ class SeenTable(SeenBefore):
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
-        self._mix = secrets.randbits(64) | 1
-        self._older, self._newer = np.zeros(_FEWEST, np.uint64), np.zeros(_FEWEST, np.uint64)
-        self._zeros = np.zeros(2, np.uint8)
-        """Whether the older and the newer half hold 0, which marks free slots."""
-        self._held = 0
-        """Values in the newer half."""
+        self.values = kernels.compiled.ValueSet(self._room, secrets.randbits(64) | 1, _table_of)
+
+    @property
+    def forgotten(self) -> int:
+        """See `SeenBefore.forgotten`."""
+        return self.values.forgotten
 
     def add(self, values: U64, unseen: Bool | None = None) -> Bool:  # noqa: ARG002  # to look is as fast as to know
         """See `SeenBefore.add`."""
         fresh = np.zeros(len(values), np.bool_)
-        values = np.ascontiguousarray(values)
-        stop = 0
-        while True:
-            self._make_room(min(len(values) - stop, self._room - self._held))
-            stop, added = kernels.compiled.new_values(
-                values, stop, self._older, self._newer, self._zeros, self._room - self._held, self._mix,
-                fresh.view(np.uint8))
-            self._held += added
-            if stop == len(values):
-                return fresh
-            self._older, self._newer, self._held = self._newer, np.zeros(_FEWEST, np.uint64), 0
-            self._zeros = np.array([self._zeros[1], 0], np.uint8)
-            self.forgotten += 1
-
-    def _make_room(self, more: int) -> None:
-        """Makes the newer table large enough for more values."""
-        slots = _slots_for(self._held + more)
-        if slots > len(self._newer):
-            values, self._newer = self._newer[self._newer != 0], np.zeros(slots, np.uint64)
-            kernels.compiled.new_values(values, 0, np.zeros(1, np.uint64), self._newer, np.zeros(2, np.uint8),
-                                        len(values), self._mix, np.zeros(len(values), np.uint8))
+        self.values.add(np.ascontiguousarray(values), fresh.view(np.uint8))
+        return fresh
 
 
 class GroupTable(GroupCounts):
@@ -86,14 +75,19 @@ class GroupTable(GroupCounts):
 
     def __init__(self, fields: int, limit: int) -> None:
         super().__init__(fields, limit)
-        self._mix = secrets.randbits(64) | 1
-        self._table = np.zeros(_FEWEST, np.uint64)
-        self._numbers = np.full(_FEWEST, _FREE, np.int64)
+        self._rows = kernels.compiled.GroupRows(SALT, secrets.randbits(64) | 1)
+        self._numbers: I64
         """The group in each slot of the table."""
-        self._count = 0
+        self._rebuild(np.zeros(0, np.uint64), np.zeros(0, np.int64), _FEWEST)
+        self._hold(len(self._free))
 
     def __len__(self) -> int:
-        return self._count
+        return self._rows.count
+
+    @property
+    def made(self) -> int:
+        """See `GroupCounts.made`."""
+        return self._rows.made
 
     @property
     def _alive(self) -> I64:
@@ -101,59 +95,76 @@ class GroupTable(GroupCounts):
         return alive
 
     def _known(self, keys: U64) -> tuple[Bool, I64]:
-        held = np.sort(self._table[self._numbers != _FREE])
+        held = np.sort(self._keys[self._numbers != _FREE])
         at = np.searchsorted(held, keys)
         return (held[np.minimum(at, len(held) - 1)] == keys if len(held) else np.zeros(len(keys), np.bool_)), at
 
     def groups_of(self, keys: U64) -> tuple[I64, I64]:
         """See `GroupCounts.groups_of`."""
-        slots = _slots_for(self._count + len(keys))
-        if slots > len(self._table):
-            self._rebuild(self._numbers != _FREE, slots)
-        groups, rows, places = (np.empty(len(keys), np.int64) for _ in range(3))
-        new = kernels.compiled.find_groups(
-            np.ascontiguousarray(keys), self._table, self._numbers, self._mix, groups, rows, places)
-        if new:
-            made = self._make(new)
-            self._numbers[places[:new]] = made
-            fresh = np.flatnonzero(groups < 0)
-            groups[fresh] = made[-1 - groups[fresh]]
-            self.serial[made] = np.arange(self._made + 1, self._made + 1 + new, dtype=np.uint64)
-            self._made += new
-            self._count += new
-        return groups, rows[:new]
+        keys = np.ascontiguousarray(keys)
+        groups, new, _ = self._place(keys[None], 0, np.arange(len(keys)), keys, keys, (), _NO_LIMIT)
+        return groups, new
 
-    def add(self, groups: I64, rows: Marks, first_ns: I64, last_ns: I64, over_ns: I64, decide: Decide,
-            decisive: Sequence[int]) -> list[Snapshot]:
-        """See `GroupCounts.add`."""
-        if not len(groups):
-            return []
-        asked, others = _fields_of(rows.shape[1], tuple(decisive))
-        part, running = np.empty((len(groups), len(asked)), np.int8), np.empty((len(groups), len(asked)), np.int64)
-        kernels.compiled.count_decisive(groups, rows, asked, self.counts, part, running)
-        told = np.flatnonzero(decide(part, running))
-        shown = np.empty((len(told), 2 + len(others)), np.int64)
-        kernels.compiled.count_others(groups, rows, others, self.counts, first_ns, last_ns, over_ns,
-                                      self.first_ns, self.last_ns, self.over_ns, told, shown)
-        if not told.size:
-            return []
-        counts = np.empty((len(told), rows.shape[1]), np.int64)
-        counts[:, asked], counts[:, others] = running[told], shown[:, 2:]
-        return list(map(Snapshot, told.tolist(), groups[told].tolist(), counts, shown[:, 0].tolist(),
-                        shown[:, 1].tolist()))
+    def place(self, rows: Rows, key: int, at: I64, offers: Sequence[Offer]) -> tuple[I64, I64, U64]:
+        """See `GroupCounts.place`."""
+        return self._place(rows.columns, key, at, rows.certain, rows.offered, offers, self.limit)
+
+    def _place(self, columns: U64, key: int, at: I64, certain: U64, offered: U64, offers: Sequence[Offer],
+               most: int) -> tuple[I64, I64, U64]:
+        self._reserve(min(len(at), max(most - len(self), 0)))
+        groups, new, bits = np.empty(len(at), np.int64), np.empty(len(at), np.int64), np.empty(len(at), np.uint64)
+        placed, begun = self._rows.place(
+            columns, key, at, certain, offered,
+            tuple((seen.values, column, fields) for seen, column, fields in offers if isinstance(seen, SeenTable)),
+            most, groups, new, bits)
+        return groups[:placed], new[:begun], bits[:placed]
+
+    def _reserve(self, more: int) -> None:
+        """Makes room for more groups."""
+        slots = _slots_for(len(self) + more)
+        if slots > len(self._keys):
+            held = self._numbers != _FREE
+            self._rebuild(self._keys[held], self._numbers[held], slots)
+        left = self._rows.left
+        if more > left:
+            self._free = self._free[:left]
+            self._lengthen(more)
+            self._hold(len(self._free))
+
+    def count(self, rows: Rows, at: I64, groups: I64, bits: U64, decision: Decision) -> list[Snapshot]:
+        """See `GroupCounts.count`."""
+        fields = self.counts.shape[1]
+        place = np.empty(min(len(at), _SHOWN), np.int64)
+        shown = np.empty((len(place), fields + 2), np.int64)
+        told: list[Snapshot] = []
+        start = 0
+        while start < len(at):
+            start, found = self._rows.add(at, groups, bits, rows.first_ns, rows.last_ns, rows.over_ns,
+                                          decision.notable, decision.timeless, start, place, shown)
+            if found:
+                decisive = np.array(decision.fields)
+                marks = marks_of(bits[place[:found]], decisive.astype(np.uint64))
+                chosen = np.flatnonzero(decision.decide(marks, shown[:found, decisive]))
+                where = place[chosen]
+                told += map(Snapshot, where.tolist(), groups[where].tolist(), shown[chosen, :fields],
+                            *shown[chosen, fields:].T.tolist())
+        return told
 
     def drop(self, groups: I64) -> None:
         """Forgets groups."""
-        self._rebuild((self._numbers != _FREE) & ~np.isin(self._numbers, groups), _FEWEST)
-        self._free = np.concatenate((self._free, groups))
+        gone = np.zeros(len(self.serial) + 1, np.bool_)
+        gone[groups] = gone[_FREE] = True
+        keep = ~gone[self._numbers]
+        self._rebuild(self._keys[keep], self._numbers[keep], _FEWEST)
+        self._free = np.concatenate((self._free[: self._rows.left], groups))
+        self._hold(len(self._free))
 
-    def _rebuild(self, keep: Bool, slots: int) -> None:
-        """Makes the table anew with the entries in some slots."""
-        keys, numbers = self._table[keep], self._numbers[keep]
-        self._count = len(keys)
-        slots = max(slots, _slots_for(self._count))
-        self._table, self._numbers = np.zeros(slots, np.uint64), np.full(slots, _FREE, np.int64)
-        places = np.empty(len(keys), np.int64)
-        kernels.compiled.find_groups(keys, self._table, self._numbers, self._mix, np.empty_like(places),
-                                     np.empty_like(places), places)
-        self._numbers[places] = numbers
+    def _rebuild(self, keys: U64, groups: I64, slots: int) -> None:
+        """Makes the table anew, of these groups and their keys."""
+        slots = max(slots, _slots_for(len(keys)))
+        self._keys, self._numbers = np.zeros(slots, np.uint64), np.full(slots, _FREE, np.int64)
+        self._rows.hold_table(self._keys, self._numbers, keys, groups)
+
+    def _hold(self, left: int) -> None:
+        """Tells the compiled loops of columns that were made; `left`: how many numbers are free."""
+        self._rows.hold_columns(self.counts, self.serial, self.first_ns, self.last_ns, self.over_ns, self._free, left)

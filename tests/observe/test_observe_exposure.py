@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 import pytest
 from helpers.ended_flows import Row, ended_flows, parts
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from imapids.config import HOME_NETS, ObserveLimits
 from imapids.observe import Allowed, Told
+from imapids.observe.askers import askers
 from imapids.observe.exposure import ExposureObserver
 from imapids.observe.inventory import Inventory
 from imapids.protocols.addresses import Networks
@@ -114,7 +114,10 @@ def test_what_was_said_stands_at_the_row_of_its_conversation(
         expected.append((alike[0], flow.flow_id))
     observer = observer_of()
     observer.see([Event("service", 0, Service(), flow) for flow in flows], [shown[row][0] for row in said])
-    places, heard = observer._heard(ended, np.arange(len(shown)))
+    asked = askers(ended, observer._home)
+    assert asked is not None
+    assert asked.at.tolist() == list(range(len(shown)))
+    places, heard = observer._heard(asked)
     found = [(place, speech[4].flow_id) for place, speech in zip(places.tolist(), heard, strict=True)]
     assert found == sorted(expected, key=lambda pair: pair[0])
 
