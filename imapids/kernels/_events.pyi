@@ -152,9 +152,9 @@ class LineParts:
 
 class Lines:
     def __init__(
-        self, *, kinds: dict[type, LineParts], event: Plan, alert: Plan, head: Plan, counts: Plan, start: Plan,
-        identity: Plan, found: Plan, facts: Plan, longest: int, direction: bytes, encode_json: Callable[[Any], bytes],
-        alone: Callable[[Any], bytes], make_head: Callable[[Any], bytes],
+        self, *, kinds: dict[type, LineParts], event: Plan, alert: Plan, head: Plan, vlans: Plan, counts: Plan,
+        start: Plan, identity: Plan, found: Plan, facts: Plan, longest: int, direction: bytes,
+        encode_json: Callable[[Any], bytes], alone: Callable[[Any], bytes], make_head: Callable[[Any], bytes],
         alert_parts: Callable[[Any], tuple[bytes, bool, bytes, bytes, bytes]],
     ) -> None: ...
     def encode(self, items: Iterable[Any]) -> bytes: ...

@@ -38,6 +38,8 @@ cdef class LinesAhead:
     cdef Left *left
     cdef Py_ssize_t left_room, left_count, done
     cdef Py_ssize_t views
+    cdef tuple origins
+    """Those that were known at the start."""
 
     def __init__(self, Lines lines not None):
         """
@@ -66,7 +68,7 @@ cdef class LinesAhead:
             return False
         self.out.know()
         self.out.used, self.out.full = 0, False
-        self.make_heads(<PyObject *>items)
+        self.look(items[0])
         self.left_count = self.done = 0
         Py_INCREF(items)
         Py_INCREF(self.lines)
@@ -102,24 +104,13 @@ cdef class LinesAhead:
         self.worker.end()
         self.release()
 
-    cdef int make_heads(self, PyObject *items) except -1:
-        """Makes the heads of flows, which are kept there: that is no work for the thread."""
-        cdef PyObject *item
-        cdef PyObject *flow
-        cdef PyObject *last = NULL
-        cdef Py_ssize_t at
-        for at in range(list_size(items)):
-            item = list_item(items, at)
-            if Py_TYPE(item) is not <PyTypeObject *><PyObject *>self.lines.event.layout.record:
-                continue
-            flow = held_in(item, self.lines.event_flow)
-            if flow is last:  # as most of a conversation's events, which come together
-                continue
-            last = flow
-            try:
-                self.lines.prepare(self.out, <object>item)
-            except Exception:
-                pass  # the line is left, and whoever writes it meets the same
+    cdef int look(self, item) except -1:
+        """Learns where the flows of these events come from; heads are not kept, for most are of a few lines."""
+        try:
+            self.lines.prepare(self.out, item)
+        except Exception:
+            pass  # the line is left, and whoever writes it meets the same
+        self.origins = self.lines.origins
         return 0
 
     cdef void release(self) noexcept:
@@ -152,7 +143,8 @@ cdef class LinesAhead:
             start = self.out.used
             good = 0
             if Py_TYPE(item) is <PyTypeObject *><PyObject *>self.lines.event.layout.record:
-                good = self.lines.event_line(self.out, item) and self.lines.is_good(self.out, start)
+                good = (self.lines.event_line(self.out, item, <PyObject *>self.origins)
+                        and self.lines.is_good(self.out, start))
             if not good:
                 self.out.used = start
                 if self.out.full or not self.leave(at, start):

@@ -3,9 +3,9 @@
 # What is written here is what lines are made of: ASCII text, whole numbers, lists, dicts and records of them. All else
 # is the other way's: a method that meets it returns 0, and its caller gives back what was written and asks Python.
 #
-# The methods that write (`nogil`) may run in a thread that does not hold the interpreter's lock (ahead.pxi says why that
-# is sound). So they read objects in place, by their memory: they count no reference, make no object, raise nothing and
-# run no Python code, and nothing that they look at can go away or change under them.
+# The methods that write (`nogil`) may run in a thread that does not hold the interpreter's lock (ahead.pxi says why
+# that is sound). So they read objects in place, by their memory: they count no reference, make no object, raise nothing
+# and run no Python code, and nothing that they look at can go away or change under them.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc, realloc

@@ -4,6 +4,7 @@ from libc.string cimport memcmp, memmove
 
 cdef enum:
     LEAST_ROOM = 4_096
+    MOST_ORIGINS = 8
 
 
 @cython.final
@@ -39,28 +40,29 @@ cdef struct Shape:
 cdef class Lines:
     """Encodes events and alerts. A line that is rare or odd is handed to `alone`, the same in Python."""
 
-    cdef Plan event, alert, head, counts, start, identity, found, facts
+    cdef Plan event, alert, head, vlans, counts, start, identity, found, facts
     cdef Py_ssize_t event_time, event_body, event_flow, event_packet
     """Bytes from the begin of an event to these fields."""
     cdef Py_ssize_t alert_time, alert_flow, alert_packet, alert_labels
-    cdef Py_ssize_t flow_head, head_at, direction_at, flow_source, flow_interface, flow_vlan
+    cdef Py_ssize_t flow_head, flow_source, flow_interface, head_at, source_at, interface_at, direction_at
     cdef Py_ssize_t longest, line_room
     cdef Shape[MOST_CLASSES] shapes
     cdef int shape_count
     cdef dict kinds, plans
     cdef bytes direction
     cdef object encode_json, alone, make_head, alert_parts
-    cdef tuple origin
-    """(source, interface, VLANs, the end of the heads of flows with these very objects)"""
+    cdef tuple origins
+    """(source, interface, what stands for them in the heads of flows with these very objects): the newest ones"""
 
-    def __init__(self, *, dict kinds, Plan event, Plan alert, Plan head, Plan counts, Plan start, Plan identity,
-                 Plan found, Plan facts, Py_ssize_t longest, bytes direction, encode_json, alone, make_head,
-                 alert_parts):
+    def __init__(self, *, dict kinds, Plan event, Plan alert, Plan head, Plan vlans, Plan counts, Plan start,
+                 Plan identity, Plan found, Plan facts, Py_ssize_t longest, bytes direction, encode_json, alone,
+                 make_head, alert_parts):
         """
         Args:
             kinds: by class of body (at most 32).
             event, alert: plans of these records, for the places of their fields.
-            head, counts, start: of a flow: the begin of its head, its counts, and its begin alone.
+            head, vlans, counts, start: of a flow: the begin of its head, the end of it, behind source and interface;
+                its counts, and its begin alone.
             identity, found, facts: of an alert: what stands before, between and behind the parts of its rule.
             longest: a line with more bytes is Python's.
             direction: what the label of a flow's direction begins with, before the direction.
@@ -71,9 +73,9 @@ cdef class Lines:
         """
         self.plans, self.longest, self.line_room = {}, longest, LEAST_ROOM
         self.event, self.alert, self.head, self.counts, self.start = event, alert, head, counts, start
-        self.identity, self.found, self.facts, self.direction = identity, found, facts, direction
+        self.vlans, self.identity, self.found, self.facts, self.direction = vlans, identity, found, facts, direction
         self.encode_json, self.alone, self.make_head = encode_json, alone, make_head
-        self.alert_parts, self.origin = alert_parts, (None, None, None, b"")
+        self.alert_parts, self.origins = alert_parts, ()
         self.kinds = dict(kinds)
         if len(self.kinds) > MOST_CLASSES:
             raise TypeError("too many classes of bodies")
@@ -89,8 +91,9 @@ cdef class Lines:
         self.alert_labels = place("labels")
         place = head.layout.place
         self.flow_head, self.flow_source = place("eve_head"), place("source")
-        self.flow_interface, self.flow_vlan = place("interface"), place("vlan")
+        self.flow_interface = place("interface")
         self.head_at, self.direction_at = head.layout.at[self.flow_head], head.layout.at[place("direction")]
+        self.source_at, self.interface_at = head.layout.at[self.flow_source], head.layout.at[self.flow_interface]
 
     def encode(self, items):
         """The lines of many items, as bytes."""
@@ -144,55 +147,69 @@ cdef class Lines:
         return head is not NULL and PyBytes_CheckExact(head) and bytes_size(head) > 0
 
     cdef int make(self, JsonText out, flow) except -1:
-        """Makes the head of a flow, which is kept in its record; flows of one capture end their heads alike."""
+        """Makes the head of a flow, which is kept in its record."""
         cdef Layout layout = self.head.layout
-        cdef Py_ssize_t start = out.used, size
-        cdef bytes head
-        done = out.fields(<PyObject *>flow, self.head, 0)
-        size, out.used = out.used - start, start
-        if not done:
+        cdef Py_ssize_t start = out.used
+        if self.compose(out, <PyObject *>flow, <PyObject *>self.origins):
+            head = PyBytes_FromStringAndSize(out.begin + start, out.used - start)
+            layout.write(flow, self.flow_head, head)
+            out.used = start
+            return 1
+        out.used = start
+        if not out.fields(<PyObject *>flow, self.head, 0):
             return 0
-        source, interface = layout.read(flow, self.flow_source), layout.read(flow, self.flow_interface)
-        vlan = layout.read(flow, self.flow_vlan)
-        origin = self.origin
-        if source is origin[0] and interface is origin[1] and vlan is origin[2]:
-            out.used += size
-            done = out.put(origin[3])
-            size, out.used = out.used - start, start
-            if done:
-                layout.write(flow, self.flow_head, PyBytes_FromStringAndSize(out.begin + start, size))
-            return done
-        begin = PyBytes_FromStringAndSize(out.begin + start, size)
+        begin = PyBytes_FromStringAndSize(out.begin + start, out.used - start)
+        out.used = start
+        if not out.fields(<PyObject *>flow, self.vlans, 0):
+            return 0
+        end = PyBytes_FromStringAndSize(out.begin + start, out.used - start)
+        out.used = start
         head = self.make_head(flow)
-        if type(vlan) is tuple and head.startswith(begin):
-            self.origin = (source, interface, vlan, head[size:])
+        if len(begin) + len(end) <= len(head) and head.startswith(begin) and head.endswith(end):
+            origin = (layout.read(flow, self.flow_source), layout.read(flow, self.flow_interface),
+                      head[len(begin) : len(head) - len(end)])
+            self.origins = (origin, *self.origins[: MOST_ORIGINS - 1])
         return 1
+
+    cdef int compose(self, JsonText out, PyObject *flow, PyObject *origins) noexcept nogil:
+        """Writes the head of a flow; 0 where it comes from another origin than those. One capture has a few."""
+        cdef PyObject *source = held_in(flow, self.source_at)
+        cdef PyObject *interface = held_in(flow, self.interface_at)
+        cdef PyObject *origin
+        cdef Py_ssize_t at
+        for at in range(tuple_size(origins)):
+            origin = tuple_item(origins, at)
+            if tuple_item(origin, 0) is source and tuple_item(origin, 1) is interface:
+                return (out.fields(flow, self.head, 0) and out.copy(tuple_item(origin, 2))
+                        and out.fields(flow, self.vlans, 0))
+        return 0
 
     cdef int line(self, JsonText out, item) except -1:
         """The line of an item; 0 where it is Python's."""
         if type(item) is self.event.layout.record:
-            return self.event_line(out, <PyObject *>item)
+            return self.event_line(out, <PyObject *>item, NULL)
         return self.alert_line(out, item) if type(item) is self.alert.layout.record else 0
 
-    cdef int event_line(self, JsonText out, PyObject *event) noexcept nogil:
-        """The line of an event; 0 where it is Python's."""
+    cdef int event_line(self, JsonText out, PyObject *event, PyObject *origins) noexcept nogil:
+        """The line of an event; 0 where it is Python's. With `origins`, heads that were not made are written anew."""
         cdef PyObject *body = held_in(event, self.event_body)
         cdef int at
         if body is NULL:
             return 0
         for at in range(self.shape_count):
             if self.shapes[at].body is Py_TYPE(body):
-                return self.shaped(out, event, body, <LineParts>self.shapes[at].parts)
+                return self.shaped(out, event, body, <LineParts>self.shapes[at].parts, origins)
         return 0
 
-    cdef int shaped(self, JsonText out, PyObject *event, PyObject *body, LineParts parts) noexcept nogil:
+    cdef int shaped(self, JsonText out, PyObject *event, PyObject *body, LineParts parts,
+                    PyObject *origins) noexcept nogil:
         """The same, with a body of this event type."""
         cdef PyObject *flow = held_in(event, self.event_flow)
         if flow is NULL or not self.stamp(out, held_in(event, self.event_time)):
             return 0
         if not out.copy(<PyObject *>parts.name):
             return 0
-        if flow is not Py_None and not (self.put_head(out, flow) and self.put_protocol(out, body, parts)):
+        if flow is not Py_None and not (self.put_head(out, flow, origins) and self.put_protocol(out, body, parts)):
             return 0
         if not self.put_packet(out, held_in(event, self.event_packet)):
             return 0
@@ -242,7 +259,7 @@ cdef class Lines:
         time_ns, packet = layout.read(alert, self.alert_time), layout.read(alert, self.alert_packet)
         if not self.stamp(out, <PyObject *>time_ns) or not out.raw(b'"event_type":"alert"', 20):
             return 0
-        if flow is not None and not (self.put_head(out, <PyObject *>flow) and out.put(protocol)):
+        if flow is not None and not (self.put_head(out, <PyObject *>flow, NULL) and out.put(protocol)):
             return 0
         if not self.put_packet(out, <PyObject *>packet):
             return 0
@@ -267,11 +284,13 @@ cdef class Lines:
     cdef int stamp(self, JsonText out, PyObject *time_ns) noexcept nogil:
         return time_ns is not NULL and out.raw(b'{"timestamp":"', 14) and out.time(time_ns) and out.raw(b'",', 2)
 
-    cdef int put_head(self, JsonText out, PyObject *flow) noexcept nogil:
-        """The head of a flow, which has been made."""
-        if Py_TYPE(flow) is not <PyTypeObject *><PyObject *>self.head.layout.record or not self.has_head(flow):
+    cdef int put_head(self, JsonText out, PyObject *flow, PyObject *origins) noexcept nogil:
+        """The head of a flow."""
+        if Py_TYPE(flow) is not <PyTypeObject *><PyObject *>self.head.layout.record:
             return 0
-        return out.copy(held_in(flow, self.head_at))
+        if self.has_head(flow):
+            return out.copy(held_in(flow, self.head_at))
+        return origins is not NULL and self.compose(out, flow, origins)
 
     cdef int put_packet(self, JsonText out, PyObject *packet) noexcept nogil:
         """The frame number, if there is one."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _HEAD = {"flow_id": "flow_id", "community_id": "community_id", "src_ip": "client", "src_port": "client_port",
          "dest_ip": "server", "dest_port": "server_port", "proto": "protocol"}
-"""The keys that begin a flow's head, and the flow's fields. Those after them are the same for many flows."""
+"""The keys that begin a flow's head, and the flow's fields. The two after them are the same for many flows."""
 _PROTOCOL_IN: dict[type[Body], str] = {Session: "protocol", Anomaly: "app_proto"}
 """The fields of bodies that say the protocol of the line (eve_line.around)."""
 _COUNTS = {"pkts_toserver": "packets_client", "pkts_toclient": "packets_server", "bytes_toserver": "bytes_client",
@@ -73,6 +73,7 @@ def _compiled() -> Lines:
         for cls, (treatment, name, protocol, key) in SHAPES.items()}
     return kernels.events.Lines(
         kinds=kinds, event=plan(Event), alert=plan(Alert), head=plan(Flow, _HEAD, like=Head),
+        vlans=plan(Flow, {"vlan": "vlan"}, like=Head),
         counts=plan(Flow, _COUNTS, times=("start",)), start=plan(Flow, _START, times=("start",)),
         identity=plan(Alert, _IDENTITY), found=plan(Alert, _FOUND, times=("first", "last")),
         facts=plan(Alert, _FACTS, like=Facts), longest=LINE_BYTES - ENVELOPE_BYTES, direction=DIRECTION_LABEL.encode(),

@@ -39,6 +39,9 @@ from imapids.records.verdicts import Revision
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
 
 
+DAY_NS = 86_400 * 10**9
+
+
 def a_session(**changes: Any) -> Session:
     return a_told_session(**{"history": [Revision("genuine", "low", "imap", 9, "late")]} | changes)
 
@@ -263,6 +266,16 @@ def test_heads_are_written_once_and_end_as_their_own_flow_says() -> None:
     assert all(flow.eve_head for flow in flows)
     flows[0].eve_head = b',"src_ip":"kept"'
     assert json.loads(eve.encode(an_event(a_command(), flows[0])))["src_ip"] == "kept"
+
+
+def test_times_of_all_years() -> None:
+    days = range(-2**63 // DAY_NS + 1, 2**63 // DAY_NS, 13)
+    edges = [int(dt.datetime(year, month, 1, tzinfo=dt.UTC).timestamp()) * 10**9 + shift
+             for year in (1678, 1699, 1700, 1900, 1969, 1970, 1972, 2000, 2024, 2100, 2261) for month in (1, 3, 12)
+             for shift in (-1, 0, 999, 1_000, 10**9 - 1)]
+    times = [*(day * DAY_NS + day * 7_919_000_001 % DAY_NS for day in days), *edges, 2**63 - 1, -2**63]
+    expected, got = both([an_event(a_command(), time_ns=time_ns) for time_ns in times])
+    assert got == expected
 
 
 def test_any_iterable_is_taken() -> None:

@@ -132,6 +132,19 @@ def test_all_lines_may_be_left(lines: Any, odd: Callable[[], Any]) -> None:
     assert ahead_of(lines, items) == in_python(items)
 
 
+@pytest.mark.parametrize("sources", [1, 3, 12])
+def test_flows_of_several_origins(lines: Any, sources: int) -> None:
+    names = [f"day-{number}.pcap" for number in range(sources)]
+    items = [
+        an_event(a_command(tag=str(number)), a_flow(source=names[number % sources], interface=interface, vlan=vlan))
+        for number in range(120) for interface in ("", "eth0") for vlan in ((), (7,), (7, 8))]
+    expected = in_python(items)
+    assert ahead_of(lines, items) == expected
+    assert ahead_of(lines, items) == expected
+    forget_heads(items)
+    assert eve.encode_lines(items) == expected
+
+
 def test_many_lists_one_after_the_other(lines: Any) -> None:
     items = some(400)
     expected = [in_python(items[:count]) for count in (1, 2, 5, 399, 400)]
