@@ -101,12 +101,11 @@ def written_events(form: str, asked: frozenset[str] | None) -> frozenset[str]:
 def run_analysis(captures: tuple[str, ...], options: RunOptions, form: str, output: str | None, *, fail_on: str | None,
                  quiet: bool, verbose: int, color: bool | None) -> int:
     """Run, write, and find the exit code; damage of inputs is told on standard error, too."""
-    from imapids.run.ahead import has_second_processor
     from imapids.run.local import analyze  # NumPy and the stages: a usage error does not wait for them
 
     with (
         stop_on_signals(quiet) as stop,
-        open_results(form, output, options.events, color=color, lent=has_second_processor(),
+        open_results(form, output, options.events, color=color, of_run=True,
                      explain=_dialogues(captures, options, stop) if form == "html" else None) as sink,
         ProgressBar(shown=not quiet) as progress,
     ):

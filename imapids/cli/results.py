@@ -55,29 +55,34 @@ def refuse_inputs(output: str | None, inputs: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def open_results(form: str, output: str | None, kinds: frozenset[str], *, color: bool | None = None,
-                 explain: Explain | None = None, lent: bool = False) -> Iterator[Sink]:
+                 explain: Explain | None = None, of_run: bool = False) -> Iterator[Sink]:
     """The sink for a format of `--format`; `output` is a file, a folder (CSV of several kinds) or None.
 
-    `explain` reads the dialogue of one session: the HTML report shows that of the gravest. `lent`: the items of a call
-    stay as they are until the next one, and there is a second processor (see JsonLines).
+    Args:
+        explain: reads the dialogue of one session: the HTML report shows that of the gravest.
+        of_run: all that comes is of `kinds`, and stays as it is until the next call, as what `run.local.analyze` gives.
 
     Raises OutputError where the file cannot be written, UsageError where format and output do not fit.
     """
     target = None if output in (None, STANDARD_OUTPUT) else output
     openers: dict[str, Opener] = {
-        "table": _table, "jsonl": functools.partial(_jsonl, lent=lent), "csv": _csv, "parquet": _parquet,
+        "table": _table, "jsonl": functools.partial(_jsonl, of_run=of_run), "csv": _csv, "parquet": _parquet,
         "ecs": _ecs, "stix": _stix, "misp": _misp, "html": functools.partial(_html, explain=explain)}
     with openers[form](target, kinds, color) as sink:
         yield sink
 
 
 @contextlib.contextmanager
-def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None, *, lent: bool) -> Iterator[Sink]:
+def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None, *, of_run: bool) -> Iterator[Sink]:
     from imapids.output.jsonl import JsonLines
+    from imapids.run.ahead import has_second_processor
 
-    # what was found before an error is written, too
-    with _lines(target) as write, contextlib.closing(JsonLines(write, kinds, lent=lent)) as sink:
-        yield sink
+    with (
+        _lines(target) as write,
+        contextlib.closing(JsonLines(write, frozenset({"all"}) if of_run else kinds,
+                                     lent=of_run and has_second_processor())) as sink,
+    ):
+        yield sink  # what was found before an error is written, too
 
 
 @contextlib.contextmanager
