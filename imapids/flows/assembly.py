@@ -1,24 +1,24 @@
 """Joins the segments of selected flows to stream chunks: slices where they are in order, segment by segment where not.
 
-One comparison of arrays tells for all flows of a batch at once which of them arrived in order, without overlap,
-urgent data or cut payload. Only the others enter the per-segment reassembler, and leave it when nothing is held.
+Which flows of a batch arrived in order, ordering.py tells. Only the others enter the per-segment reassembler, and leave
+it when nothing is held.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from imapids import kernels
 from imapids.config import FlowLimits
-from imapids.flows.columns import COUNTED, PEEKED, FlowColumns
+from imapids.flows.columns import COUNTED, FlowColumns
 from imapids.flows.grouping import Groups
+from imapids.flows.ordering import IS_QUIET, Ordered, ordered, starts_of
 from imapids.flows.reassembly import PendingBudget, Reassembly
-from imapids.records.packets import I32, I64, U8, U32, Bool
-from imapids.records.segments import ACK, FIN, RST, SYN, TCP, URG, SegmentBatch
+from imapids.records.packets import I32, I64, U8, Bool
+from imapids.records.segments import TCP, SegmentBatch
 from imapids.records.streams import CLIENT, Flow, FlowUpdate, Piece, StreamChunk, StreamGap
 
 _COPY_RATIO = 1_024
@@ -44,60 +44,14 @@ class Stream:
         self.by_segment = False
         """The reassembler holds the truth about the flow; else the columns do."""
 
-
-@dataclass(slots=True, eq=False, repr=False)
-class _Part:
-    """The segments of selected flows of one batch, ordered by flow, in capture order inside a flow.
-
-    n segments of f flows; 2 * f directions ("cells"), whose state before the batch is copied from the columns.
-    """
-
-    rows: I32
-    """Shape (f,)."""
-    known: Bool
-    """Shape (2 * f,); so are the next two."""
-    next_seq: U32
-    delivered: I64
-    at: I64
-    """Position in the batch, shape (n,); so are those that follow."""
-    flow: I64
-    end: U8
-    cell: I64
-    """2 * flow + end."""
-    length: I64
-    flags: U8
-    seq: U32
-    ack: U32
-    tcp: Bool
-
-
-def _starts(values: I64 | I32) -> Bool:
-    """Marks the first element of each run of equal values."""
-    starts = np.empty(len(values), bool)
-    starts[:1] = True
-    np.not_equal(values[1:], values[:-1], out=starts[1:])
-    return starts
-
-
-def _first_of(cells: I64, positions: I64, count: int, none: int) -> I64:
-    """The first of ascending positions for each cell, `none` where a cell has none."""
-    first = np.full(count, none, np.int64)
-    first[cells[::-1]] = positions[::-1]
-    return first
-
-
-def _sorted(local: I64, positions: I64) -> tuple[I64, I64, I64]:
-    """Ascending positions sorted by their groups: (positions, numbers of their flows, group of each flow)."""
-    shift = int(positions[-1]).bit_length() if len(positions) else 0
-    order = local.take(positions)
-    order <<= shift
-    order |= positions
-    order.sort()
-    at = order & ((1 << shift) - 1)
-    order >>= shift
-    starts = _starts(order)
-    flow: I64 = np.cumsum(starts, dtype=np.int64) - 1
-    return at, flow, order[starts]
+    def close(self) -> None:
+        """Both sides closed the flow: its newest bytes are dropped, for nobody takes a later copy (reassembly does the
+        same). Closed flows wait for their end in great numbers."""
+        if self.recent:
+            self.recent = []
+        if self.reassembly is not None:
+            for half in self.reassembly.halves:
+                half.forget()
 
 
 class Assembler:
@@ -127,203 +81,26 @@ class Assembler:
         Args:
             positions: the segments of selected flows, ascending.
         """
-        columns = self.columns
-        part = self._part(batch, groups, positions)
-        if kernels.COMPILED:
-            slow, offset = self._check_compiled(batch, part)
-        else:
-            self._learn_starts(part)
-            slow, offset = self._check_order(batch, part)
-        any_slow = bool(slow.any())
-        plain = part.length > 0
-        told: Bool | None = None
-        if any_slow:
-            told = ~slow.take(part.flow)
-            plain &= told
-        if self.peek_bytes:
-            peeked = columns.selected[part.rows] == PEEKED
-            if peeked.any():  # what a side sends behind its first bytes is not looked at
-                past = self._past(part, peeked)
-                past |= self._enough_peeked(part, peeked).take(part.flow)
-                plain &= ~past
-                slow &= columns.selected[part.rows] != COUNTED
-                any_slow = bool(slow.any())
-                told = ~past if told is None else told & ~past
-        acked = self._acked(part, told)  # a reassembler sees each acknowledgement of its flow at its place
+        segments = ordered(self.columns, batch, groups, positions, self.peek_bytes, self._enough_peeked)
         updates: list[FlowUpdate] = []
-        if any_slow:
-            self._by_segment(batch, part, np.flatnonzero(slow.take(part.flow)), updates)
-        chosen = np.flatnonzero(plain)
-        if chosen.size:
-            self._by_slices(batch, part, chosen, offset.take(chosen), updates)
-        self._forget_closed(part, slow)
-        columns.acked[part.rows] = np.maximum(columns.acked[part.rows], acked.reshape(-1, 2))
-        return updates
-
-    def _closed(self, part: _Part) -> Bool:
-        """Which flows both sides have closed."""
-        flags = self.columns.flags[part.rows]
-        closed: Bool = (flags[:, 0] & flags[:, 1] & FIN) != 0
-        return closed
-
-    def _forget_closed(self, part: _Part, slow: Bool) -> None:
-        """Drops the newest bytes of flows that both sides closed: nobody takes a later copy (reassembly does the same).
-
-        Closed flows wait for their end in great numbers.
-        """
-        for row in part.rows[self._closed(part) & ~slow].tolist():
+        if segments.odd_at.size:
+            self._by_segment(batch, groups.end, segments, updates)
+        if segments.at.size:
+            self._by_slices(batch, segments, updates)
+        for row in segments.rows[segments.closed == IS_QUIET].tolist():
             stream = self.streams.get(row)
             if stream is not None:
-                stream.recent = []
-                if stream.reassembly is not None:
-                    for half in stream.reassembly.halves:
-                        half.forget()
+                stream.close()
+        return updates
 
-    def _part(self, batch: SegmentBatch, groups: Groups, positions: I64) -> _Part:
-        """The segments at some positions, sorted by flow."""
-        if kernels.COMPILED:
-            at, flow, chosen = np.empty_like(positions), np.empty_like(positions), np.empty_like(groups.first)
-            found = kernels.compiled.sort_pieces(
-                groups.local, positions, np.zeros(len(groups.first), np.int64), at, flow, chosen)
-            chosen = chosen[:found]
-        else:
-            at, flow, chosen = _sorted(groups.local, positions)
-        end = groups.end.take(at)
-        cell: I64 = flow + flow
-        cell += end
-        columns, rows = self.columns, groups.rows.take(chosen)
-        return _Part(rows, columns.known[rows].ravel(), columns.next_seq[rows].ravel(), columns.delivered[rows].ravel(),
-                     at, flow, end, cell, batch.length.take(at), batch.flags.take(at), batch.seq.take(at),
-                     batch.ack.take(at), batch.protocol.take(at) == TCP)
-
-    def _check_compiled(self, batch: SegmentBatch, part: _Part) -> tuple[Bool, I64]:
-        """`_learn_starts` and `_check_order` in one."""
-        columns, rows = self.columns, part.rows
-        slow, offset = columns.slow[rows], np.zeros(len(part.at), np.int64)
-        expected, reached = np.empty_like(part.next_seq), np.empty_like(part.delivered)
-        kernels.compiled.check_pieces(
-            part.cell, part.length, batch.captured.take(part.at), part.flags, part.seq, part.ack,
-            part.tcp.view(np.uint8), part.known.view(np.uint8), part.next_seq, part.delivered, slow.view(np.uint8),
-            expected, reached, offset)
-        columns.known[rows] = part.known.reshape(-1, 2)
-        columns.next_seq[rows], columns.delivered[rows] = expected.reshape(-1, 2), reached.reshape(-1, 2)
-        columns.slow[rows] = slow
-        return slow, offset
-
-    def _learn_starts(self, part: _Part) -> None:
-        """Where each side's stream begins: its SYN, or the first packet that tells (its own, or the peer's ACK)."""
-        if part.known.all():
-            return
-        none, cells = len(part.at), len(part.known)
-        usable = part.tcp & ((part.flags & RST) == 0)
-        own = np.flatnonzero(usable)
-        peer = np.flatnonzero(usable & ((part.flags & ACK) != 0))
-        own_first = _first_of(part.cell.take(own), own, cells, none)
-        peer_first = _first_of(part.cell.take(peer) ^ 1, peer, cells, none)
-        tells = np.minimum(own_first, peer_first)
-        new = np.flatnonzero(~part.known & (tells < none))
-        at = tells[new]
-        syn = ((part.flags[at] & SYN) != 0).astype(np.uint32)
-        part.next_seq[new] = np.where(own_first[new] < peer_first[new], part.seq[at] + syn, part.ack[at])
-        part.known[new] = True
-        self.columns.known[part.rows] = part.known.reshape(-1, 2)
-        self.columns.next_seq[part.rows] = part.next_seq.reshape(-1, 2)
-
-    @staticmethod
-    def _acked(part: _Part, among: Bool | None) -> I64:
-        """Stream offset up to which each direction was acknowledged: what tells a lost segment from a late one."""
-        usable = part.tcp & ((part.flags & (ACK | RST)) == ACK)
-        if among is not None:
-            usable &= among
-        at = np.flatnonzero(usable)
-        peer = part.cell.take(at) ^ 1
-        offset = (part.ack.take(at) - part.next_seq.take(peer)).view(np.int32) + part.delivered.take(peer)
-        acked = np.zeros(len(part.known), np.int64)
-        np.maximum.at(acked, peer, offset)
-        return acked
-
-    def _check_order(self, batch: SegmentBatch, part: _Part) -> tuple[Bool, I64]:
-        """Finds out which flows are not in order, and moves the others on.
-
-        Returns (which flows are slow, stream offset of each segment with payload, where its flow is in order).
-        """
-        columns = self.columns
-        slow = columns.slow[part.rows]
-        self._check_handshakes(part, slow)
-        offset = np.zeros(len(part.at), np.int64)
-        data = np.flatnonzero((part.length > 0) | ((part.flags & FIN) != 0))
-        if data.size:
-            shift = len(part.at).bit_length()
-            order = part.cell.take(data)
-            order <<= shift
-            order |= data
-            order.sort()  # by direction, in capture order
-            data = order & ((1 << shift) - 1)
-            order >>= shift
-            size, seq = part.length.take(data), part.seq.take(data)
-            after = seq + size.astype(np.uint32)
-            first = np.flatnonzero(_starts(order))
-            cells = order.take(first)
-            last = np.append(first[1:], len(data)) - 1
-            expected = np.empty(len(data), np.uint32)
-            expected[1:] = after[:-1]
-            expected[first] = part.next_seq.take(cells)
-            wrong = (seq != expected) | (((part.flags.take(data) & (URG | SYN | RST)) != 0) & (size > 0))
-            wrong |= ~part.known.take(order)
-            wrong &= part.tcp.take(data)
-            wrong |= batch.captured.take(part.at.take(data)) < size
-            slow[order[wrong] >> 1] = True
-            total = np.cumsum(size)
-            before = total.take(first) - size.take(first)
-            runs = np.diff(first, append=len(data))
-            offset[data] = total - size + np.repeat(part.delivered.take(cells) - before, runs)
-            keep = np.flatnonzero(~slow.take(cells >> 1))
-            rows, ends = part.rows.take(cells[keep] >> 1), cells[keep] & 1
-            columns.next_seq[rows, ends] = after.take(last[keep])
-            columns.delivered[rows, ends] += (total.take(last) - before)[keep]
-        columns.slow[part.rows] = slow
-        return slow, offset
-
-    @staticmethod
-    def _check_handshakes(part: _Part, slow: Bool) -> None:
-        """SYNs that do not fit the known start of their side, or accept another one, before any byte came.
-
-        One of several is forged: the reassembler takes the one that the peer accepts.
-        """
-        syn = np.flatnonzero(part.tcp & ((part.flags & SYN) != 0))
-        cells = part.cell.take(syn)
-        other = (part.seq.take(syn) + np.uint32(1)) != part.next_seq.take(cells)
-        slow[cells[other & (part.delivered.take(cells) == 0)] >> 1] = True
-        accepts = np.flatnonzero((part.flags.take(syn) & ACK) != 0)
-        peers = cells[accepts] ^ 1
-        other = part.known.take(peers) & (part.ack.take(syn[accepts]) != part.next_seq.take(peers))
-        slow[peers[other & (part.delivered.take(peers) == 0)] >> 1] = True
-
-    def _past(self, part: _Part, peeked: Bool) -> Bool:
-        """Marks what sides of peeked flows sent behind the bytes that are wanted of them (where they are in order)."""
-        offset = part.delivered.take(part.cell)
-        first = np.flatnonzero(_starts(part.flow))
-        for side in (0, 1):
-            own = part.end == side
-            sent = np.where(own, part.length, 0)
-            before = np.cumsum(sent) - sent
-            offset += np.where(own, before - before.take(first).take(part.flow), 0)
-        past: Bool = peeked.take(part.flow) & (offset >= self.peek_bytes)
-        return past
-
-    def _enough_peeked(self, part: _Part, peeked: Bool) -> Bool:
+    def _enough_peeked(self, rows: I32) -> Bool:
         """Lets go of flows to services of which enough was seen: thousands of them would tell nothing new.
 
         Who spoke counts, in the order of first payloads: whoever only knocks uses nothing up.
         """
-        columns, limits = self.columns, self.limits
-        spoke = np.flatnonzero(part.length > 0)
-        first = _first_of(part.flow.take(spoke), part.at.take(spoke), len(part.rows), 1 << 62)
-        fresh = np.flatnonzero(peeked & (first < 1 << 62) & (part.delivered.reshape(-1, 2) == 0).all(axis=1))
-        fresh = fresh[np.argsort(first[fresh], kind="stable")]
-        dropped = np.zeros(len(part.rows), bool)
-        rows = part.rows[fresh]
-        for place, row, service in zip(fresh.tolist(), rows.tolist(), self.services_of(rows), strict=True):
+        limits = self.limits
+        dropped = np.zeros(len(rows), bool)
+        for place, (row, service) in enumerate(zip(rows.tolist(), self.services_of(rows), strict=True)):
             if row in self.streams:
                 continue
             seen = self._peeked.get(service, 0)
@@ -332,7 +109,7 @@ class Assembler:
             if len(self._peeked) >= limits.streams:  # services that were made up: nobody has so many
                 self._peeked.clear()
             self._peeked[service] = seen + 1
-        columns.selected[part.rows[dropped]] = COUNTED
+        self.columns.selected[rows[dropped]] = COUNTED
         return dropped
 
     def _streams_of(self, rows: I32) -> list[Stream]:
@@ -347,46 +124,47 @@ class Assembler:
                 streams[row] = Stream(flow, key)
         return [streams[row] for row in numbers]
 
-    def _by_slices(self, batch: SegmentBatch, part: _Part, chosen: I64, offsets: I64,
-                   updates: list[FlowUpdate]) -> None:
-        """Chunks of flows in order: one for each run of one side's segments.
-
-        Args:
-            chosen: the segments with payload of flows in order; `offsets`: where they stand in their streams.
-        """
-        flows = part.flow.take(chosen)
-        sides = part.end.take(chosen) ^ self.columns.client_end[part.rows].take(flows)
-        at, stream_of_bytes = part.at.take(chosen), part.tcp.take(chosen)
+    def _by_slices(self, batch: SegmentBatch, segments: Ordered, updates: list[FlowUpdate]) -> None:
+        """Chunks of flows in order: one for each run of one side's segments."""
+        at, flows, closed = segments.at, segments.flow, segments.closed
         chunks: Sequence[list[Piece] | Callable[[], list[Piece]]]
         if self._chunks is not None and kernels.COMPILED:
             first, sizes = np.empty((2, len(at)), np.int64)
-            late = self._closed(part).view(np.uint8) if self.late else None  # later copies are not compared with these
+            late = closed if self.late else None  # later copies are not compared with these
             chunks = self._chunks.of_segments(
-                batch.buffer, at, flows, sides, stream_of_bytes.view(np.uint8), offsets, batch.payload, batch.captured,
+                batch.buffer, at, flows, segments.side, segments.stream, segments.offset, batch.payload, batch.captured,
                 batch.number, batch.time_ns, first, sizes, late)
             first, sizes = first[: len(chunks)], sizes[: len(chunks)]
         else:
-            chunks, first, sizes = _chunks_of(batch, at, flows, sides, stream_of_bytes, offsets)
-        owners = part.rows.take(flows.take(first))
+            chunks, first, sizes = _chunks_of(
+                batch, at, flows, segments.side, segments.stream.view(np.bool_), segments.offset)
+        flows = flows.take(first)
         keep_whole = 4 * self.limits.history_bytes
-        for stream, pieces, size in zip(self._streams_of(owners), chunks, sizes.tolist(), strict=True):
-            if not isinstance(pieces, list):
+        for stream, pieces, size, over in zip(self._streams_of(segments.rows.take(flows)), chunks, sizes.tolist(),
+                                              closed.take(flows).tolist(), strict=True):
+            if not isinstance(pieces, list):  # of a flow that is closed
                 updates.append(FlowUpdate(stream.flow, _NOT_MADE, stream.key, pieces))
+                stream.close()
                 continue
             updates.append(FlowUpdate(stream.flow, pieces, stream.key))
-            if not stream.recent and len(pieces) <= 16 and size <= keep_whole:
+            if over:
+                stream.close()
+            elif not stream.recent and len(pieces) <= 16 and size <= keep_whole:
                 stream.recent = pieces
             else:
                 stream.recent = _newest(stream.recent + pieces, self.limits.history_bytes)
 
-    def _by_segment(self, batch: SegmentBatch, part: _Part, chosen: I64, updates: list[FlowUpdate]) -> None:
-        """Feeds odd flows to their reassemblers, all their segments, in capture order."""
-        columns = self.columns
-        at = part.at[chosen]
-        rows = part.rows[part.flow[chosen]]
-        bounds = np.append(np.flatnonzero(_starts(rows)), len(rows)).tolist()
-        sides = (part.end[chosen] ^ columns.client_end[rows]).tolist()
-        tcp = part.tcp[chosen].tolist()
+    def _by_segment(self, batch: SegmentBatch, end: U8, segments: Ordered, updates: list[FlowUpdate]) -> None:
+        """Feeds odd flows to their reassemblers, all their segments, in capture order.
+
+        Args:
+            end: which end of its key sent each segment of the batch.
+        """
+        columns, at = self.columns, segments.odd_at
+        rows = segments.rows.take(segments.odd_flow)
+        bounds = np.append(np.flatnonzero(starts_of(rows)), len(rows)).tolist()
+        sides = (end.take(at) ^ columns.client_end[rows]).tolist()
+        tcp = (batch.protocol.take(at) == TCP).tolist()
         row_list = rows.tolist()
         fields = [getattr(batch, name)[at].tolist()
                   for name in ("seq", "ack", "flags", "payload", "captured", "length", "number", "time_ns")]
@@ -505,7 +283,7 @@ def _chunks_of(batch: SegmentBatch, at: I64, flows: I64, sides: U8, stream: Bool
     Returns:
         (chunks of each flow, the first of its segments among all, its bytes).
     """
-    breaks = _starts(flows)
+    breaks = starts_of(flows)
     flow_first = np.flatnonzero(breaks)
     breaks[1:] |= sides[1:] != sides[:-1]
     breaks |= ~stream

@@ -1,6 +1,6 @@
 """Segments to conversations: the hash table of a batch, the index of the flow table, and what is counted of each."""
 
-from libc.stdint cimport INT32_MAX
+from libc.stdint cimport INT32_MAX, INT64_MAX
 from libc.string cimport memcpy
 
 cdef extern from *:
