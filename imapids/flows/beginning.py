@@ -37,6 +37,9 @@ class FlowBeginner:
         self._probed = np.zeros(_PORTS, np.bool_)
         """Server ports at which scanning tools are looked for."""
         self._probed[list(MAIL_PORTS) if tell_tools else []] = True
+        facts = (self._watch[0], self._watch[1], self._peek, self._probed)
+        self._facts: U8 = np.packbits(facts, axis=0, bitorder="little")[0]
+        """The same as bits of a byte for each port: compiled loops read one small table."""
         self._begun = 0
         """Conversations so far."""
 
@@ -50,18 +53,17 @@ class FlowBeginner:
         columns, begun = self._columns, self._begun
         self._begun += len(rows)
         if kernels.COMPILED:
-            kernels.compiled.begin_rows(columns, batch, first, rows, alive, begun)
-            watched = kernels.compiled.begin_roles(columns, batch, first, rows, end, self._watch.view(np.uint8),
-                                                   self._peek.view(np.uint8))
+            probes = np.empty(len(rows), np.int64)
+            watched, count = kernels.compiled.begin_rows(
+                columns, batch, first, rows, end, alive, begun, self._facts, probes)
+            if count:
+                kernels.compiled.find_tools(columns, batch, first, rows, probes[:count])
         else:
             self._copy(batch, first, rows, alive, begun)
             watched = self._select(batch, first, rows, end)
+            self._find_tools(batch, first, rows)
         if batch.interface is not None:
             columns.interface[rows] = batch.interface[first]
-        if kernels.COMPILED:
-            kernels.compiled.find_tools(columns, batch, first, rows, self._probed.view(np.uint8))
-        else:
-            self._find_tools(batch, first, rows)
         return watched
 
     def _copy(self, batch: SegmentBatch, first: I64, rows: I32, alive: I64, begun: int) -> None:

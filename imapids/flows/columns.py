@@ -161,9 +161,12 @@ class FlowColumns:
             parts.append(np.arange(self.used, self.used + missing, dtype=np.int32))
             self.used += missing
         taken = np.concatenate(parts) if len(parts) != 1 else parts[0]
-        self.target[taken] = taken
-        self.live[taken] = True
-        self.due[taken] = UNKNOWN
+        if kernels.COMPILED:
+            kernels.compiled.claim_rows(self, taken, UNKNOWN)
+        else:
+            self.target[taken] = taken
+            self.live[taken] = True
+            self.due[taken] = UNKNOWN
         return taken
 
     def _clear(self, rows: I32) -> None:

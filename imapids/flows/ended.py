@@ -11,7 +11,7 @@ from imapids.flows.columns import COUNTED, FlowColumns
 from imapids.flows.naming import FlowNamer, KeptRows, states_of
 from imapids.protocols.mail_services import MAIL_PORTS
 from imapids.records.flows import EndedFlows, EndedRows
-from imapids.records.packets import I32, I64, U8, Bool
+from imapids.records.packets import I32, I64, U8, U16, U64, Bool
 from imapids.records.segments import TCP
 from imapids.records.streams import Flow
 
@@ -20,6 +20,7 @@ _KEPT = ("keys", "protocol", "path", "source", "interface", "client_end", "roles
          "traits")
 _MAIL = np.zeros(65_536, np.bool_)
 _MAIL[list(MAIL_PORTS)] = True
+_MAIL_BITS = np.packbits(_MAIL, bitorder="little")
 
 
 class EndedFlowsGatherer:
@@ -41,7 +42,7 @@ class EndedFlowsGatherer:
         columns, chosen = self._columns, rows[matter]
         order = _order(columns.first_number[chosen], columns.first_ns[chosen], over_ns[matter], known[matter])
         rows, matter = chosen[order], matter[order]
-        kept = KeptRows({name: getattr(columns, name)[rows] for name in _KEPT})
+        kept = KeptRows.of(columns, _KEPT, rows)
         self._parts.append((kept, over_ns[matter], known[matter], reason))
 
     def _matter(self, rows: I32) -> I64:
@@ -49,7 +50,7 @@ class EndedFlowsGatherer:
         columns = self._columns
         if kernels.COMPILED:
             found = np.empty(len(rows), np.int64)
-            return found[: kernels.compiled.matter_rows(columns, rows, _MAIL.view(np.uint8), found)]
+            return found[: kernels.compiled.matter_rows(columns, rows, _MAIL_BITS, found)]
         ports = (columns.keys[rows, 4] >> np.uint64(32)).view(np.int64)
         sizes = columns.bytes[rows]
         matter: Bool = (columns.protocol[rows] == TCP) & (sizes[:, 0] + sizes[:, 1] == 0)
@@ -71,20 +72,13 @@ class EndedFlowsGatherer:
         reasons = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
         order = _order(kept["first_number"], kept["first_ns"], over_ns, known)
         names = [part[3] for part in parts]
-        columns = {name: column[order] for name, column in kept.columns.items()}
-        return self.ended(EndedRows(columns, over_ns[order], known[order], reasons[order], names))
+        kept = KeptRows.of(kept, _KEPT, order)
+        return self.ended(EndedRows(kept.columns, over_ns[order], known[order], reasons[order], names))
 
     def ended(self, rows: EndedRows) -> EndedFlows:
         """The record of rows, of this table or of one in another process (with the paths and sources of this one)."""
         kept, reasons, names = KeptRows(rows.columns), rows.reasons, rows.names
-        keys, client = kept["keys"], kept["client_end"].astype(np.int64)
-        swapped = client == 1  # the key's second end is the client
-        end = np.stack((client, 1 - client), axis=1)
-        line = np.arange(len(keys))[:, None]
-        ports = ((keys[:, 4] >> np.uint64(48)).astype(np.uint16), (keys[:, 4] >> np.uint64(32)).astype(np.uint16))
-        packets: I64 = kept["packets"][line, end]
-        sizes: I64 = kept["bytes"][line, end]
-        flags: U8 = kept["flags"][line, end]
+        addresses, ports, packets, sizes, flags, states = (_turned_compiled if kernels.COMPILED else _turned)(kept)
 
         def describe(positions: Sequence[int]) -> list[Flow]:
             chosen = np.asarray(positions, np.int64)
@@ -94,10 +88,8 @@ class EndedFlowsGatherer:
 
         return EndedFlows(
             protocol=kept["protocol"],
-            client_hi=np.where(swapped, keys[:, 2], keys[:, 0]), client_lo=np.where(swapped, keys[:, 3], keys[:, 1]),
-            server_hi=np.where(swapped, keys[:, 0], keys[:, 2]), server_lo=np.where(swapped, keys[:, 1], keys[:, 3]),
-            client_port=np.where(swapped, ports[1], ports[0]), server_port=np.where(swapped, ports[0], ports[1]),
-            tunnel=kept["path"], state=states_of(kept["protocol"], packets, sizes, flags, kept["unreachable"]),
+            client_hi=addresses[0], client_lo=addresses[1], server_hi=addresses[2], server_lo=addresses[3],
+            client_port=ports[0], server_port=ports[1], tunnel=kept["path"], state=states,
             first_ns=kept["first_ns"], last_ns=kept["last_ns"], over_ns=rows.over_ns,
             first_number=kept["first_number"], last_number=kept["last_number"], known=rows.known,
             packets=packets, bytes=sizes, flags=flags, unreachable=kept["unreachable"],
@@ -110,3 +102,31 @@ def _order(first_number: I64, first_ns: I64, over_ns: I64, known: I64) -> I64:
     """The order of `EndedFlows`."""
     order: I64 = np.lexsort((first_number, first_ns, over_ns, known))
     return order
+
+
+def _turned(kept: KeptRows) -> tuple[U64, U16, I64, I64, U8, U8]:
+    """The columns that stand by ends of the key, the client first.
+
+    Returns:
+        (client hi, lo, server hi, lo, shape (4, n); ports, shape (2, n); packets, bytes, flags, shape (n, 2); states).
+    """
+    keys, client = kept["keys"], kept["client_end"].astype(np.int64)
+    swapped = client == 1  # the key's second end is the client
+    end = np.stack((client, 1 - client), axis=1)
+    line = np.arange(len(keys))[:, None]
+    a_port, b_port = (keys[:, 4] >> np.uint64(48)).astype(np.uint16), (keys[:, 4] >> np.uint64(32)).astype(np.uint16)
+    addresses = np.where(swapped, keys[:, [2, 3, 0, 1]].T, keys[:, :4].T)
+    packets, sizes, flags = (kept[name][line, end] for name in ("packets", "bytes", "flags"))
+    return (addresses, np.where(swapped, (b_port, a_port), (a_port, b_port)), packets, sizes, flags,
+            states_of(kept["protocol"], packets, sizes, flags, kept["unreachable"]))
+
+
+def _turned_compiled(kept: KeptRows) -> tuple[U64, U16, I64, I64, U8, U8]:
+    count = len(kept["keys"])
+    addresses, ports = np.empty((4, count), np.uint64), np.empty((2, count), np.uint16)
+    packets, sizes = np.empty((2, count, 2), np.int64)
+    flags, states = np.empty((count, 2), np.uint8), np.empty(count, np.uint8)
+    kernels.compiled.turn_rows(
+        kept["keys"], kept["client_end"], kept["protocol"], kept["packets"], kept["bytes"], kept["flags"],
+        kept["unreachable"].view(np.uint8), addresses, ports, packets, sizes, flags, states)
+    return addresses, ports, packets, sizes, flags, states

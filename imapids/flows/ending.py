@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from imapids.flows.assembly import Assembler, Stream
 from imapids.flows.columns import COUNTED, NEVER, PEEKED, UNKNOWN, FlowColumns
 from imapids.flows.ended import EndedFlowsGatherer
 from imapids.flows.naming import FlowNamer, KeptRows
-from imapids.flows.reuse import TICK_NS, deadlines, shortest_timeout
+from imapids.flows.reuse import TICK_NS, overdue
 from imapids.records.packets import I32, I64
 from imapids.records.segments import TCP
 from imapids.records.streams import Flow, FlowAccount, FlowUpdate, Piece, StreamEnd
@@ -56,7 +57,6 @@ class FlowEnder:
         self._assembler = assembler
         self._namer = namer
         self._ended = ended
-        self._shortest_ns = shortest_timeout(limits)
         self._waiting: list[_Ends] = []
         self._swept = -(1 << 62)
         """The tick of the clock at which idle flows were looked for last."""
@@ -76,14 +76,9 @@ class FlowEnder:
         if tick <= self._swept:
             return
         self._swept = tick
-        columns = self.columns
-        rows = np.flatnonzero(columns.due[: columns.used] <= clock_ns).astype(np.int32)  # with those that got packets
-        rows = rows[columns.last_clock[rows] <= clock_ns - self._shortest_ns]
-        due = deadlines(self.limits, columns, rows)
-        columns.due[rows] = due
-        over = due <= clock_ns
-        if over.any():
-            self.over(rows[over], "idle", due[over], shown_by(due[over]))
+        rows, due = overdue(self.limits, self.columns, clock_ns)
+        if rows.size:
+            self.over(rows, "idle", due, shown_by(due))
 
     def clock_stepped(self, by_ns: int, clock_ns: int) -> None:
         """The clock that stamps packets was set by so much, and shows `clock_ns` now."""
@@ -145,21 +140,32 @@ class FlowEnder:
             over_ns: when they were over; `known`: the number of the packet that showed it.
         """
         columns, streams = self.columns, self._assembler.streams
-        columns.live[rows] = False
-        columns.due[rows] = NEVER
+        followed = self._take_out(rows)
         self.dead += len(rows)
         if self._ended is not None:
             self._ended.add(rows, over_ns, known, reason)
-        selected = columns.selected[rows]
-        chosen = selected != COUNTED
+        if not followed.size:
+            return
+        rows, over_ns, known = rows[followed], over_ns[followed], known[followed]
+        held = [streams.pop(row, None) for row in rows.tolist()]
         if self._assembler.peek_bytes:  # of a peeked flow in which nobody spoke, its columns say everything
-            peeked = np.flatnonzero(selected == PEEKED)
-            chosen[peeked] = [row in streams for row in rows[peeked].tolist()]
-        if chosen.any():
-            rows = rows[chosen]
-            held = [streams.pop(row, None) for row in rows.tolist()]
-            self._waiting.append(_Ends(KeptRows({name: columns[name][rows] for name in _TOLD}), held,
-                                       [reason] * len(rows), over_ns[chosen], known[chosen]))
+            told = [stream is not None or number != PEEKED
+                    for stream, number in zip(held, columns.selected[rows].tolist(), strict=True)]
+            if not all(told):
+                rows, over_ns, known = rows[told], over_ns[told], known[told]
+                held = list(compress(held, told))
+        if held:
+            self._waiting.append(_Ends(KeptRows.of(columns, _TOLD, rows), held, [reason] * len(rows), over_ns, known))
+
+    def _take_out(self, rows: I32) -> I64:
+        """Takes rows out of service; returns the places of those whose bytes are delivered."""
+        columns = self.columns
+        if kernels.COMPILED:
+            followed = np.empty(len(rows), np.int64)
+            return followed[: kernels.compiled.close_rows(columns, rows, NEVER, followed)]
+        columns.live[rows] = False
+        columns.due[rows] = NEVER
+        return np.flatnonzero(columns.selected[rows] != COUNTED)
 
     def tell(self) -> Iterator[list[FlowUpdate]]:
         """The last updates of selected flows that are over, some thousands at a time.
@@ -178,7 +184,7 @@ class FlowEnder:
             at = order[start : start + _ENDS_AT_ONCE]
             some = at.tolist()
             yield self._tell(_Ends(
-                KeptRows({name: column[at] for name, column in kept.columns.items()}), [streams[i] for i in some],
+                KeptRows.of(kept, _TOLD, at), [streams[i] for i in some],
                 [reasons[i] for i in some], over_ns[at], known[at]))
 
     def _tell(self, ends: _Ends) -> list[FlowUpdate]:

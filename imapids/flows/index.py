@@ -176,14 +176,19 @@ class FlowIndex:
             missing = losers[entry[losers] < 0]
         return entry
 
-    def insert(self, entries: I32, hashes: U64, slot: I64, capacity: int) -> None:
-        """Adds entries whose keys are all different and not in the index.
+    def insert(self, entries: I32, keys: Keys, hashes: U64, slot: I64, stored: Keys, capacity: int) -> None:
+        """Adds entries under keys that are all different and not in the index, and writes the keys to `stored`.
 
         Args:
-            hashes: of their keys.
+            hashes: of the keys.
             slot: for each entry the empty slot at which a search for its key ended.
             capacity: entries that there may be.
         """
+        if kernels.COMPILED:
+            self._make_room(capacity)
+            kernels.compiled.insert_keys(entries, keys, hashes, slot, self.slots, self._hashes, stored)
+            return
+        stored[entries] = keys
         self._note(entries, hashes, capacity)
         self._place(entries, slot)
 

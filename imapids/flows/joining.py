@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from imapids import kernels
 from imapids.flows.columns import NEVER, FlowColumns
 from imapids.flows.index import KEY_WORDS, FlowIndex, Keys
 from imapids.records.packets import I32, I64, U8, U64, Bool
@@ -54,10 +55,14 @@ class VlanJoiner:
         bare[:, 4] = (keys[:, 4] & ~_TUNNEL_MASK) | (self._join.take(tunnel.view(np.int64)) << _TUNNEL_SHIFT)
         return bare
 
-    def _note_tags(self, rows: I32) -> None:
-        """Marks the rows whose encapsulation holds VLAN tags."""
+    def _note_tags(self, rows: I32) -> I64:
+        """Marks the rows whose encapsulation holds VLAN tags; returns their places."""
+        if kernels.COMPILED:
+            found = np.empty(len(rows), np.int64)
+            return found[: kernels.compiled.mark_tags(self.columns, rows, self._join, found)]
         paths = self.columns.path[rows]
-        self.columns.tagged[rows] = self._join.take(paths) != paths
+        self.columns.tagged[rows] = tagged = self._join.take(paths) != paths
+        return np.flatnonzero(tagged)
 
     def join(self, rows: I32, local: I64, end: U8, made: I32, first: I64, keys: Keys, hashes: U64) -> int:
         """Lets new rows count for the flow whose missing direction they are; returns how many did.
@@ -69,10 +74,10 @@ class VlanJoiner:
             keys: of the new rows; `hashes`: of these keys.
         """
         columns = self.columns
-        self._note_tags(made)
-        with_tags = np.flatnonzero(columns.tagged[made])
-        held, _ = self._tagged.find(keys, self._keys, hashes)  # no key that has tags is a bare one
-        other = np.where(held >= 0, self._row.take(held, mode="clip"), -1)
+        with_tags = self._note_tags(made)
+        other, _ = self._tagged.find(keys, self._keys, hashes)  # no key that has tags is a bare one
+        alike = np.flatnonzero(other >= 0)
+        other[alike] = self._row.take(other.take(alike))
         holder = np.full(len(made), -1, np.int32)
         if with_tags.size:
             bare = self._bare(keys.take(with_tags, axis=0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,12 @@ class KeptRows:
 
     def __init__(self, columns: dict[str, npt.NDArray[Any]]) -> None:
         self.columns = columns
+
+    @classmethod
+    def of(cls, source: FlowColumns | KeptRows, names: Iterable[str], rows: I32 | I64) -> KeptRows:
+        """Copies of the named columns. (`take` makes them in a tenth of the time of a subscript.)"""
+        rows = rows.astype(np.int64)
+        return cls({name: source[name].take(rows, axis=0) for name in names})
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.columns[name]

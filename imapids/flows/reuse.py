@@ -34,8 +34,7 @@ def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
     """When flows are over if nothing more comes, on the clock of the table."""
     if kernels.COMPILED:
         found = np.empty(len(rows), np.int64)
-        kernels.compiled.row_deadlines(columns, rows, limits.udp_idle_ns, limits.tcp_closed_ns,
-                                       limits.tcp_half_open_ns, limits.tcp_idle_ns, TICK_NS, found)
+        kernels.compiled.row_deadlines(columns, rows, _timeouts(limits), found)
         return found
     flags, packets, spoke = columns.flags[rows], columns.packets[rows], columns.spoke[rows]
     either = flags[:, 0] | flags[:, 1]
@@ -48,14 +47,36 @@ def deadlines(limits: FlowLimits, columns: FlowColumns, rows: I32) -> I64:
     return due
 
 
+def overdue(limits: FlowLimits, columns: FlowColumns, clock_ns: int) -> tuple[I32, I64]:
+    """Finds the rows that are over, and since when; the column `due` says until when the others wait."""
+    used, shortest_ns = columns.used, shortest_timeout(limits)
+    if kernels.COMPILED:
+        rows, due = np.empty(used, np.int32), np.empty(used, np.int64)
+        count = kernels.compiled.overdue_rows(columns, clock_ns, shortest_ns, _timeouts(limits), rows, due)
+        return rows[:count].copy(), due[:count].copy()
+    rows = np.flatnonzero(columns.due[:used] <= clock_ns).astype(np.int32)  # with those that got packets
+    rows = rows[columns.last_clock[rows] <= clock_ns - shortest_ns]
+    due = deadlines(limits, columns, rows)
+    columns.due[rows] = due
+    over = due <= clock_ns
+    return rows[over], due[over]
+
+
+def _timeouts(limits: FlowLimits) -> tuple[int, int, int, int, int]:
+    """What the compiled loops ask of the limits."""
+    return limits.udp_idle_ns, limits.tcp_closed_ns, limits.tcp_half_open_ns, limits.tcp_idle_ns, TICK_NS
+
+
 def lingering(columns: FlowColumns, clock_ns: int, most: int) -> Bool:
     """Marks the rows (below `used`) that are over and still wait for strays: the newest ones, `most` at most."""
     used = columns.used
-    flags = columns.flags[:used]
+    chosen: Bool = ~columns.live[:used] & (columns.selected[:used] == WATCHED)
+    rows = np.flatnonzero(chosen)  # few: other columns are looked at for these only
+    flags = columns.flags.take(rows, axis=0)
     closed = (((flags[:, 0] | flags[:, 1]) & RST) != 0) | ((flags[:, 0] & flags[:, 1] & FIN) != 0)
-    chosen: Bool = closed & ~columns.live[:used] & (columns.selected[:used] == WATCHED)
-    chosen &= (columns.protocol[:used] == TCP) & (columns.last_clock[:used] > clock_ns - LINGER_NS)
-    rows = np.flatnonzero(chosen)
+    closed &= (columns.protocol[rows] == TCP) & (columns.last_clock[rows] > clock_ns - LINGER_NS)
+    chosen[rows[~closed]] = False
+    rows = rows[closed]
     if len(rows) > most:
         chosen[rows[np.argpartition(columns.last_clock[rows], len(rows) - most)[: len(rows) - most]]] = False
     return chosen

@@ -253,8 +253,7 @@ class FlowTable:
         made = columns.take(len(missing))
         entry[missing] = made
         keys, hashes, first = keys.take(missing, axis=0), hashes.take(missing), first.take(missing)
-        columns.keys[made] = keys
-        index.insert(made, hashes, slot.take(missing), columns.capacity)
+        index.insert(made, keys, hashes, slot.take(missing), columns.keys, columns.capacity)
         self.account.selected += self._beginner.begin(batch, first, made, end, alive)
         self.account.flows += len(made)
         if self._joiner.active():

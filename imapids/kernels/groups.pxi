@@ -256,6 +256,26 @@ def place_entries(const int32_t[:] entries, const int64_t[:] slot, int32_t[::1] 
             slots[at] = entries[number]
 
 
+def insert_keys(const int32_t[:] entries, const uint64_t[:, ::1] keys, const uint64_t[::1] hashes,
+                const int64_t[:] slot, int32_t[::1] slots, uint64_t[::1] held, uint64_t[:, ::1] stored):
+    """`FlowIndex.insert`: writes keys, their hashes, and where they stand."""
+    cdef int64_t number, at, mask = slots.shape[0] - 1
+    cdef int32_t entry
+    if keys.shape[1] != KEY or stored.shape[1] != KEY:
+        raise ValueError("keys of another kind")
+    with nogil:
+        for number in range(entries.shape[0]):
+            if number + AHEAD < entries.shape[0]:
+                prefetch(&slots[slot[number + AHEAD]])
+            entry = entries[number]
+            memcpy(&stored[entry, 0], &keys[number, 0], KEY * sizeof(uint64_t))
+            held[entry] = hashes[number]
+            at = slot[number]
+            while slots[at] >= 0:
+                at = (at + 1) & mask
+            slots[at] = entry
+
+
 def sum_cells(batch, const int64_t[::1] local, const uint8_t[::1] end, int64_t least_bytes, Sums[:, ::1] sums):
     """`Cells.of`: what a batch holds of each direction of each conversation.
 

@@ -58,6 +58,12 @@ def sort_pieces(batch, const int64_t[::1] local, const uint8_t[::1] end, const i
                 flows += 1
         first[flows] = before
         for i in range(positions.shape[0]):
+            if i + AHEAD < positions.shape[0]:
+                at = positions[i + AHEAD]  # few of many: nobody else sees what comes next
+                prefetch(&length[at])
+                prefetch(&captured[at])
+                prefetch(&seq[at])
+                prefetch(&ack[at])
             at = positions[i]
             group = local[at]
             piece = &pieces[places[group]]

@@ -16,6 +16,10 @@ cdef enum:
     COUNTED = 0  # values of `FlowColumns.selected`
     WATCHED = 1
     PEEKED = 3
+    WATCHED_TCP = 1  # bits of `FlowBeginner._facts`
+    WATCHED_OTHER = 2
+    PEEKED_PORT = 4
+    PROBED_PORT = 8
     STAR = 0x2A
     SPACE = 0x20
     DOT = 0x2E
@@ -24,6 +28,14 @@ cdef enum:
     NMAP = 3
     MIRAI = 4
     MSS = 0x0204
+
+
+cdef inline void _clear_pair(int64_t* pair) noexcept nogil:
+    pair[0] = pair[1] = 0
+
+
+cdef inline void _clear_bytes(uint8_t* pair) noexcept nogil:
+    pair[0] = pair[1] = 0
 
 
 def clear_rows(columns, const int32_t[:] rows):
@@ -39,16 +51,34 @@ def clear_rows(columns, const int32_t[:] rows):
     cdef uint8_t[:, ::1] known = columns.known.view("u1"), heard = columns.heard.view("u1")
     cdef uint8_t[:, ::1] finished = columns.finished.view("u1")
     cdef int64_t number, row
-    cdef int end
     with nogil:
         for number in range(rows.shape[0]):
             row = rows[number]
             interface[row] = tool[row] = slow[row] = tagged[row] = unreachable[row] = 0
-            traits[row] = 0
-            for end in range(2):
-                packets[row, end] = size[row, end] = acked[row, end] = delivered[row, end] = next_seq[row, end] = 0
-                flags[row, end] = spoke[row, end] = looked[row, end] = known[row, end] = heard[row, end] = 0
-                finished[row, end] = 0
+            traits[row] = next_seq[row, 0] = next_seq[row, 1] = 0
+            _clear_pair(&packets[row, 0])
+            _clear_pair(&size[row, 0])
+            _clear_pair(&acked[row, 0])
+            _clear_pair(&delivered[row, 0])
+            _clear_bytes(&flags[row, 0])
+            _clear_bytes(&spoke[row, 0])
+            _clear_bytes(&looked[row, 0])
+            _clear_bytes(&known[row, 0])
+            _clear_bytes(&heard[row, 0])
+            _clear_bytes(&finished[row, 0])
+
+
+def claim_rows(columns, const int32_t[:] rows, int64_t unknown):
+    """What `FlowColumns.take` sets of the rows that it gives away."""
+    cdef int32_t[::1] target = columns.target
+    cdef uint8_t[::1] live = columns.live.view("u1")
+    cdef int64_t[::1] due = columns.due
+    cdef int64_t number
+    cdef int32_t row
+    with nogil:
+        for number in range(rows.shape[0]):
+            row = rows[number]
+            target[row], live[row], due[row] = row, 1, unknown
 
 
 cdef inline uint8_t _role(bint tcp, uint8_t flags, uint16_t src_port, uint16_t dst_port, uint8_t to_watched,
@@ -58,61 +88,58 @@ cdef inline uint8_t _role(bint tcp, uint8_t flags, uint16_t src_port, uint16_t d
         sender_is_client[0] = not flags & ACK
         return BY_SYN
     if to_watched != from_watched:
-        sender_is_client[0] = to_watched
+        sender_is_client[0] = to_watched != 0
         return BY_PORT
     sender_is_client[0] = not tcp or src_port >= dst_port
     return BY_LOWER_PORT if tcp and src_port != dst_port else BY_FIRST_PACKET
 
 
-def begin_roles(columns, batch, const int64_t[:] first, const int32_t[:] rows, const uint8_t[::1] end,
-                const uint8_t[:, :] watch, const uint8_t[:] peek):
-    """What `FlowBeginner.begin` finds out of roles and selection; returns how many rows are watched.
+def begin_rows(columns, batch, const int64_t[:] first, const int32_t[:] rows, const uint8_t[::1] end,
+               const int64_t[:] alive, int64_t begun, const uint8_t[::1] facts, int64_t[::1] probes):
+    """What `FlowBeginner.begin` copies of the first segments of new rows, and finds out of roles and selection.
 
     Args:
-        watch: watched server ports, TCP and others; `peek`: server ports of TCP of which the first bytes are wanted.
+        begun: conversations so far.
+        facts: what there is to know of each port (see `FlowBeginner._facts`).
+        probes: takes the places in `rows` of those that begin with a SYN to such a port.
+
+    Returns:
+        How many rows are watched, and how many are probes.
     """
-    cdef const uint8_t[:] protocol = batch.protocol, flags = batch.flags
-    cdef const uint16_t[:] src_port = batch.src_port, dst_port = batch.dst_port
-    cdef uint8_t[::1] roles = columns.roles, began = columns.began.view("u1"), client_end = columns.client_end
-    cdef uint8_t[::1] selected = columns.selected
-    cdef int64_t number, at, row, count = 0
-    cdef bint tcp, by_client = False
-    cdef uint8_t to_watched, from_watched, role
-    with nogil:
-        for number in range(rows.shape[0]):
-            row, at = rows[number], first[number]
-            tcp = protocol[at] == TCP
-            to_watched, from_watched = watch[not tcp, dst_port[at]], watch[not tcp, src_port[at]]
-            role = _role(tcp, flags[at], src_port[at], dst_port[at], to_watched, from_watched, &by_client)
-            roles[row], began[row] = role, role == BY_SYN or not tcp
-            client_end[row] = end[at] if by_client else 1 - end[at]
-            if to_watched if by_client else from_watched:
-                selected[row] = WATCHED
-                count += 1
-            else:
-                selected[row] = PEEKED if tcp and peek[dst_port[at] if by_client else src_port[at]] else COUNTED
-    return count
-
-
-def begin_rows(columns, batch, const int64_t[:] first, const int32_t[:] rows, const int64_t[:] alive, int64_t begun):
-    """What `FlowBeginner.begin` copies of the first segments of new rows."""
     cdef const int64_t[:] time_ns = batch.time_ns, from_number = batch.number
-    cdef const uint8_t[:] from_protocol = batch.protocol
+    cdef const uint8_t[:] from_protocol = batch.protocol, flags = batch.flags
     cdef const uint32_t[:] tunnel = batch.tunnel, seq = batch.seq
-    cdef uint8_t[::1] protocol = columns.protocol
+    cdef const uint16_t[:] src_port = batch.src_port, dst_port = batch.dst_port
+    cdef uint8_t[::1] protocol = columns.protocol, roles = columns.roles, began = columns.began.view("u1")
+    cdef uint8_t[::1] client_end = columns.client_end, selected = columns.selected
     cdef uint32_t[::1] path = columns.path, first_seq = columns.first_seq
     cdef int32_t[::1] source = columns.source
     cdef int64_t[::1] serial = columns.serial, first_ns = columns.first_ns, last_ns = columns.last_ns
     cdef int64_t[::1] last_clock = columns.last_clock, first_number = columns.first_number
-    cdef int64_t number, at, row
+    cdef int64_t number, at, row, watched = 0, count = 0
     cdef int32_t index = batch.source.index
+    cdef bint tcp, by_client = False
+    cdef uint8_t to, back, watched_by, role
     with nogil:
         for number in range(rows.shape[0]):
             row, at = rows[number], first[number]
-            protocol[row], path[row], source[row] = from_protocol[at], tunnel[at], index
-            serial[row] = begun + number
+            protocol[row], path[row], source[row], serial[row] = from_protocol[at], tunnel[at], index, begun + number
             first_ns[row] = last_ns[row] = time_ns[at]
             last_clock[row], first_number[row], first_seq[row] = alive[at], from_number[at], seq[at]
+            tcp = from_protocol[at] == TCP
+            to, back, watched_by = facts[dst_port[at]], facts[src_port[at]], WATCHED_TCP if tcp else WATCHED_OTHER
+            role = _role(tcp, flags[at], src_port[at], dst_port[at], to & watched_by, back & watched_by, &by_client)
+            roles[row], began[row] = role, role == BY_SYN or not tcp
+            client_end[row] = end[at] if by_client else 1 - end[at]
+            if (to if by_client else back) & watched_by:
+                selected[row] = WATCHED
+                watched += 1
+            else:
+                selected[row] = PEEKED if tcp and (to if by_client else back) & PEEKED_PORT else COUNTED
+            if tcp and flags[at] & (SYN | ACK) == SYN and to & PROBED_PORT:
+                probes[count] = number
+                count += 1
+    return watched, count
 
 
 cdef inline uint16_t _big16(const uint8_t[:] data, int64_t at) except? 0 nogil:
@@ -139,13 +166,13 @@ cdef inline uint64_t _traits(uint8_t tool, uint16_t window, uint64_t segment, ui
     return window | segment << 16 | <uint64_t>tool << 32 | began << 40 | <uint64_t>whole << 44 | <uint64_t>1 << 48
 
 
-def find_tools(columns, batch, const int64_t[:] first, const int32_t[:] rows, const uint8_t[::1] probed):
-    """`FlowBeginner._find_tools` of new rows.
+def find_tools(columns, batch, const int64_t[:] first, const int32_t[:] rows, const int64_t[:] probes):
+    """`tool_marks` and `hand_made` for `FlowBeginner._find_tools`.
 
     Args:
-        first: positions of their first segments; `probed`: marks the server ports at which tools are looked for.
+        rows, first: new rows and the positions of their first segments; `probes`: the places in them to look at.
     """
-    cdef const uint8_t[:] data = batch.buffer, protocol = batch.protocol, flags = batch.flags, ttl = batch.ttl
+    cdef const uint8_t[:] data = batch.buffer, ttl = batch.ttl
     cdef const uint16_t[:] dst_port = batch.dst_port, window = batch.window
     cdef const uint64_t[:] dst_hi = batch.dst_hi, dst_lo = batch.dst_lo
     cdef const uint32_t[:] seq = batch.seq
@@ -157,10 +184,8 @@ def find_tools(columns, batch, const int64_t[:] first, const int32_t[:] rows, co
     cdef uint16_t segment
     cdef bint sized
     with nogil:
-        for number in range(rows.shape[0]):
-            at, row = first[number], rows[number]
-            if not probed[dst_port[at]] or protocol[at] != TCP or flags[at] & (SYN | ACK) != SYN:
-                continue
+        for number in range(probes.shape[0]):
+            at, row = first[probes[number]], rows[probes[number]]
             tools[row], traits[row] = 0, 0
             if last < 0:
                 continue
@@ -207,30 +232,7 @@ def wanted_segments(columns, const int32_t[:] rows, const int64_t[::1] local, co
     return count
 
 
-def matter_rows(columns, const int32_t[:] rows, const uint8_t[::1] mail, int64_t[::1] found):
-    """What `EndedFlowsGatherer._matter` finds of rows that are over.
-
-    Args:
-        mail: marks the ports of mail; `found`: takes the positions.
-
-    Returns:
-        How many there are.
-    """
-    cdef const uint64_t[:, ::1] keys = columns.keys
-    cdef const int64_t[:, ::1] size = columns.bytes
-    cdef const uint8_t[::1] protocol = columns.protocol, selected = columns.selected
-    cdef int64_t number, row, count = 0
-    with nogil:
-        for number in range(rows.shape[0]):
-            row = rows[number]
-            if (selected[row] != COUNTED or mail[keys[row, 4] >> 48] or mail[keys[row, 4] >> 32 & 0xFFFF]
-                    or (protocol[row] == TCP and size[row, 0] + size[row, 1] == 0)):
-                found[count] = number
-                count += 1
-    return count
-
-
-def count_rows(columns, batch, const Sums[:, :] sums, const int64_t[:] newest, const int32_t[:] rows,
+def count_rows(columns, batch, const Sums[:, ::1] sums, const int64_t[:] newest, const int32_t[:] rows,
                const int64_t[:] alive, int64_t unknown):
     """`count_batch`: adds the sums of a batch to the columns of its rows.
 
@@ -246,10 +248,16 @@ def count_rows(columns, batch, const Sums[:, :] sums, const int64_t[:] newest, c
     cdef uint8_t[:, ::1] finished = columns.finished.view("u1")
     cdef int64_t[::1] due = columns.due, last_clock = columns.last_clock, last_ns = columns.last_ns
     cdef int64_t[::1] last_number = columns.last_number
-    cdef const Sums* cell
+    cdef const Sums* cells
+    cdef int64_t* of_packets
+    cdef int64_t* of_bytes
+    cdef uint8_t* of_flags
+    cdef uint8_t* has_spoken
     cdef int64_t group, row, at
     cdef bint followed
     cdef int end
+    if sums.shape[1] != 2 or all_packets.shape[1] != 2:
+        raise ValueError("sums of another kind")
     with nogil:
         for group in range(rows.shape[0]):
             if group + AHEAD < rows.shape[0]:
@@ -258,54 +266,48 @@ def count_rows(columns, batch, const Sums[:, :] sums, const int64_t[:] newest, c
                 prefetch(&from_number[at])
                 at = max(sums[group + AHEAD, 0].syn, 0)
                 prefetch(&seq[at])
-            row = rows[group]
+            row, cells = rows[group], &sums[group, 0]  # both ends of it
+            of_packets, of_bytes, of_flags = &all_packets[row, 0], &all_bytes[row, 0], &flags[row, 0]
+            has_spoken = &spoke[row, 0]
             followed = selected[row] != COUNTED
             for end in range(2):
-                cell = &sums[group, end]
                 if followed:
-                    heard[row, end], finished[row, end] = all_packets[row, end] > 0, flags[row, end] & FIN
-                    at = cell.fin
-                    if at >= 0 and not flags[row, end] & FIN:
+                    heard[row, end], finished[row, end] = of_packets[end] > 0, of_flags[end] & FIN
+                    at = cells[end].fin
+                    if at >= 0 and not of_flags[end] & FIN:
                         fin_end[row, end] = seq[at] + <uint32_t>length[at]
-                at = cell.syn
-                if at >= 0 and not flags[row, end] & SYN:
+                at = cells[end].syn
+                if at >= 0 and not of_flags[end] & SYN:
                     isn[row, end] = seq[at]
-                all_packets[row, end] += cell.packets
-                all_bytes[row, end] += cell.size
-                spoke[row, end] |= cell.size > 0
-                flags[row, end] |= cell.flags
-            at = max(sums[group, 0].last, sums[group, 1].last)
+                of_packets[end] += cells[end].packets
+                of_bytes[end] += cells[end].size
+                has_spoken[end] |= cells[end].size > 0
+                of_flags[end] |= cells[end].flags
+            at = max(cells[0].last, cells[1].last)
             due[row], last_clock[row], last_number[row] = unknown, alive[at], from_number[at]
             last_ns[row] = max(last_ns[row], newest[group] if newest.shape[0] else time_ns[at])
 
 
-cdef inline bint _closed(uint8_t one, uint8_t other) noexcept nogil:
-    return (one | other) & RST or one & other & FIN
+def mark_tags(columns, const int32_t[:] rows, const uint64_t[::1] bare, int64_t[::1] found):
+    """`VlanJoiner._note_tags`: marks rows whose encapsulation holds VLAN tags.
 
+    Args:
+        bare: for each encapsulation the one without tags; `found`: takes the places in `rows` of the marked ones.
 
-def row_deadlines(columns, const int32_t[:] rows, int64_t udp, int64_t closed, int64_t half_open, int64_t idle,
-                  int64_t tick, int64_t[::1] due):
-    """`deadlines`, from the timeouts of the limits; `due` takes them."""
-    cdef const uint8_t[:, ::1] flags = columns.flags, spoke = columns.spoke.view("u1")
-    cdef const int64_t[:, ::1] packets = columns.packets
-    cdef const int64_t[::1] last_clock = columns.last_clock
-    cdef const uint8_t[::1] protocol = columns.protocol
-    cdef int64_t number, row, over, rest
+    Returns:
+        How many there are.
+    """
+    cdef const uint32_t[::1] path = columns.path
+    cdef uint8_t[::1] tagged = columns.tagged.view("u1")
+    cdef int64_t number, row, count = 0
     with nogil:
         for number in range(rows.shape[0]):
             row = rows[number]
-            if protocol[row] != TCP:
-                over = udp
-            elif _closed(flags[row, 0], flags[row, 1]):
-                over = closed
-            elif ((packets[row, 0] == 0 or packets[row, 1] == 0) and (flags[row, 0] | flags[row, 1]) & SYN
-                    and not (spoke[row, 0] | spoke[row, 1])):
-                over = half_open
-            else:
-                over = idle
-            over = <int64_t>(<uint64_t>over + <uint64_t>last_clock[row])  # wraps as NumPy does
-            rest = over % tick
-            due[number] = <int64_t>(<uint64_t>over + <uint64_t>(tick if rest > 0 else 0) - <uint64_t>rest)
+            tagged[row] = bare[path[row]] != path[row]
+            if tagged[row]:
+                found[count] = number
+                count += 1
+    return count
 
 
 def doubtful_rows(columns, batch, const Sums[:, :] sums, const int32_t[:] rows, const int64_t[:] first, const int64_t[:] clock,

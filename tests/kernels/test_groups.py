@@ -117,11 +117,12 @@ def test_what_the_index_finds_is_what_numpy_finds_also_where_it_is_nearly_full(s
     index, stored = FlowIndex(slots), keys_of(rng, 512)
     if alike:
         index.mix = np.zeros(KEY_WORDS + 1, np.uint64)
-    hashes = index.hashed(stored)
+    wanted_keys, hashes = stored.copy(), index.hashed(stored)
     for start in range(0, count, 50):
         entries = np.arange(start, min(start + 50, count), dtype=np.int32)
         _, slot = index.find(stored[entries], stored)
-        index.insert(entries, hashes[entries], slot, len(stored))
+        stored[entries] = 0
+        index.insert(entries, wanted_keys[entries], hashes[entries], slot, stored, len(stored))
     asked = rng.permutation(512)
     (entry, slot), (wanted, wanted_slot) = both(lambda: index.find(stored[asked], stored))
     assert entry.tolist() == wanted.tolist() == [at if at < count else -1 for at in asked.tolist()]

@@ -14,15 +14,22 @@ from hypothesis import strategies as st
 from imapids import kernels
 from imapids.config import FlowLimits
 from imapids.flows import FlowTable
+from imapids.flows.assembly import Assembler
 from imapids.flows.beginning import FlowBeginner
-from imapids.flows.columns import _CLEARED, _LAYOUT, COUNTED, PEEKED, FlowColumns
+from imapids.flows.columns import _CLEARED, _LAYOUT, COUNTED, NEVER, PEEKED, UNKNOWN, FlowColumns
 from imapids.flows.counting import count_batch
 from imapids.flows.ended import EndedFlowsGatherer
+from imapids.flows.ending import FlowEnder
 from imapids.flows.greetings import find_dialogues
 from imapids.flows.grouping import Groups
+from imapids.flows.index import FlowIndex
+from imapids.flows.joining import VlanJoiner
 from imapids.flows.naming import FlowNamer
-from imapids.flows.reuse import ReuseSplitter, deadlines
+from imapids.flows.reuse import ReuseSplitter, deadlines, overdue
+from imapids.records.flows import EndedFlows
+from imapids.records.packets import CaptureSource
 from imapids.records.segments import UDP, Encapsulation, EncapsulationTable, SegmentBatch
+from imapids.records.streams import FlowAccount
 
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
 
@@ -117,6 +124,55 @@ def test_deadlines(seed: int, shift: int) -> None:
     def call(columns: FlowColumns) -> Any:
         columns.last_clock += shift
         return deadlines(LIMITS, columns, np.arange(ROWS, dtype=np.int32)[::-2])
+
+    both_leave(seed, call)
+
+
+@given(seeds, st.integers(0, ROWS), st.sampled_from([-9_000, -500, -20, 0, 500]))
+@settings(max_examples=80, deadline=None)
+def test_rows_that_are_over(seed: int, used: int, now: int) -> None:
+    def call(columns: FlowColumns) -> Any:
+        columns.used = used
+        columns.due[:] = np.random.default_rng(seed).choice([UNKNOWN, NEVER, START_NS, START_NS - 400 * S], ROWS)
+        return overdue(LIMITS, columns, START_NS + now * S)
+
+    both_leave(seed, call)
+
+
+@given(seeds, st.lists(st.integers(0, ROWS - 1), unique=True), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_rows_that_are_taken_out_and_told_of(seed: int, rows: list[int], again: bool) -> None:
+    def call(columns: FlowColumns) -> Any:
+        columns.path[:], columns.interface[:] = 0, 0
+        namer = FlowNamer(columns, EncapsulationTable(), [CaptureSource("a", 0)] * 4, None)
+        ended, account = EndedFlowsGatherer(columns, namer), FlowAccount(limits={})
+        assembler = Assembler(LIMITS, columns, namer.open, namer.services, 1_024)
+        columns.source[:] = 0
+        ender = FlowEnder(LIMITS, columns, assembler, namer, account, ended)
+        chosen, told = np.array(rows, np.int32), []
+        for part in (chosen[::2], chosen[1::2]) if again else (chosen,):
+            ender.over(part, "idle", columns.last_ns[part], columns.last_number[part])
+        taken = ended.take()
+        for updates in ender.tell():
+            told += [repr(update) for update in updates]
+        if taken is None:
+            return told
+        return told, [plainly(getattr(taken, name)) for name in EndedFlows.__slots__[:-2]]
+
+    both_leave(seed, call)
+
+
+@given(seeds, st.lists(st.integers(0, ROWS - 1), unique=True))
+@settings(max_examples=40, deadline=None)
+def test_rows_that_bear_tags(seed: int, rows: list[int]) -> None:
+    def call(columns: FlowColumns) -> Any:
+        encapsulations = EncapsulationTable()
+        for vlan in (3, 4):
+            encapsulations.intern(Encapsulation((vlan,), ("gre",)))
+        columns.path[:] = np.random.default_rng(seed).integers(0, len(encapsulations.paths), ROWS)
+        joiner = VlanJoiner(columns, encapsulations, FlowIndex())
+        assert joiner.active()
+        return joiner._note_tags(np.array(rows, np.int32))
 
     both_leave(seed, call)
 
