@@ -82,6 +82,8 @@ class Keyed:
     """Of the keys, as the index makes them."""
     cells: Cells
     """What the batch holds of each direction of the groups."""
+    steps: tuple[int, int]
+    """The least and the largest step from one stamp to the next."""
 
 
 class SegmentGrouper:
@@ -105,7 +107,8 @@ class SegmentGrouper:
         if not kernels.COMPILED:
             local, first, swapped = self.group(batch)
             keys, end = np.ascontiguousarray(key_words(batch, first)[0].T), swapped.view(np.uint8)
-            return Keyed(local, first, end, keys, index.hashed(keys), Cells.of(batch, local, end, len(first)))
+            return Keyed(local, first, end, keys, index.hashed(keys), Cells.of(batch, local, end, len(first)),
+                         _widest_steps(batch.time_ns))
         count = len(batch)
         if len(self._slots) < 4 * count:
             self._slots = np.empty(1 << max(4 * count - 1, _LEAST_SLOTS - 1).bit_length(), np.int32)
@@ -113,7 +116,7 @@ class SegmentGrouper:
         keys, hashes = np.empty((count, KEY_WORDS), np.uint64), np.empty(count, np.uint64)
         groups = kernels.compiled.group_segments(batch, index.mix, self._slots, keys, hashes, first, local, end)
         return Keyed(local, first[:groups], end, keys[:groups], hashes[:groups],
-                     Cells.of(batch, local, end, groups))
+                     Cells.of(batch, local, end, groups), _widest_steps(batch.time_ns))
 
     def group(self, batch: SegmentBatch) -> tuple[I64, I64, Bool]:
         """Groups of a batch by 5-tuple and encapsulation.
@@ -217,3 +220,12 @@ class SegmentGrouper:
         value *= mix[5]
         value >>= np.uint64(64 - bits)
         return value.view(np.int64)
+
+
+def _widest_steps(stamps: I64) -> tuple[int, int]:
+    """The least and the largest step from one stamp to the next, 0 among them."""
+    before = int(stamps[0])
+    if kernels.COMPILED:
+        return kernels.compiled.widest_steps(stamps, before)
+    steps = np.diff(stamps, prepend=before)
+    return int(steps.min()), int(steps.max())

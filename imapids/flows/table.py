@@ -121,10 +121,11 @@ class FlowTable:
             self._rebuild(self.columns.capacity)
         self._note_source(batch.source)
         self.last_number = int(batch.number[-1])
-        clock, alive = self._advance_clock(batch.time_ns)
+        keyed = keyed or self.keyed(batch)
+        clock, alive = self._advance_clock(batch.time_ns, keyed.steps)
         if self.clock_ns // _MINUTE_NS > self._minute:
             self._note_minutes(clock, batch.number)
-        groups = self._group(batch, keyed or self.keyed(batch), alive)
+        groups = self._group(batch, keyed, alive)
         cuts, strays = self._splitter.cuts(batch, groups, clock, alive, self._beginner.begins_watched)
         if cuts:
             groups = self._split(batch, groups, alive, cuts)
@@ -168,9 +169,10 @@ class FlowTable:
 
     def _group(self, batch: SegmentBatch, keyed: Keyed, alive: I64) -> Groups:
         """The segments by conversation, each with its row; rows of new conversations are made."""
-        rows = self._rows(batch, keyed, alive)
+        entry = self._rows(batch, keyed, alive)
+        rows = self.columns.target[entry] if self._joiner.active() else entry
         groups = Groups(rows, keyed.first, keyed.local, keyed.end, keyed.cells)
-        return groups.merged() if self._joiner.active() else groups
+        return groups if rows is entry or (rows == entry).all() else groups.merged()
 
     def _select(self, batch: SegmentBatch, groups: Groups) -> I64:
         """Positions of the segments whose bytes are delivered; flows whose first bytes are those of IMAP join them."""
@@ -196,17 +198,20 @@ class FlowTable:
             wanted = wanted[wanted >= greeted.take(groups.local.take(wanted))]
         return wanted
 
-    def _advance_clock(self, time_ns: I64) -> tuple[I64, I64]:
+    def _advance_clock(self, time_ns: I64, steps: tuple[int, int]) -> tuple[I64, I64]:
         """The monotonous clock of each packet, and until when it keeps its flow alive.
 
         One stamp far in the future does not move the clock: the next one has to confirm it. Such a packet keeps its
         own flow alive from its own time on, so that a flow behind a real pause is not torn apart.
+
+        Args:
+            steps: the least and the largest step from one stamp to the next.
         """
         jump = self.limits.forward_jump_ns
         if self.clock_ns < -(1 << 61):
             self.clock_ns = int(time_ns[0])
-        least, largest = _widest_steps(time_ns, self.clock_ns)
-        if least >= 0 and largest <= jump:  # in order, as nearly always
+        first = int(time_ns[0]) - self.clock_ns
+        if min(first, steps[0]) >= 0 and max(first, steps[1]) <= jump:  # in order, as nearly always
             self.clock_ns = int(time_ns[-1])
             return time_ns, time_ns
         clock: I64 = np.maximum.accumulate(np.maximum(time_ns, self.clock_ns))
@@ -238,13 +243,13 @@ class FlowTable:
         self._minute = newest
 
     def _rows(self, batch: SegmentBatch, keyed: Keyed, alive: I64) -> I32:
-        """The row of each group; rows of new conversations are made."""
+        """The row that the index has for each group; rows of new conversations are made."""
         columns, index = self.columns, self._index
         keys, hashes, first, end = keyed.keys, keyed.hashes, keyed.first, keyed.end
         entry, slot = index.find(keys, columns.keys, hashes)
         missing = np.flatnonzero(entry < 0)
         if not missing.size:
-            return columns.target[entry] if self._joiner.active() else entry
+            return entry
         if self._make_room(int(missing.size)):  # the index was made anew
             entry, slot = index.find(keys, columns.keys, hashes)
             missing = np.flatnonzero(entry < 0)
@@ -258,7 +263,6 @@ class FlowTable:
         self.account.flows += len(made)
         if self._joiner.active():
             self.account.flows -= self._joiner.join(entry, keyed.local, end, made, first, keys, hashes)
-            return columns.target[entry]
         return entry
 
     def _split(self, batch: SegmentBatch, groups: Groups, alive: I64, cuts: list[Cut]) -> Groups:
@@ -369,11 +373,3 @@ def _at_or_behind(clock: I64, due: I64) -> I64:
         return clock.searchsorted(base + np.arange(ticks) * TICK_NS).clip(max=len(clock) - 1).take(
             (due - base) // TICK_NS)
     return clock.searchsorted(due).clip(max=len(clock) - 1)
-
-
-def _widest_steps(stamps: I64, before: int) -> tuple[int, int]:
-    """The least and the largest step from one stamp to the next, the first one from `before`."""
-    if kernels.COMPILED:
-        return kernels.compiled.widest_steps(stamps, before)
-    steps = np.diff(stamps, prepend=before)
-    return int(steps.min()), int(steps.max())
