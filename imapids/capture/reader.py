@@ -9,8 +9,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from msgspec.structs import replace
-
 from imapids.capture.bytestreams import RawStream
 from imapids.capture.follow import POLL_SECONDS, Follower
 from imapids.capture.inputs import Input, expand
@@ -40,9 +38,7 @@ class CaptureReader:
         self.accounts: list[SourceAccount] = []
         """One for each input, in reading order; complete after the iteration."""
         self._paths = list(paths)
-        self._limits = limits if not ahead else replace(
-            limits, batch_bytes=min(limits.batch_bytes, limits.ahead_bytes),
-            batch_packets=min(limits.batch_packets, limits.ahead_packets))
+        self._limits = limits
         self._follow = follow
         self._stop = stop
         self._ahead = ahead
