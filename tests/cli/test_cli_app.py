@@ -89,3 +89,17 @@ def test_the_machine_readable_manifest_is_valid_json_in_toml():
     text = (SAMPLES / "MANIFEST.toml").read_text()
     shows = [json.loads(line.partition("= ")[2]) for line in text.splitlines() if line.startswith("shows = ")]
     assert len(shows) == text.count("[[sample]]")
+
+
+@pytest.mark.parametrize(("ending", "code", "said"), [
+    pytest.param("", 0, "the end", id="what is registered for the end runs"),
+    pytest.param("; sys.stdout.close()", 120, "", id="output that cannot be flushed: Python's own way to the end"),
+])
+def test_a_program_ends_at_once_and_loses_nothing(ending: str, code: int, said: str) -> None:
+    program = ("import atexit, sys; from imapids.__main__ import _leave\n"
+               "atexit.register(lambda: print('the end')); sys.stdout.write('begun, ')" + ending + "\n"
+               "_leave(0); sys.exit(120)")
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert said in done.stdout
+    assert not ending or "begun" in done.stdout
