@@ -103,7 +103,7 @@ def scan(paths: Sequence[str], options: RunOptions, *, progress: Progress | None
 
     Args:
         paths: files, folders, globs, or "-" for standard input.
-        stop: asked for each batch; true ends the run, with the results so far.
+        stop: asked for each batch, perhaps in another thread; true ends the run, with the results so far.
         watcher: told of every match of a rule, also of those that only count (see Detector.watch_matches).
 
     Raises:

@@ -103,3 +103,10 @@ def test_a_program_ends_at_once_and_loses_nothing(ending: str, code: int, said: 
     assert done.returncode == code
     assert said in done.stdout
     assert not ending or "begun" in done.stdout
+
+
+def test_a_profiler_has_the_last_word() -> None:
+    sample = Path(__file__).resolve().parents[2] / "sample_pcaps" / "reverse-shell.pcap"
+    command = [sys.executable, "-m", "cProfile", "-m", "imapids", "analyze", str(sample), "-q", "-o", "/dev/null"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert "function calls" in done.stdout
