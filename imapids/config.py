@@ -185,7 +185,7 @@ class ObserveLimits(msgspec.Struct, frozen=True, kw_only=True):
     pairs: int = 65_536
     """Pairs of client and server whose connections are counted; the one that began first is told of and dropped."""
     connections: int = 131_072
-    """Connections of all pairs that are remembered for their rhythm (20 bytes each)."""
+    """Connections of all pairs that are remembered for their rhythm (24 bytes each, reserved at the start)."""
     pair_connections: int = 256
     """Connections of one pair: its newest ones decide the score."""
     mailbox_values: int = 65_536

@@ -1,6 +1,5 @@
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from struct import Struct
 from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
@@ -121,8 +120,9 @@ class MailReads:
 
 class Connections:
     held: int
-    def __init__(self, seen: Seen, pair: type, *, narrow: Struct, places: dict[str, int], steps: Collection[int],
-                 most_pairs: int, most_units: int, most_held: int, told_each_ns: int) -> None: ...
+    def __init__(self, seen: Seen, pair: type, histories: object, *, row_bytes: int, places: dict[str, int],
+                 steps: Collection[int], most_pairs: int, most_units: int, most_held: int,
+                 told_each_ns: int) -> None: ...
     def pass_over(self, events: list[Event], at: int, pairs: OrderedDict[Any, Any], held: int) -> int: ...
 
 class Speeches:

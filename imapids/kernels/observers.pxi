@@ -1,7 +1,7 @@
 # What observers do with nearly every event: it is counted, and nothing follows of it. Each of these loops stops at the
 # first event of which more may follow, before it changed anything for it: that one is for the observer's own code.
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 
 _SEEN_EVENT = ("kind", "time_ns", "body", "flow", "packet", "known_ns")
 cdef enum:
@@ -23,11 +23,14 @@ cdef enum:
 _READING = ("start_ns", "bodies", "size", "opaque", "mailbox")
 cdef enum:
     READING_START, READING_BODIES, READING_SIZE, READING_OPAQUE, READING_MAILBOX, READING_FIELDS
-_PAIR = ("_form", "_units", "count", "encrypted", "last", "told_ns", "verdicts")
+_PAIR = ("newest", "held", "count", "encrypted", "last", "told_ns", "verdicts")
 cdef enum:
-    PAIR_FORM, PAIR_UNITS, PAIR_COUNT, PAIR_ENCRYPTED, PAIR_LAST, PAIR_TOLD, PAIR_VERDICTS
-    NARROW_BYTES = 20
+    PAIR_NEWEST, PAIR_HELD, PAIR_COUNT, PAIR_ENCRYPTED, PAIR_LAST, PAIR_TOLD, PAIR_VERDICTS
     FIRST_STEP = 10
+_HISTORIES = ("memory", "free", "used")
+cdef enum:
+    HISTORIES_MEMORY, HISTORIES_FREE, HISTORIES_USED
+    NO_ROW = -1
 
 
 cdef class Seen:
@@ -136,28 +139,37 @@ cdef class MailReads:
         return True
 
 
+cdef struct HistoryRow:  # `<qIIIi` (imapids/observe/histories.py)
+    int64_t start_ns
+    uint32_t client, server, took
+    int32_t earlier
+
+
 cdef class Connections:
     """`Beacons.see` (imapids/observe/beacons.py): connections of pairs that nothing is told of now."""
 
     cdef Seen seen
-    cdef Layout pair
-    cdef object narrow, steps
+    cdef Layout pair, store
+    cdef object histories, steps
     cdef dict places
     cdef Py_ssize_t most_pairs, most_units, most_held
     cdef int64_t told_each_ns
     cdef readonly Py_ssize_t held
     """Units of all pairs."""
 
-    def __init__(self, Seen seen, pair, *, narrow, dict places, steps, Py_ssize_t most_pairs, Py_ssize_t most_units,
-                 Py_ssize_t most_held, int64_t told_each_ns):
+    def __init__(self, Seen seen, pair, histories, *, Py_ssize_t row_bytes, dict places, steps, Py_ssize_t most_pairs,
+                 Py_ssize_t most_units, Py_ssize_t most_held, int64_t told_each_ns):
         """
         Args:
-            pair: the class of pairs; narrow: its form of units that is written here (`<qIII`).
+            pair: the class of pairs; histories: where their units are; row_bytes: of its rows (`<qIIIi`).
             places: of verdicts in the counts of a pair; steps: counts at which pairs are told of.
             most_pairs: that are held; most_units: of a pair; most_held: of all.
             told_each_ns: after so long it is looked whether a pair is to be told of.
         """
-        self.seen, self.pair, self.narrow, self.places, self.steps = seen, Layout(pair, _PAIR), narrow, places, steps
+        if row_bytes != sizeof(HistoryRow):
+            raise TypeError("a row of the histories has another form than the one that is written")
+        self.seen, self.pair, self.places, self.steps = seen, Layout(pair, _PAIR), places, steps
+        self.histories, self.store = histories, Layout(type(histories), _HISTORIES)
         self.most_pairs, self.most_units, self.most_held = most_pairs, most_units, most_held
         self.told_each_ns = told_each_ns
 
@@ -214,24 +226,22 @@ cdef class Connections:
         if self.held + 2 > self.most_held or 2 >= self.most_units or <int64_t>time_ns - self.told_each_ns >= first_ns:
             return None
         pair = self.pair.record(first_ns)
-        pair.add(single[0], single[1], encrypted=single[2])
+        pair.add(self.histories, single[0], single[1], encrypted=single[2])
         return pair
 
     cdef bint add(self, pair, event, body, flow) except -1:
         """Adds a connection; false, and nothing added, where more follows."""
         cdef Layout layout = self.pair, session = self.seen.session
-        cdef Py_ssize_t count, size, place
+        cdef Py_ssize_t count, held, place
         cdef int64_t time_ns = self.seen.event.read(event, SEEN_TIME)
         cdef int64_t client, server, took
+        cdef HistoryRow row
         layout.check(pair)
-        if layout.read(pair, PAIR_FORM) is not self.narrow:
-            return False
-        units, verdicts = layout.read(pair, PAIR_UNITS), layout.read(pair, PAIR_VERDICTS)
+        verdicts = layout.read(pair, PAIR_VERDICTS)
         client, server, took = (session.read(body, SEEN_CLIENT_BYTES), session.read(body, SEEN_SERVER_BYTES),
                                 session.read(body, SEEN_DURATION))
-        count = <Py_ssize_t>layout.read(pair, PAIR_COUNT) + 1
-        size = PyByteArray_GET_SIZE(<bytearray?>units)
-        if (size // NARROW_BYTES + 1 >= self.most_units or self.held >= self.most_held
+        count, held = <Py_ssize_t>layout.read(pair, PAIR_COUNT) + 1, <Py_ssize_t>layout.read(pair, PAIR_HELD) + 1
+        if (held >= self.most_units or self.held >= self.most_held
                 or (count >= FIRST_STEP and count in self.steps)
                 or time_ns - self.told_each_ns >= <int64_t>layout.read(pair, PAIR_TOLD)
                 or not 0 <= client <= 0xFFFFFFFF or not 0 <= server <= 0xFFFFFFFF or not 0 <= took <= 0xFFFFFFFF):
@@ -241,23 +251,34 @@ cdef class Connections:
         last = (self.seen.event.read(event, SEEN_TIME), self.seen.event.read(event, SEEN_PACKET),
                 self.seen.event.read(event, SEEN_KNOWN), flow, session.read(body, SEEN_PROTOCOL) or "",
                 session.read(body, SEEN_SHAPE) or "", session.read(body, SEEN_DIRECTION))
-        PyByteArray_Resize(units, size + NARROW_BYTES)
-        write_unit(<uint8_t *>PyByteArray_AS_STRING(units) + size, time_ns, <uint32_t>client, <uint32_t>server,
-                   <uint32_t>took)
+        row.start_ns, row.client, row.server, row.took = time_ns, <uint32_t>client, <uint32_t>server, <uint32_t>took
+        row.earlier = <int32_t><Py_ssize_t>layout.read(pair, PAIR_NEWEST)
+        layout.write(pair, PAIR_NEWEST, self.written(&row))
+        layout.write(pair, PAIR_HELD, held)
         layout.write(pair, PAIR_COUNT, count)
         if self.encrypted(body):
             layout.add(pair, PAIR_ENCRYPTED, 1)
         layout.write(pair, PAIR_LAST, last)
         return True
 
+    cdef Py_ssize_t written(self, const HistoryRow *row) except -1:
+        """Where this row stands now."""
+        cdef Layout store = self.store
+        cdef Py_ssize_t place, at
+        cdef HistoryRow *rows
+        store.check(self.histories)
+        memory = store.read(self.histories, HISTORIES_MEMORY)
+        rows, at = <HistoryRow *>PyByteArray_AS_STRING(<bytearray?>memory), store.read(self.histories, HISTORIES_FREE)
+        place = at if at != NO_ROW else store.read(self.histories, HISTORIES_USED)
+        if not 0 <= place < PyByteArray_GET_SIZE(memory) // <Py_ssize_t>sizeof(HistoryRow):
+            raise IndexError("no row is left in the histories")
+        if at != NO_ROW:
+            store.write(self.histories, HISTORIES_FREE, <Py_ssize_t>rows[place].earlier)
+        else:
+            store.write(self.histories, HISTORIES_USED, place + 1)
+        rows[place] = row[0]
+        return place
 
-cdef void write_unit(uint8_t *to, int64_t time_ns, uint32_t client, uint32_t server, uint32_t took) noexcept:
-    """The form `<qIII`."""
-    cdef int k
-    for k in range(8):
-        to[k] = <uint64_t>time_ns >> (8 * k) & 255
-    for k in range(4):
-        to[8 + k], to[12 + k], to[16 + k] = client >> (8 * k) & 255, server >> (8 * k) & 255, took >> (8 * k) & 255
 
 
 cdef class Speeches:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from struct import Struct
-from struct import error as struct_error
 from typing import TYPE_CHECKING
 
 from imapids import kernels
 from imapids.config import ObserveLimits
 from imapids.observe.fields import seen_fields
 from imapids.observe.groups import STEPS
+from imapids.observe.histories import NONE, ROW, Histories, Unit
 from imapids.observe.observer import Told
 from imapids.observe.rhythm import LEAST_UNITS, measure, quantile
 from imapids.records.events import TURNS, Beacon, Event, Session, Turns
@@ -35,12 +34,8 @@ _PLACES = {verdict: place for place, verdict in enumerate(VERDICTS)}
 _GENUINE = _PLACES["genuine"]
 
 _Key = tuple[str, str, int, str]
-_Unit = tuple[int, int, int, int]
-"""One connection: start in ns, bytes of the client and of the server, length in ms."""
-_Single = tuple[_Unit, str, bool]
+_Single = tuple[Unit, str, bool]
 """The only connection of a pair so far, its verdict, and whether it went into TLS."""
-_NARROW, _WIDE = Struct("<qIII"), Struct("<qQQq")
-"""A unit as bytes: 20 where a tuple of numbers takes 200, and the wide form once a connection is too large for it."""
 _Last = tuple[int, int, int, Flow, str, str, str]
 """Of the newest connection: time, packet, when it was known, and the session's protocol, shape and direction. The event
 itself would hold all its evidence for as long as the pair is counted."""
@@ -49,11 +44,13 @@ itself would hold all its evidence for as long as the pair is counted."""
 class _Pair:
     """The connections of one client, server and port; the newest ones as units."""
 
-    __slots__ = ("_form", "_units", "count", "encrypted", "last", "told_ns", "told_units", "verdicts")
+    __slots__ = ("count", "encrypted", "held", "last", "newest", "told_ns", "told_units", "verdicts")
 
     def __init__(self, first_ns: int) -> None:
-        self._form = _NARROW
-        self._units = bytearray()
+        self.newest = NONE
+        """The row of the newest unit in the histories."""
+        self.held = 0
+        """Units that are there."""
         self.count = 0
         self.encrypted = 0
         """Connections that went into TLS."""
@@ -63,30 +60,13 @@ class _Pair:
         self.told_ns = first_ns
         self.told_units = 0
 
-    def __len__(self) -> int:
-        """Units that are held."""
-        return len(self._units) // self._form.size
-
-    def add(self, unit: _Unit, verdict: str, *, encrypted: bool) -> int:
-        """One more connection; returns how many units are held."""
-        try:
-            self._units += self._form.pack(*unit)
-        except struct_error:
-            units = [*self.units(), unit]
-            self._form = _WIDE
-            self._units = bytearray().join(_WIDE.pack(*each) for each in units)
+    def add(self, histories: Histories, unit: Unit, verdict: str, *, encrypted: bool) -> None:
+        """One more connection."""
+        self.newest = histories.add(unit, self.newest)
+        self.held += 1
         self.count += 1
         self.verdicts[_PLACES[verdict]] += 1
         self.encrypted += encrypted
-        return len(self._units) // self._form.size
-
-    def units(self) -> Iterator[_Unit]:
-        """The connections that are held, in the order in which they came."""
-        return self._form.iter_unpack(self._units)
-
-    def forget(self, count: int) -> None:
-        """Drops the oldest connections; they stay counted."""
-        del self._units[: count * self._form.size]
 
     def worth_telling(self) -> bool:
         """Whether there are enough connections, and new ones."""
@@ -109,6 +89,7 @@ class Beacons:
         """Turns whose session comes next."""
         self._held = 0
         """Units of all pairs."""
+        self._histories = Histories(max(limits.connections, _most_held(limits)) + 2)  # one pair may begin with two
         self._dropped_pairs = self._dropped_turns = 0
         self._compiled: Connections | None = None
 
@@ -145,16 +126,18 @@ class Beacons:
             if type(pair) is tuple:
                 first, verdict, was_encrypted = pair
                 pair = pairs[key] = _Pair(first[0])
-                pair.add(first, verdict, encrypted=was_encrypted)
+                pair.add(self._histories, first, verdict, encrypted=was_encrypted)
                 self._held += 1
             assert type(pair) is _Pair
-            held = pair.add(unit, body.verdict, encrypted=encrypted)
+            pair.add(self._histories, unit, body.verdict, encrypted=encrypted)
             pair.last = (event.time_ns, event.packet, event.known_ns, flow, body.protocol or "", body.shape or "",
                          body.direction)
             count = pair.count
             self._held += 1
-            if self._held > limits.connections or held >= most:
+            if self._held > limits.connections or pair.held >= most:
                 self._bound(pair, known[place], told)
+                if not pair.held:  # it was the oldest, and has been told of
+                    continue
             if count in STEPS:
                 self._tell(pair, "step", known[place], told)
             elif event.time_ns - pair.told_ns >= hour_ns and pair.worth_telling():
@@ -169,8 +152,9 @@ class Beacons:
         limits = self._limits
         if self._compiled is None:
             self._compiled = kernels.events.Connections(
-                seen_fields(), _Pair, narrow=_NARROW, places=_PLACES, steps=STEPS, most_pairs=limits.pairs,
-                most_units=_most_held(limits), most_held=limits.connections, told_each_ns=limits.hour_ns)
+                seen_fields(), _Pair, self._histories, row_bytes=ROW.size, places=_PLACES, steps=STEPS,
+                most_pairs=limits.pairs, most_units=_most_held(limits), most_held=limits.connections,
+                told_each_ns=limits.hour_ns)
         place = 0
         while place < len(events):
             if self._turns is None:  # else the session that follows is told of with its turns
@@ -192,6 +176,7 @@ class Beacons:
             if type(pair) is _Pair:
                 self._tell_last(pair, "end", known, told)
         self._pairs.clear()
+        self._histories.clear()
         self._held = 0
         return told
 
@@ -199,10 +184,11 @@ class Beacons:
 
     def _bound(self, pair: _Pair, packet: int, told: list[Told]) -> None:
         """Keeps one pair, and all together, within their limits."""
-        if len(pair) >= _most_held(self._limits):  # many at once: moving the rest costs as much
-            surplus = len(pair) - self._limits.pair_connections
-            pair.forget(surplus)
-            self._held -= surplus
+        if pair.held >= _most_held(self._limits):  # many at once: finding the oldest costs as much as giving them back
+            kept = self._limits.pair_connections
+            self._histories.keep(pair.newest, kept)
+            self._held -= pair.held - kept
+            pair.held = kept
         while self._held > self._limits.connections and len(self._pairs) > 1:
             self._drop_oldest(packet, told)
 
@@ -210,8 +196,10 @@ class Beacons:
         _, pair = self._pairs.popitem(last=False)
         self._dropped_pairs += 1
         if type(pair) is _Pair:
-            self._held -= len(pair)
+            self._held -= pair.held
             self._tell_last(pair, "window", packet, told)
+            self._histories.give_back(pair.newest)
+            pair.newest, pair.held = NONE, 0
 
     def _tell_last(self, pair: _Pair, reason: str, packet: int, told: list[Told]) -> None:
         if pair.worth_telling():
@@ -221,8 +209,22 @@ class Beacons:
         assert pair.last is not None
         time_ns, shown_by, known_ns, flow, *_ = pair.last
         pair.told_units, pair.told_ns = pair.count, time_ns
-        told.append((packet, Event("beacon", time_ns, _of_connections(pair, reason, self._limits), flow, shown_by,
+        told.append((packet, Event("beacon", time_ns, self._of_connections(pair, reason), flow, shown_by,
                                    known_ns)))
+
+    def _of_connections(self, pair: _Pair, reason: str) -> Beacon:
+        """The event of a pair's newest connections."""
+        newest = sorted(self._histories.units(pair.newest))[-self._limits.pair_connections:]
+        starts, client, server, durations = zip(*newest, strict=True)
+        assert pair.last is not None
+        *_, protocol, shape, direction = pair.last
+        verdicts = dict(zip(VERDICTS, pair.verdicts, strict=True))
+        body = Beacon(
+            over="connections", told=reason, units=pair.count, duration_ms=round(_median(durations)),
+            genuine=verdicts["genuine"], foreign=verdicts["not-imap"] + verdicts["mimic"], silent=verdicts["silent"],
+            encrypted=pair.encrypted, verdict=max(verdicts, key=verdicts.__getitem__),
+            protocol=protocol, shape=shape, direction=direction)
+        return _scored(body, starts, client, server, (client, server), verdicts["genuine"] / pair.count)
 
     # ---- turns --------------------------------------------------------------------------------------------------
 
@@ -242,21 +244,6 @@ def _most_held(limits: ObserveLimits) -> int:
 
 def _rhythm(body: Beacon) -> tuple[float, int]:
     return body.rhythm, body.units
-
-
-def _of_connections(pair: _Pair, reason: str, limits: ObserveLimits) -> Beacon:
-    """The event of a pair's newest connections."""
-    newest = sorted(pair.units())[-limits.pair_connections:]
-    starts, client, server, durations = zip(*newest, strict=True)
-    assert pair.last is not None
-    *_, protocol, shape, direction = pair.last
-    verdicts = dict(zip(VERDICTS, pair.verdicts, strict=True))
-    body = Beacon(
-        over="connections", told=reason, units=pair.count, duration_ms=round(_median(durations)),
-        genuine=verdicts["genuine"], foreign=verdicts["not-imap"] + verdicts["mimic"], silent=verdicts["silent"],
-        encrypted=pair.encrypted, verdict=max(verdicts, key=verdicts.__getitem__),
-        protocol=protocol, shape=shape, direction=direction)
-    return _scored(body, starts, client, server, (client, server), verdicts["genuine"] / pair.count)
 
 
 def _of_turns(turns: Turns, side: int, session: Session) -> Beacon:

@@ -164,7 +164,7 @@ def test_a_pair_is_packed_as_struct_packs_it() -> None:
         made = session(0, bytes_client=client, bytes_server=server, duration_ms=took)
         observer.see([Event("session", time_ns, made.body, made.flow)], [1])
     (pair,) = observer._pairs.values()
-    assert list(pair.units()) == values  # type: ignore[union-attr]  # more than one connection
+    assert observer._histories.units(pair.newest) == values  # type: ignore[union-attr]  # more than one connection
 
 
 @pytest.mark.parametrize("call", [
