@@ -78,9 +78,9 @@ def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None, *, of_
     from imapids.run.ahead import has_second_processor
 
     with (
-        _lines(target) as write,
+        _lines(target) as (write, file),
         contextlib.closing(JsonLines(write, frozenset({"all"}) if of_run else kinds,
-                                     lent=of_run and has_second_processor())) as sink,
+                                     lent=of_run and has_second_processor(), file=file)) as sink,
     ):
         yield sink  # what was found before an error is written, too
 
@@ -89,13 +89,13 @@ def _jsonl(target: str | None, kinds: frozenset[str], color: bool | None, *, of_
 def _ecs(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
     from imapids.output.ecs import EcsLines
 
-    with _lines(target) as write:
+    with _lines(target) as (write, _):
         yield EcsLines(write)
 
 
 @contextlib.contextmanager
-def _lines(target: str | None) -> Iterator[Callable[[bytes | memoryview], None]]:
-    """What takes whole lines, and hands each call's on at once."""
+def _lines(target: str | None) -> Iterator[tuple[Callable[[bytes | memoryview], None], int | None]]:
+    """What takes whole lines, and hands each call's on at once; and the descriptor, where it is an ordinary file."""
     if target is None:
         stream = _standard_output()
 
@@ -103,11 +103,11 @@ def _lines(target: str | None) -> Iterator[Callable[[bytes | memoryview], None]]
             stream.write(data)
             stream.flush()
 
-        yield write
+        yield write, None
         return
     lines = LineFile(target)
     try:
-        yield lines.write
+        yield lines.write, lines.ordinary()
     finally:
         lines.close()
 

@@ -7,13 +7,27 @@
 #   the hash that a text remembers and its mark of being interned it does not read either;
 # - it makes, keeps and drops no object, and raises nothing: its lines go into memory of this job, and a line that needs
 #   Python is left, to be written at its place by who asks for the lines;
+# - where it is given a file, it writes lines to it until one is left or the system refuses: the rest is for who asks for
+#   the lines, who meets the same;
 # - what it knows of classes (plans, parts of lines) was copied for it before, or is never changed once it is made.
 
 from cpython.buffer cimport PyBuffer_FillInfo
 
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    static Py_ssize_t write_some(int file, const void *data, size_t size) { return -1; }
+    #else
+    #include <unistd.h>
+    static Py_ssize_t write_some(int file, const void *data, size_t size) { return write(file, data, size); }
+    #endif
+    """
+    Py_ssize_t write_some(int file, const void *data, size_t size) nogil
+
 cdef enum:
     MOST_LINES_BYTES = 33_554_432  # lines beyond are left to who asks for them
     PIECE = 1_000
+    WRITTEN_AT_ONCE = 262_144  # bytes, at least: the cache of a processor holds them
 
 
 cdef struct Left:
@@ -37,6 +51,10 @@ cdef class LinesAhead:
     """The list that the worker reads, held, and `lines` with it, in a way that the collector does not see; or NULL."""
     cdef Left *left
     cdef Py_ssize_t left_room, left_count, done
+    cdef int file
+    """Where the worker may write to; -1: nowhere, or not any more."""
+    cdef Py_ssize_t sent
+    """Bytes of `out` that are written there already."""
     cdef Py_ssize_t views
     cdef tuple origins
     """Those that were known at the start."""
@@ -55,8 +73,12 @@ cdef class LinesAhead:
         self.release()
         free(self.left)
 
-    def start(self, list items not None):
+    def start(self, list items not None, int file=-1):
         """Begins with the lines of events that nobody changes until `pieces` has given them.
+
+        Args:
+            file: descriptor of an open file to which the first lines may be written before they are asked for. It is
+                an ordinary one: who asks for lines waits for it as for the lines, and no signal ends that.
 
         Returns:
             whether it could begin; False where the first item is no event, where the former pieces are still in use,
@@ -69,7 +91,8 @@ cdef class LinesAhead:
         self.out.know()
         self.out.used, self.out.full = 0, False
         self.look(items[0])
-        self.left_count = self.done = 0
+        self.left_count = self.done = self.sent = 0
+        self.file = file
         Py_INCREF(items)
         Py_INCREF(self.lines)
         self.items = <PyObject *>items
@@ -79,8 +102,9 @@ cdef class LinesAhead:
         return False
 
     def pieces(self):
-        """Waits, and gives the lines in order: bytes, and views of what is overwritten when the next items come."""
-        cdef Py_ssize_t begin = 0, place, more
+        """Waits, and gives the lines in order, but for what the file has: bytes, and views of what is overwritten when
+        the next items come."""
+        cdef Py_ssize_t begin, place, more
         cdef list items
         if self.items is NULL:
             return
@@ -88,6 +112,7 @@ cdef class LinesAhead:
         if not self.worker.wait():
             self.forget()
         self.release()
+        begin = self.sent
         view = memoryview(self) if self.out.used else None
         for place in range(self.left_count):
             if self.left[place].at > begin:
@@ -123,7 +148,7 @@ cdef class LinesAhead:
 
     cdef void forget(self) noexcept:
         """Nothing was done, and memory is as a thread of another process left it in the middle of its work."""
-        self.left, self.left_room, self.left_count, self.done = NULL, 0, 0, 0
+        self.left, self.left_room, self.left_count, self.done, self.sent = NULL, 0, 0, 0, 0
         self.out.begin, self.out.room, self.out.used = NULL, 0, 0
 
     def __getbuffer__(self, Py_buffer *view, int flags):
@@ -148,8 +173,24 @@ cdef class LinesAhead:
             if not good:
                 self.out.used = start
                 if self.out.full or not self.leave(at, start):
-                    return
+                    break
             self.done = at + 1
+            if self.out.used - self.sent >= WRITTEN_AT_ONCE:
+                self.write_out()
+        self.write_out()
+
+    cdef void write_out(self) noexcept nogil:
+        """Writes to the file what stands before the first line that was left; all that, or nothing any more."""
+        cdef Py_ssize_t size
+        if self.file < 0 or self.left_count:
+            return
+        while self.sent < self.out.used:
+            size = write_some(self.file, self.out.begin + self.sent, self.out.used - self.sent)
+            if size <= 0:
+                self.file = -1
+                return
+            self.sent += size
+        self.out.used = self.sent = 0
 
     cdef int leave(self, Py_ssize_t item, Py_ssize_t at) noexcept nogil:
         """Leaves a line to who asks for them; 0 where there is no memory to remember it."""

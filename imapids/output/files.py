@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -38,6 +39,10 @@ class LineFile:
                 rest = rest[os.write(self.descriptor, rest):]
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {reason(error)}") from error
+
+    def ordinary(self) -> int | None:
+        """The descriptor, where nobody can keep a write waiting: of a file, not of a pipe or a device."""
+        return self.descriptor if stat.S_ISREG(os.fstat(self.descriptor).st_mode) else None
 
     def close(self) -> None:
         """Closes the file; what could not be written was told before."""

@@ -24,7 +24,8 @@ _AHEAD = 200
 class JsonLines:
     """Writes the kinds of lines that were asked for, a thousand with each call of `write`."""
 
-    def __init__(self, write: Callable[[bytes], object], kinds: frozenset[str], *, lent: bool = False) -> None:
+    def __init__(self, write: Callable[[bytes], object], kinds: frozenset[str], *, lent: bool = False,
+                 file: int | None = None) -> None:
         """
         Args:
             write: takes bytes (with `lent`, views of bytes, too) and writes all of them.
@@ -32,11 +33,14 @@ class JsonLines:
             lent: the items of a call stay as they are until the next one (also of `close`), and there is a second
                 processor: the lines of many events are encoded in another thread, and written with the next call.
                 `write` must not keep a view: its bytes are overwritten later.
+            file: descriptor of the ordinary file that `write` appends to, if it is one: that thread may do so itself,
+                before the next call. What it cannot write is written by `write`.
         """
         self._write: Callable[[Any], object] = write
         self._all = "all" in kinds
         self._kinds = kinds
         self._lent = lent
+        self._file = -1 if file is None else file
         self._ahead: LinesAhead | None = None
         self._begun = 0
         self.lines = 0
@@ -69,7 +73,7 @@ class JsonLines:
             return False
         if self._ahead is None:
             self._ahead = lines_ahead()
-        self._begun = len(items) if self._ahead.start(items) else 0
+        self._begun = len(items) if self._ahead.start(items, self._file) else 0
         return self._begun > 0
 
     def _finish(self) -> None:

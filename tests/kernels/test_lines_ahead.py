@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imapids import kernels
+from imapids.errors import OutputError
 from imapids.output import eve, eve_line
+from imapids.output.files import LineFile
 from imapids.output.jsonl import JsonLines
 from imapids.records.alerts import Alert, Reason, RuleInfo
 from imapids.records.events import (
@@ -317,6 +320,60 @@ def test_an_error_of_the_file_comes_with_the_next_call() -> None:
         with pytest.raises(OSError, match="No space"):
             after()
     sink.close()
+
+
+def test_the_thread_writes_to_a_file_up_to_the_first_line_that_is_left(tmp_path: Path) -> None:
+    odd = [make() for make in LEFT.values()]
+    many = some(8_000)
+    for items in (many, [*many, *odd], [*many[:10], *odd, *many], [*many[:1], *odd, *many]):
+        lines = LineFile(str(tmp_path / "lines"))
+        sink = JsonLines(lines.write, EVERYTHING, lent=True, file=lines.ordinary())
+        before, expected = Path(lines.path).read_bytes(), in_python(items)
+        sink.write(items)
+        sink.write([])
+        assert Path(lines.path).read_bytes() == before + expected
+        sink.write(items)
+        sink.close()
+        lines.close()
+        assert Path(lines.path).read_bytes() == before + expected + expected
+        assert sink.lines == 2 * len(items)
+
+
+def test_the_thread_is_done_with_a_file_without_being_asked(tmp_path: Path) -> None:
+    lines, items = LineFile(str(tmp_path / "lines")), some(400)
+    sink = JsonLines(lambda _data: pytest.fail("nothing is left"), EVERYTHING, lent=True, file=lines.ordinary())
+    expected = in_python(items)
+    sink.write(items)
+    sink.close()
+    lines.close()
+    assert Path(lines.path).read_bytes() == expected
+
+
+def test_what_the_system_refuses_the_thread_comes_up_with_the_next_call(tmp_path: Path) -> None:
+    """A file may grow no further: the thread writes what fits, and who asks for the lines hears why."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    lines, items = LineFile(str(tmp_path / "lines")), some(8_000)
+    sink = JsonLines(lines.write, EVERYTHING, lent=True, file=lines.ordinary())
+    expected = in_python(items)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_001, before[1]))
+    try:
+        sink.write(items)
+        with pytest.raises(OutputError, match="File too large"):
+            sink.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    lines.close()
+    assert Path(lines.path).read_bytes() == expected[:400_001]
+
+
+def test_pipes_and_devices_are_no_ordinary_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    for name in (str(tmp_path / "pipe"), os.devnull):
+        lines = LineFile(name)
+        assert lines.ordinary() is None
+        lines.close()
+    os.close(reader)
 
 
 def test_items_that_are_not_lent_are_written_at_once() -> None:
