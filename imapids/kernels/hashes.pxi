@@ -9,7 +9,10 @@ cdef enum:
     SHA1_MOST = 55
     # Bytes of a message that is one block with its end mark and its length.
     BLAKE2_BLOCK = 128
+    BLAKE2_KEY = 64
+    KEYED_BYTES = 8
 
+cdef const char *HEX_DIGITS = b"0123456789abcdef"
 cdef uint64_t[8] BLAKE2_START = [
     0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
     0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179]
@@ -89,15 +92,11 @@ cdef inline void blake2_mix(uint64_t *v, int a, int b, int c, int d, uint64_t x,
     v[b] = turned_right(v[b] ^ v[c], 63)
 
 
-cdef uint64_t blake2b_short(const uint8_t *data, Py_ssize_t size, int digest_size) noexcept nogil:
-    """The first 8 bytes of BLAKE2b of at most BLAKE2_BLOCK bytes, as a number in network order.
-
-    `digest_size` is a parameter of the hash: a shorter digest is not the begin of a longer one.
-    """
+cdef void blake2_take(uint64_t *state, const uint8_t *data, Py_ssize_t size, uint64_t total, bint is_last) noexcept nogil:
+    """The function F of RFC 7693 section 3.2, with at most BLAKE2_BLOCK bytes; `total`: so many were taken then."""
     cdef uint8_t[BLAKE2_BLOCK] block
     cdef uint64_t[16] words
     cdef uint64_t[16] v
-    cdef uint64_t first
     cdef int step, k
     cdef const uint8_t *order
     memset(block, 0, BLAKE2_BLOCK)
@@ -107,11 +106,10 @@ cdef uint64_t blake2b_short(const uint8_t *data, Py_ssize_t size, int digest_siz
         for k in range(8):
             words[step] |= <uint64_t>block[8 * step + k] << (8 * k)
     for k in range(8):
-        v[k] = v[8 + k] = BLAKE2_START[k]
-    first = BLAKE2_START[0] ^ 0x01010000 ^ <uint64_t>digest_size
-    v[0] = first
-    v[12] ^= <uint64_t>size
-    v[14] = ~v[14]  # the last block
+        v[k], v[8 + k] = state[k], BLAKE2_START[k]
+    v[12] ^= total
+    if is_last:
+        v[14] = ~v[14]
     for step in range(12):
         order = &BLAKE2_ORDER[16 * (step % 10)]
         blake2_mix(v, 0, 4, 8, 12, words[order[0]], words[order[1]])
@@ -122,11 +120,84 @@ cdef uint64_t blake2b_short(const uint8_t *data, Py_ssize_t size, int digest_siz
         blake2_mix(v, 1, 6, 11, 12, words[order[10]], words[order[11]])
         blake2_mix(v, 2, 7, 8, 13, words[order[12]], words[order[13]])
         blake2_mix(v, 3, 4, 9, 14, words[order[14]], words[order[15]])
-    first ^= v[0] ^ v[8]
-    words[0] = 0
     for k in range(8):
-        words[0] = words[0] << 8 | (first >> (8 * k) & 255)
-    return words[0]
+        state[k] ^= v[k] ^ v[8 + k]
+
+
+cdef void blake2_begin(uint64_t *state, int digest_size, int key_size) noexcept nogil:
+    """The state before the first block. Both sizes are parameters of the hash: a shorter digest is not the begin of a
+    longer one."""
+    memcpy(state, BLAKE2_START, sizeof(BLAKE2_START))
+    state[0] ^= 0x01010000 ^ <uint64_t>key_size << 8 ^ <uint64_t>digest_size
+
+
+cdef uint64_t blake2b_short(const uint8_t *data, Py_ssize_t size, int digest_size) noexcept nogil:
+    """The first 8 bytes of BLAKE2b of at most BLAKE2_BLOCK bytes, as a number in network order."""
+    cdef uint64_t[8] state
+    cdef uint64_t first = 0
+    cdef int k
+    blake2_begin(state, digest_size, 0)
+    blake2_take(state, data, size, size, True)
+    for k in range(8):
+        first = first << 8 | (state[0] >> (8 * k) & 255)
+    return first
+
+
+@cython.final
+cdef class KeyedHash:
+    """What SecretHasher (imapids/protocols/secrets.py) says of nearly all secrets."""
+
+    cdef uint64_t[8] begun
+    """The state behind the block of the key."""
+    cdef dict weak
+
+    def __init__(self, bytes key not None, dict weak not None):
+        """
+        Args:
+            key: at most 64 bytes.
+            weak: passwords of which there is more to say, in lower case.
+        """
+        if not 0 < len(key) <= BLAKE2_KEY:
+            raise ValueError("a key of 1 to 64 bytes")
+        self.weak = weak
+        blake2_begin(self.begun, KEYED_BYTES, <int>len(key))
+        blake2_take(self.begun, <const uint8_t *>PyBytes_AS_STRING(key), len(key), BLAKE2_BLOCK, False)
+
+    def of(self, bytes user not None, bytes secret not None):
+        """The hash of a secret as hex digits; None where there is more to say of it, and where it is long."""
+        return self.plain(PyBytes_AS_STRING(user), len(user), PyBytes_AS_STRING(secret), len(secret))
+
+    cdef object plain(self, const char *user, Py_ssize_t user_size, const char *secret, Py_ssize_t size):
+        """The same."""
+        cdef uint64_t[8] state
+        cdef char[2 * KEYED_BYTES] digits
+        cdef bytes lower
+        cdef char *letters
+        cdef Py_ssize_t at
+        cdef int k
+        if not 0 < size <= BLAKE2_BLOCK:
+            return None
+        lower = PyBytes_FromStringAndSize(NULL, size)
+        letters = PyBytes_AS_STRING(lower)
+        for at in range(size):
+            letters[at] = lower_case(secret[at])
+        if PyDict_GetItemWithError(self.weak, lower) is not NULL:
+            return None
+        if size <= user_size:  # it may be the user's name, or the begin of it
+            for at in range(size):
+                if lower_case(user[at]) != letters[at]:
+                    break
+            else:
+                return None
+        memcpy(state, self.begun, sizeof(state))
+        blake2_take(state, <const uint8_t *>secret, size, BLAKE2_BLOCK + size, True)
+        for k in range(2 * KEYED_BYTES):
+            digits[k] = HEX_DIGITS[state[0] >> (8 * (k // 2) + (0 if k & 1 else 4)) & 15]
+        return PyUnicode_DecodeASCII(digits, 2 * KEYED_BYTES, NULL)
+
+
+cdef inline char lower_case(char letter) noexcept nogil:
+    return letter | 32 if c"A" <= letter <= c"Z" else letter
 
 
 def sha1_of(bytes data):

@@ -171,6 +171,7 @@ cdef class Turns:
     cdef Layout chunk, event, command, message, login, plain, turn, order, data, answer, greeting, learned
     cdef dict greetings, orders, orders_alike, whole_turns
     cdef object login_order, no_login, login_form, hash_secret, safe_text, mail_header, remembered_tags
+    cdef KeyedHash keyed
     cdef tuple usual_headers
     cdef bint want_commands, want_logins, want_messages
     cdef Py_ssize_t text_bytes, body_bytes, keep, most_tags, longest
@@ -182,7 +183,7 @@ cdef class Turns:
     """The form of the last sign-in, and what it was made of."""
 
     def __init__(self, *, classes, dict greetings, dict orders, dict orders_alike, dict whole_turns, login_order, login,
-                 bytes tag_chars, bytes login_chars, login_form, hash_secret, safe_text, mail_header,
+                 bytes tag_chars, bytes login_chars, login_form, hash_secret, KeyedHash keyed, safe_text, mail_header,
                  remembered_tags, tuple usual_headers, Py_ssize_t text_bytes, Py_ssize_t body_bytes,
                  Py_ssize_t memo_bytes, Py_ssize_t keep, Py_ssize_t most_tags, bint want_commands, bint want_logins,
                  bint want_messages):
@@ -195,7 +196,7 @@ cdef class Turns:
             tag_chars, login_chars: what a tag is made of, and what plain words of a LOGIN are.
             login_form, safe_text, mail_header: as parse/plain_facts calls them.
             usual_headers: what most messages begin with.
-            hash_secret, keep: see PlainReader.
+            hash_secret, keep: see PlainReader; `keyed`: says the same of nearly all secrets, if it is not None.
             most_tags: of so many done commands a dialogue remembers them all; `remembered_tags` picks out of more.
         """
         chunk, event, command, message, plain, turn, order, data, answer, greeting, learned = classes
@@ -213,6 +214,7 @@ cdef class Turns:
         self.whole_turns, self.keep, self.most_tags = whole_turns, keep, most_tags
         self.login_order, self.no_login, self.login_form = login_order, login, login_form
         self.hash_secret, self.safe_text, self.mail_header = hash_secret, safe_text, mail_header
+        self.keyed = keyed
         self.remembered_tags, self.longest = remembered_tags, MOST_BYTES
         self.usual_headers, self.text_bytes, self.body_bytes = usual_headers, text_bytes, body_bytes
         self.want_commands, self.want_logins, self.want_messages = want_commands, want_logins, want_messages
@@ -636,6 +638,18 @@ cdef class Turns:
             memcpy(self.form_word, words, 5)
         return self.form
 
+    cdef tuple hash_of(self, const char *words, Signing *signing):
+        """The keyed hash of the secret, and its traits."""
+        if self.hash_secret is None:
+            return "", []
+        if self.keyed is not None:
+            hashed = self.keyed.plain(words + signing.user, signing.user_size, words + signing.secret,
+                                      signing.secret_size)
+            if hashed is not None:
+                return hashed, []
+        return self.hash_secret(words[signing.user:signing.user + signing.user_size],
+                                words[signing.secret:signing.secret + signing.secret_size])
+
     cdef object login_of(self, plain, turn, answer, str word, bytes line, Py_ssize_t at, Signing *signing):
         """The event of a sign-in (PlainReader._login, plain_facts.login_words); the words stand behind line[at]."""
         cdef Layout layout = self.login
@@ -643,13 +657,12 @@ cdef class Turns:
         cdef Py_ssize_t attempt = <Py_ssize_t>state.read(plain, PLAIN_LOGINS) + 1
         cdef bint ok = self.turn.read(turn, TURN_OK)
         cdef const char *words = PyBytes_AS_STRING(line) + at
-        hashed, traits = "", None
         if self.want_logins:
-            user = words[signing.user:signing.user + signing.user_size]
-            if self.hash_secret is not None:
-                hashed, traits = self.hash_secret(user, words[signing.secret:signing.secret + signing.secret_size])
-            name = (user.decode("ascii") if signing.user_size <= self.text_bytes
-                    else self.safe_text(user, self.text_bytes))
+            hashed, traits = self.hash_of(words, signing)
+            if signing.user_size <= self.text_bytes:
+                name = PyUnicode_DecodeASCII(words + signing.user, signing.user_size, NULL)
+            else:
+                name = self.safe_text(words[signing.user:signing.user + signing.user_size], self.text_bytes)
             form = self.form_of(words, signing)
         state.write(plain, PLAIN_LOGINS, attempt)
         state.add(plain, PLAIN_LOGINS_FAILED, not ok)
@@ -663,7 +676,7 @@ cdef class Turns:
         layout.write(login, LOGIN_CODE, self.answer.read(answer, ANSWER_CODE))
         layout.write(login, LOGIN_TAG, word)
         layout.write(login, LOGIN_HASH, hashed)
-        layout.write(login, LOGIN_TRAITS, [] if traits is None else traits)
+        layout.write(login, LOGIN_TRAITS, traits)
         layout.write(login, LOGIN_ATTEMPT, attempt)
         layout.write(login, LOGIN_STARTTLS, self.learned.read(learned, LEARNED_STARTTLS))
         layout.write(login, LOGIN_DISABLED, self.learned.read(learned, LEARNED_DISABLED))

@@ -62,6 +62,7 @@ from imapids.parse.plain_turns import (
     read_turn,
 )
 from imapids.protocols.imap_commands import N, State
+from imapids.protocols.secrets import SecretHasher
 from imapids.protocols.text import safe_text
 from imapids.records.events import Command, Event, Login, Message
 from imapids.records.streams import SERVER, Flow, Piece, StreamChunk
@@ -139,7 +140,8 @@ class PlainReader:
                      Capabilities),
             greetings=GREETINGS, orders=ORDERS, orders_alike=ORDERS_ALIKE, whole_turns=WHOLE_TURNS,
             login_order=LOGIN_ORDER, login=Login(mechanism="login", outcome=""), tag_chars=TAG_CHARS,
-            login_chars=LOGIN_CHARS, login_form=login_form, hash_secret=self._hash, safe_text=safe_text,
+            login_chars=LOGIN_CHARS, login_form=login_form, hash_secret=self._hash,
+            keyed=self._hash.compiled() if isinstance(self._hash, SecretHasher) else None, safe_text=safe_text,
             mail_header=MAIL_HEADER.match, remembered_tags=remembered_tags, usual_headers=USUAL_HEADERS,
             text_bytes=self._limits.text_bytes, body_bytes=BODY_BYTES, memo_bytes=MEMO_BYTES, keep=self._keep,
             most_tags=_TAGS_KEPT, want_commands=self._want_commands, want_logins=self._want_logins,

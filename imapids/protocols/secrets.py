@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from imapids import kernels
+
+if TYPE_CHECKING:
+    from imapids.kernels._events import KeyedHash
 
 HASH_DIGITS = 16
 """Hex digits of a keyed hash: 64 bits tell secrets of one run apart."""
@@ -48,12 +54,13 @@ class SecretHasher:
     and waits for the reading thread to hand it back.
     """
 
-    __slots__ = ("_keyed", "_weak")
+    __slots__ = ("_key", "_keyed", "_weak")
 
     def __init__(self, key: bytes, accounts: Mapping[str, Accounts] | None = None) -> None:
         """`accounts`: lists of default and weak accounts by name, compared here and never kept with a login."""
         # a key file of any length becomes the 64 bytes that BLAKE2b takes; the keyed state is copied for each secret
-        self._keyed = blake2b(key=blake2b(key).digest(), digest_size=HASH_DIGITS // 2)
+        self._key = blake2b(key).digest()
+        self._keyed = blake2b(key=self._key, digest_size=HASH_DIGITS // 2)
         self._weak: dict[bytes, list[tuple[str, bytes]]] = {}
         """By password: (list, user), in the order of the lists. One look-up answers for nearly all secrets."""
         for title, known in (accounts or {}).items():
@@ -79,3 +86,7 @@ class SecretHasher:
         keyed = self._keyed.copy()
         keyed.update(word)
         return keyed.hexdigest(), traits
+
+    def compiled(self) -> KeyedHash:
+        """What says the same, where there are kernels, of secrets that have no traits."""
+        return kernels.events.KeyedHash(self._key, self._weak)

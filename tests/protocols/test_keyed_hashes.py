@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from imapids import kernels
 from imapids.protocols.secrets import HASH_DIGITS, SecretHasher, read_accounts
 
 ACCOUNTS = read_accounts([b"# comment", b"", b"Admin:Admin", b"*:123456", b"no colon", b"root:toor "])
@@ -32,3 +35,20 @@ def test_the_hash_shows_reuse_under_one_key_only() -> None:
 
 def test_a_key_of_any_length_is_taken() -> None:
     assert len(SecretHasher(b"k" * 4096)("bob", "hunter2")[0]) == HASH_DIGITS
+
+
+WORDS = st.one_of(st.binary(max_size=140), st.sampled_from([
+    b"", b"admin", b"ADMIN", b"Admin@example.test", b"toor", b"TOOR", b"root", b"123456", b"a" * 128, b"a" * 129]))
+
+
+@pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
+@pytest.mark.parametrize("key", [pytest.param(b"", id="no key"), pytest.param(b"k" * 200, id="a long key")])
+@given(user=WORDS, secret=WORDS)
+def test_what_is_compiled_says_the_same_of_secrets_without_traits(key: bytes, user: bytes, secret: bytes) -> None:
+    hasher = SecretHasher(key, {"factory": ACCOUNTS})
+    hashed, (expected, traits) = hasher.compiled().of(user, secret), hasher(user, secret)
+    assert hashed in (expected, None)
+    if traits or len(secret) > 128:
+        assert hashed is None
+    elif not user.lower().startswith(secret.lower()) and secret.lower() not in {b"admin", b"123456", b"toor"}:
+        assert hashed == expected
