@@ -182,7 +182,7 @@ class Turns:
         tag_chars: bytes, login_chars: bytes, login_form: Callable[[bytes, tuple[bool | None, ...]], str],
         hash_secret: Callable[[bytes, bytes], tuple[str, list[str]]] | None, keyed: KeyedHash | None,
         safe_text: Callable[[bytes, int], str],
-        mail_header: Callable[[bytes, int, int], object], remembered_tags: Callable[[list[bytes]], Iterable[bytes]],
+        mail_header: Callable[[bytes], object], remembered_tags: Callable[[list[bytes]], Iterable[bytes]],
         usual_headers: tuple[bytes, ...], text_bytes: int, body_bytes: int, memo_bytes: int, keep: int, most_tags: int,
         want_commands: bool, want_logins: bool, want_messages: bool,
     ) -> None: ...

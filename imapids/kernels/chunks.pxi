@@ -120,26 +120,60 @@ cdef class _Segments:
     def __init__(self, Chunks chunks):
         self.chunks = chunks
 
+    cdef int64_t run_end(self, int64_t start, int64_t end) except -1:
+        """Where what the side of a segment says in a row ends."""
+        cdef int64_t stop = start + 1
+        while stop < end and self.side[stop] == self.side[start] and self.stream[stop]:
+            stop += 1
+        return stop
+
     cdef list chunks_of(self, int64_t start, int64_t end):
         """The chunks of one flow, whose segments stand there."""
-        cdef Chunks places = self.chunks
-        cdef Layout layout = places.layout
         cdef list mine = []
-        cdef int64_t stop, here
+        cdef int64_t stop
         while start < end:
-            stop, here = start + 1, self.at[start]
-            while stop < end and self.side[stop] == self.side[start] and self.stream[stop]:
-                stop += 1
-            made = layout.empty()
-            layout.write(made, places.side, self.side[start])
-            layout.write(made, places.offset, self.offset[start])
-            layout.write(made, places.data, _joined(self.buffer, self.at, start, stop, self.payload, self.captured))
-            layout.write(made, places.time_ns, self.time_ns[here])
-            layout.write(made, places.packet, self.number[here])
-            self.tell_further(made, start, stop)
-            mine.append(made)
+            stop = self.run_end(start, end)
+            mine.append(self.made(start, stop))
             start = stop
         return mine
+
+    cdef object made(self, int64_t start, int64_t stop):
+        """The chunk of some segments of one side."""
+        cdef Chunks places = self.chunks
+        cdef Layout layout = places.layout
+        cdef int64_t here = self.at[start]
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, self.size_of(start, stop))
+        self.copy(start, stop, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        made = layout.empty()
+        layout.write(made, places.side, self.side[start])
+        layout.write(made, places.offset, self.offset[start])
+        layout.write(made, places.data, data)
+        layout.write(made, places.time_ns, self.time_ns[here])
+        layout.write(made, places.packet, self.number[here])
+        self.tell_further(made, start, stop)
+        return made
+
+    cdef Py_ssize_t size_of(self, int64_t start, int64_t stop) except -1:
+        """The bytes of some segments; IndexError where one lies outside of the buffer."""
+        cdef int64_t whole = self.buffer.shape[0], total = 0, low, size, i
+        for i in range(start, stop):
+            low, size = self.payload[self.at[i]], self.captured[self.at[i]]
+            if low < 0 or size < 0 or size > whole or low > whole - size:
+                raise IndexError("a payload lies outside of the buffer")
+            total += size
+        return total
+
+    cdef int copy(self, int64_t start, int64_t stop, char *to, Py_ssize_t most) except -1:
+        """Copies the bytes of some segments that `size_of` has seen, one after the other, up to so many."""
+        cdef int64_t i
+        cdef Py_ssize_t size
+        for i in range(start, stop):
+            size = min(self.captured[self.at[i]], most)
+            if size > 0:
+                memcpy(to, &self.buffer[self.payload[self.at[i]]], size)
+                to += size
+                most -= size
+        return 0
 
     cdef int tell_further(self, made, int64_t start, int64_t stop) except -1:
         """Place, frame number and time of each segment of a chunk behind the first."""
@@ -169,23 +203,3 @@ cdef class LateChunks:
     def __call__(self):
         """The list of chunks."""
         return self.segments.chunks_of(self.start, self.stop)
-
-
-cdef bytes _joined(const uint8_t[::1] buffer, const int64_t[::1] at, int64_t start, int64_t stop,
-                   const int64_t[:] payload, const int64_t[:] captured):
-    """The payloads of segments as one object."""
-    cdef int64_t whole = buffer.shape[0], total = 0, low, size, i
-    cdef char* target
-    for i in range(start, stop):
-        low, size = payload[at[i]], captured[at[i]]
-        if low < 0 or size < 0 or size > whole or low > whole - size:
-            raise IndexError("a payload lies outside of the buffer")
-        total += size
-    cdef bytes joined = PyBytes_FromStringAndSize(NULL, total)
-    target = PyBytes_AS_STRING(joined)
-    for i in range(start, stop):
-        size = captured[at[i]]
-        if size:
-            memcpy(target, &buffer[payload[at[i]]], size)
-            target += size
-    return joined

@@ -58,45 +58,56 @@ cdef class Dialogues:
 
     cdef bint read(self, update, list events, list known) except -1:
         """Reads an update; false where something is left of it."""
-        cdef list pieces
-        cdef Py_ssize_t count, size
+        cdef Talk talk = self.turns.talk
         late = self.update.read(update, UPDATE_LATE)
-        if late is not None:
-            self.update.write(update, UPDATE_PIECES, late())
-            self.update.write(update, UPDATE_LATE, None)
-        pieces = self.update.read(update, UPDATE_PIECES)
-        size = len(pieces)
+        try:
+            if type(late) is LateChunks:
+                talk.begin_late(late)
+            else:
+                talk.begin(late() if late is not None else self.update.read(update, UPDATE_PIECES))
+            return self.read_talk(talk, update, events, known)
+        finally:
+            talk.end()
+
+    cdef bint read_talk(self, Talk talk, update, list events, list known) except -1:
+        """The same of what was said."""
+        cdef Py_ssize_t count = 0
         flow, key = self.update.read(update, UPDATE_FLOW), self.update.read(update, UPDATE_KEY)
         plain = self.conversations.get(key)
         if plain is None:
-            if not size or not self.greets(flow, pieces[0]):
-                return False
+            if not talk.count or not self.greets(talk, flow):
+                return self.left(talk, update, 0)
             plain = self.begun(flow)
             self.conversations[key] = plain
         elif type(plain) is not self.turns.plain.record:
-            return False
-        count = self.turns.read(plain, pieces, 0, events, known)
-        if count:
-            self.turns.settle(plain, pieces, count)
-        if count == size:
+            return self.left(talk, update, 0)
+        count = self.turns.read_on(plain, 0, events, known)
+        if count and talk.pieces is not None:
+            self.turns.settle_pieces(plain, count)
+        elif count:
+            self.turns.settle_late(plain, count)
+        if count == talk.count:
             return True
-        if count == size - 1 and self.closed(flow, plain, pieces[count], events, known):
+        if count == talk.count - 1 and self.closed(flow, plain, talk, count, events, known):
             del self.conversations[key]
             return True
-        if count:
-            self.update.write(update, UPDATE_PIECES, pieces[count:])
+        return self.left(talk, update, count)
+
+    cdef bint left(self, Talk talk, update, Py_ssize_t count) except -1:
+        """Leaves the pieces from there on in the update; false."""
+        if count or self.update.read(update, UPDATE_LATE) is not None:
+            self.update.write(update, UPDATE_PIECES, talk.rest(count))
+            self.update.write(update, UPDATE_LATE, None)
         return False
 
-    cdef bint greets(self, flow, piece) except -1:
+    cdef bint greets(self, Talk talk, flow) except -1:
         """Whether a flow begins with a server that greets (Pipeline._begin)."""
-        cdef Layout chunk = self.turns.chunk
-        if type(piece) is not chunk.record:
+        cdef Said said
+        if not talk.said(0, self.turns.longest, &said):
             return False
         self.flow.check(flow)
-        data = chunk.read(piece, CHUNK_DATA)
-        return (type(data) is bytes and PyBytes_GET_SIZE(data) > 5 and memcmp(PyBytes_AS_STRING(data), b"* OK ", 5) == 0
-                and <Py_ssize_t>chunk.read(piece, CHUNK_SIDE) == SERVER_SIDE
-                and <int64_t>chunk.read(piece, CHUNK_OFFSET) == 0 and self.flow.read(flow, BEGUN_PROTOCOL) == "TCP"
+        return (said.size > 5 and memcmp(said.data, b"* OK ", 5) == 0 and said.of_server and said.offset == 0
+                and self.flow.read(flow, BEGUN_PROTOCOL) == "TCP"
                 and not self.flow.read(flow, BEGUN_MIDSTREAM) and not self.flow.read(flow, BEGUN_PEEKED))
 
     cdef object begun(self, flow):
@@ -108,8 +119,11 @@ cdef class Dialogues:
         layout.write(plain, PLAIN_DONE, [])
         return plain
 
-    cdef bint closed(self, flow, plain, end, list events, list known) except -1:
+    cdef bint closed(self, flow, plain, Talk talk, Py_ssize_t place, list events, list known) except -1:
         """Tells of a dialogue that is over; false where it is not, or the judge is to be asked."""
+        if talk.pieces is None:
+            return False
+        end = talk.pieces[place]
         if type(end) is not self.end.record:
             return False
         session = self.sessions.make(flow, plain)

@@ -17,8 +17,6 @@ cdef enum:
 
 # The fields that are read or written, in the order of the names below.
 cdef enum:
-    CHUNK_SIDE, CHUNK_OFFSET, CHUNK_DATA, CHUNK_TIME, CHUNK_PACKET, CHUNK_STARTS, CHUNK_PACKETS, CHUNK_TIMES
-cdef enum:
     EVENT_KIND, EVENT_TIME, EVENT_BODY, EVENT_FLOW, EVENT_PACKET, EVENT_KNOWN, EVENT_FIELDS
 cdef enum:
     COMMAND_TAG, COMMAND_LINE_BYTES, COMMAND_DIRECTION, COMMAND_LONGEST, COMMAND_DURATION, COMMAND_ARGUMENTS
@@ -48,7 +46,6 @@ cdef enum:
 cdef enum:
     LEARNED_STARTTLS, LEARNED_DISABLED
 
-_CHUNK_NAMES = ("side", "offset", "data", "time_ns", "packet", "starts", "packets", "times")
 _EVENT_NAMES = ("kind", "time_ns", "body", "flow", "packet", "known_ns")
 _COMMAND_NAMES = ("tag", "line_bytes", "direction", "longest_argument", "duration_us", "arguments")
 _MESSAGE_NAMES = ("action", "direction", "mailbox", "count", "bytes", "bodies", "opaque_body")
@@ -168,7 +165,8 @@ cdef bint leave_literals_out(const char *data, Heard *heard) noexcept:
 cdef class Turns:
     """Reads turns that are remembered."""
 
-    cdef Layout chunk, event, command, message, login, plain, turn, order, data, answer, greeting, learned
+    cdef Talk talk
+    cdef Layout event, command, message, login, plain, turn, order, data, answer, greeting, learned
     cdef dict greetings, orders, orders_alike, whole_turns
     cdef object login_order, no_login, login_form, hash_secret, safe_text, mail_header, remembered_tags
     cdef KeyedHash keyed
@@ -200,7 +198,7 @@ cdef class Turns:
             most_tags: of so many done commands a dialogue remembers them all; `remembered_tags` picks out of more.
         """
         chunk, event, command, message, plain, turn, order, data, answer, greeting, learned = classes
-        self.chunk, self.event = Layout(chunk, _CHUNK_NAMES), Layout(event, _EVENT_NAMES)
+        self.talk, self.event = Talk(Layout(chunk, _CHUNK_NAMES)), Layout(event, _EVENT_NAMES)
         self.command, self.message = Layout(command, _COMMAND_NAMES), Layout(message, _MESSAGE_NAMES)
         self.login, self.plain = Layout(type(login), _LOGIN_NAMES), Layout(plain, _PLAIN_NAMES)
         self.turn, self.order = Layout(turn, _TURN_NAMES), Layout(order, _ORDER_NAMES)
@@ -224,126 +222,128 @@ cdef class Turns:
 
     cpdef Py_ssize_t read(self, plain, list pieces, Py_ssize_t count, list events, list known) except -1:
         """Reads a greeting, and turns, from pieces[count] on, as long as they are remembered; how far it came."""
-        cdef Py_ssize_t last = len(pieces) - 1
-        cdef Heard heard
-        cdef Layout state = self.plain
-        state.check(plain)
-        if state.read(plain, PLAIN_GREETING) is None:
-            if count > last or not self.greeted(plain, pieces[count]):
-                return count
-            count += 1
-        if state.read(plain, PLAIN_WAITING) is not None or state.read(plain, PLAIN_TALLY) is not None:
-            return count
-        while count < last and self.read_turn(plain, pieces[count], pieces[count + 1], &heard, events, known):
-            count += 2
-        return count
+        self.talk.begin(pieces)
+        try:
+            return self.read_on(plain, count, events, known)
+        finally:
+            self.talk.end()
 
     cpdef int settle(self, plain, list pieces, Py_ssize_t count) except -1:
         """Notes how far both sides were read, and keeps their first bytes (PlainReader._settle)."""
+        self.plain.check(plain)
+        self.talk.begin(pieces)
+        try:
+            return self.settle_pieces(plain, count)
+        finally:
+            self.talk.end()
+
+    cdef int settle_pieces(self, plain, Py_ssize_t count) except -1:
+        """The same with the pieces of the talk."""
         cdef Layout state = self.plain
-        state.check(plain)
-        cdef Py_ssize_t client = state.read(plain, PLAIN_BYTES_CLIENT), server = state.read(plain, PLAIN_BYTES_SERVER)
+        self.keep_first(plain, count)
         asked, heard = state.read(plain, PLAIN_ASKED), state.read(plain, PLAIN_HEARD)
-        if client < self.keep or server < self.keep:
-            first = self.first_bytes(pieces, count, self.keep - client, self.keep - server)
-            kept = state.read(plain, PLAIN_KEPT)
-            if kept is None:
-                state.write(plain, PLAIN_KEPT, [first])
-            else:
-                (<list?>kept).append(first)
         if asked is not None:
             state.write(plain, PLAIN_BYTES_CLIENT, self.end_of(asked))
         if heard is not None:
             state.write(plain, PLAIN_BYTES_SERVER, self.end_of(heard))
             state.write(plain, PLAIN_HEARD, None)
-        done = state.read(plain, PLAIN_DONE)
-        if len(<list?>done) > self.most_tags:
-            state.write(plain, PLAIN_DONE, list(self.remembered_tags(done)))
+        return self.forget_tags(plain)
+
+    cdef int settle_late(self, plain, Py_ssize_t count) except -1:
+        """The same behind what was read of segments: of the last turn the command is to be kept."""
+        cdef Layout state = self.plain
+        self.keep_first(plain, count)
+        if count > 1:
+            state.write(plain, PLAIN_ASKED, self.talk.chunk_at(count - 2))
+            state.write(plain, PLAIN_BYTES_CLIENT, self.talk.end_at(count - 2))
+        state.write(plain, PLAIN_BYTES_SERVER, self.talk.end_at(count - 1))
+        return self.forget_tags(plain)
+
+    cdef Py_ssize_t read_on(self, plain, Py_ssize_t count, list events, list known) except -1:
+        """Reads from a place of the talk on; how far it came."""
+        cdef Py_ssize_t last = self.talk.count - 1
+        cdef Heard heard
+        cdef Layout state = self.plain
+        state.check(plain)
+        if state.read(plain, PLAIN_GREETING) is None:
+            if count > last or not self.greeted(plain, count):
+                return count
+            count += 1
+        if state.read(plain, PLAIN_WAITING) is not None or state.read(plain, PLAIN_TALLY) is not None:
+            return count
+        while count < last and self.read_turn(plain, count, &heard, events, known):
+            count += 2
+        return count
+
+    cdef int keep_first(self, plain, Py_ssize_t count) except -1:
+        """Keeps the first bytes of both sides."""
+        cdef Layout state = self.plain
+        cdef Py_ssize_t client = state.read(plain, PLAIN_BYTES_CLIENT), server = state.read(plain, PLAIN_BYTES_SERVER)
+        if client < self.keep or server < self.keep:
+            first = self.talk.first_bytes(count, self.keep - client, self.keep - server)
+            kept = state.read(plain, PLAIN_KEPT)
+            if kept is None:
+                state.write(plain, PLAIN_KEPT, [first])
+            else:
+                (<list?>kept).append(first)
         return 0
 
-    cdef tuple first_bytes(self, list pieces, Py_ssize_t count, Py_ssize_t room_client, Py_ssize_t room_server):
-        """What the first chunks have room for: (sizes and sides, bytes) (plain.first_bytes)."""
-        cdef Py_ssize_t place, size, side, total = 0, some = 0
-        cdef Py_ssize_t[2] room
-        cdef int64_t *marks
-        cdef char *to
-        room[0], room[1] = room_client, room_server
-        cdef bytes sizes = PyBytes_FromStringAndSize(NULL, count * <Py_ssize_t>sizeof(int64_t))
-        marks = <int64_t *>PyBytes_AS_STRING(sizes)
-        for place in range(count):
-            piece = pieces[place]
-            self.chunk.check(piece)
-            side = 1 if self.chunk.read(piece, CHUNK_SIDE) else 0
-            size = len(<bytes?>self.chunk.read(piece, CHUNK_DATA))
-            if room[side] > 0:
-                marks[some] = min(size, room[side]) << 1 | side
-                total += marks[some] >> 1
-                some += 1
-                room[side] -= size
-        room[0], room[1] = room_client, room_server
-        cdef bytes data = PyBytes_FromStringAndSize(NULL, total)
-        to = PyBytes_AS_STRING(data)
-        for place in range(count):
-            piece = pieces[place]
-            side = 1 if self.chunk.read(piece, CHUNK_SIDE) else 0
-            said = self.chunk.read(piece, CHUNK_DATA)
-            if room[side] > 0:
-                size = min(PyBytes_GET_SIZE(said), room[side])
-                memcpy(to, PyBytes_AS_STRING(said), size)
-                to += size
-                room[side] -= PyBytes_GET_SIZE(said)
-        return sizes if some == count else sizes[:some * <Py_ssize_t>sizeof(int64_t)], data
+    cdef int forget_tags(self, plain) except -1:
+        """Leaves out the tags of which nobody wants to know any more."""
+        done = self.plain.read(plain, PLAIN_DONE)
+        if len(<list?>done) > self.most_tags:
+            self.plain.write(plain, PLAIN_DONE, list(self.remembered_tags(done)))
+        return 0
 
     cdef Py_ssize_t end_of(self, chunk) except -1:
         """Where the stream stands behind a chunk."""
-        self.chunk.check(chunk)
-        return <Py_ssize_t>self.chunk.read(chunk, CHUNK_OFFSET) + len(<bytes?>self.chunk.read(chunk, CHUNK_DATA))
+        cdef Layout layout = self.talk.chunk
+        layout.check(chunk)
+        return <Py_ssize_t>layout.read(chunk, CHUNK_OFFSET) + len(<bytes?>layout.read(chunk, CHUNK_DATA))
 
-    cdef bint greeted(self, plain, piece) except -1:
+    cdef bint greeted(self, plain, Py_ssize_t place) except -1:
         """Reads the server's first line; false where it is none that is remembered (PlainReader._greeted)."""
-        if type(piece) is not self.chunk.record or not <Py_ssize_t>self.chunk.read(piece, CHUNK_SIDE):
+        cdef Said said
+        if not self.talk.said(place, self.longest, &said) or not said.of_server:
             return False
-        data = self.chunk.read(piece, CHUNK_DATA)
-        greeting = self.greetings.get(data) if type(data) is bytes else None
+        greeting = self.greetings.get(said.data[:said.size])
         if greeting is None:
             return False
         self.greeting.check(greeting)
-        self.plain.write(plain, PLAIN_HEARD, piece)
+        if self.talk.pieces is not None:
+            self.plain.write(plain, PLAIN_HEARD, self.talk.server)
         self.plain.write(plain, PLAIN_GREETING, greeting)
-        self.plain.write(plain, PLAIN_GREETING_PACKET, self.chunk.read(piece, CHUNK_PACKET))
+        self.plain.write(plain, PLAIN_GREETING_PACKET, said.packet)
         self.plain.write(plain, PLAIN_SOFTWARE, self.greeting.read(greeting, GREETING_SOFTWARE))
         learned = self.greeting.read(greeting, GREETING_LEARNED)
         if learned is not None:
             self.learn(plain, learned)
         return True
 
-    cdef bint read_turn(self, plain, asked, answer, Heard *heard, list events, list known) except -1:
-        """Reads one turn; false where it is none that is remembered."""
+    cdef bint read_turn(self, plain, Py_ssize_t place, Heard *heard, list events, list known) except -1:
+        """Reads the turn that begins at a place; false where it is none that is remembered."""
         cdef const char *line
         cdef const char *data
-        cdef const char *space
         cdef Py_ssize_t size, tag, at, end
         cdef Signing signing
-        if type(asked) is not self.chunk.record or type(answer) is not self.chunk.record or (
-                <Py_ssize_t>self.chunk.read(asked, CHUNK_SIDE) or not <Py_ssize_t>self.chunk.read(answer, CHUNK_SIDE)):
+        cdef Said asked, answer
+        if (not self.talk.said(place, self.longest, &asked) or asked.of_server
+                or not self.talk.said(place + 1, self.longest, &answer) or not answer.of_server
+                or answer.size > self.longest):
             return False
-        asked_data, heard_data = self.chunk.read(asked, CHUNK_DATA), self.chunk.read(answer, CHUNK_DATA)
-        if type(asked_data) is not bytes or type(heard_data) is not bytes or len(<bytes>heard_data) > self.longest:
-            return False
-        line, size = PyBytes_AS_STRING(asked_data), PyBytes_GET_SIZE(asked_data)
+        line, size, data, end = asked.data, asked.size, answer.data, answer.size
         tag = 0
         while tag < size and tag <= MOST_TAG and self.in_tag[<unsigned char>line[tag]]:
             tag += 1
         if not 0 < tag <= MOST_TAG or tag == size or line[tag] != c' ':
             return False
-        at = self.completion(line, tag, heard_data, heard)
+        at = self.completion(line, tag, data, end, heard)
         if at < 0:
             return False
         signing.longest = -1
         order = self.order_of(line + tag + 1, size - tag - 1, &signing)
         if order is None:
             return False
-        data, end = PyBytes_AS_STRING(heard_data), PyBytes_GET_SIZE(heard_data)
         state = self.plain.read(plain, PLAIN_STATE)
         if self.order.read(order, ORDER_NUMBERS):
             turn = self.whole_turns.get((order, state, zeroed(heard.text, heard.size), zeroed(data + at, end - at)))
@@ -354,13 +354,13 @@ cdef class Turns:
         self.turn.check(turn)
         if <Py_ssize_t>self.turn.read(turn, TURN_LITERALS) != heard.literals:
             return False
-        self.complete(plain, turn, asked_data, tag, &signing, asked, answer, heard, events, known)
+        self.complete(plain, turn, place, tag, &signing, &asked, &answer, heard, events, known)
         return True
 
-    cdef Py_ssize_t completion(self, const char *line, Py_ssize_t tag, bytes heard_data, Heard *heard) noexcept:
+    cdef Py_ssize_t completion(self, const char *line, Py_ssize_t tag, const char *data, Py_ssize_t end,
+                               Heard *heard) noexcept:
         """Where the words of the completion with this tag stand in the last line; -1: there is none, or too much."""
-        cdef const char *data = PyBytes_AS_STRING(heard_data)
-        cdef Py_ssize_t end = PyBytes_GET_SIZE(heard_data), start = end - 1
+        cdef Py_ssize_t start = end - 1
         while start > 0 and data[start - 1] != c'\n':
             start -= 1
         # the tag with the space behind it, as in the client's line
@@ -419,55 +419,37 @@ cdef class Turns:
 
     # ---- what a completion says ---------------------------------------------------------------------------------
 
-    cdef int complete(self, plain, turn, bytes asked_data, Py_ssize_t tag, Signing *signing, asked, answer,
+    cdef int complete(self, plain, turn, Py_ssize_t place, Py_ssize_t tag, Signing *signing, Said *asked, Said *answer,
                       Heard *heard, list events, list known) except -1:
         """A command is over: its events, and what they change (PlainReader._complete)."""
         cdef Layout state = self.plain
-        time_ns = self.chunk.read(answer, CHUNK_TIME)
-        packet = known_packet = self.chunk.read(answer, CHUNK_PACKET)
-        cdef list packets = self.chunk.read(answer, CHUNK_PACKETS)
-        if packets is not None:
-            packet, time_ns = self.located(answer, heard.head, packets, packet, time_ns)
-            known_packet = packets[len(packets) - 1]
-        asked_ns, asked_packet = self.chunk.read(asked, CHUNK_TIME), self.chunk.read(asked, CHUNK_PACKET)
-        word = PyUnicode_DecodeASCII(PyBytes_AS_STRING(asked_data), tag, NULL)
-        state.write(plain, PLAIN_ASKED, asked)
-        state.write(plain, PLAIN_HEARD, answer)
+        asked_ns, asked_packet, known_packet = asked.time_ns, asked.packet, answer.last_packet
+        if answer.several:
+            self.talk.locate(place + 1, heard.head, answer)
+        word = PyUnicode_DecodeASCII(asked.data, tag, NULL)
+        if self.talk.pieces is not None:
+            state.write(plain, PLAIN_ASKED, self.talk.client)
+            state.write(plain, PLAIN_HEARD, self.talk.server)
         if not <Py_ssize_t>state.read(plain, PLAIN_COMPLETED):
             state.write(plain, PLAIN_FIRST_CLIENT, asked_packet)
-            state.write(plain, PLAIN_COMPLETED_PACKET, packet)
-            state.write(plain, PLAIN_COMPLETED_OFFSET, <Py_ssize_t>self.chunk.read(answer, CHUNK_OFFSET) + heard.head)
+            state.write(plain, PLAIN_COMPLETED_PACKET, answer.packet)
+            state.write(plain, PLAIN_COMPLETED_OFFSET, answer.offset + heard.head)
         state.add(plain, PLAIN_COMPLETED, 1)
         state.add(plain, PLAIN_COMPLETED_OK, self.turn.read(turn, TURN_OK))
         state.add(plain, PLAIN_UNTAGGED, self.turn.read(turn, TURN_UNTAGGED))
         state.write(plain, PLAIN_STATE, self.turn.read(turn, TURN_STATE))
-        (<list?>state.read(plain, PLAIN_DONE)).append(asked_data[:tag])
+        (<list?>state.read(plain, PLAIN_DONE)).append(asked.data[:tag])
         if self.want_commands:
-            body = self.command_of(plain, turn, word, asked_data, tag, signing, asked_ns, time_ns)
+            body = self.command_of(plain, turn, word, tag, signing, asked, answer)
             events.append(self.event_of("command", asked_ns, body, plain, asked_packet))
             known.append(known_packet)
         if self.turn.read(turn, TURN_MORE):
-            body = self.more_of(plain, turn, word, asked_data, tag, signing, heard, self.chunk.read(answer, CHUNK_DATA))
+            body = self.more_of(plain, turn, word, asked, tag, signing, heard, answer)
             if body is not None:
                 events.append(self.event_of(
                     "message" if signing.longest < 0 else "login", asked_ns, body, plain, asked_packet))
                 known.append(known_packet)
         return 0
-
-    cdef tuple located(self, chunk, Py_ssize_t position, list packets, packet, time_ns):
-        """(frame number, time) of the packet that carried data[position] (StreamChunk.locate)."""
-        starts, times = self.chunk.read(chunk, CHUNK_STARTS), self.chunk.read(chunk, CHUNK_TIMES)
-        if starts is None or times is None:
-            return packet, time_ns
-        cdef list begins = <list?>starts
-        cdef Py_ssize_t low = 0, high = len(begins), middle
-        while low < high:
-            middle = (low + high) // 2
-            if position < <Py_ssize_t>begins[middle]:
-                high = middle
-            else:
-                low = middle + 1
-        return (packets[low - 1], (<list?>times)[low - 1]) if low else (packet, time_ns)
 
     cdef object event_of(self, kind, time_ns, body, plain, packet):
         """An event that was known when its command was sent."""
@@ -481,46 +463,46 @@ cdef class Turns:
         layout.write(event, EVENT_KNOWN, time_ns)
         return event
 
-    cdef object command_of(self, plain, turn, str word, bytes line, Py_ssize_t tag, Signing *signing, asked_ns,
-                           time_ns):
+    cdef object command_of(self, plain, turn, str word, Py_ssize_t tag, Signing *signing, Said *asked, Said *answer):
         """The event of the command itself."""
         cdef Layout layout = self.command
-        cdef long long duration = <long long>time_ns - <long long>asked_ns
+        cdef int64_t duration = answer.time_ns - asked.time_ns
         cdef Py_ssize_t at
         order, command = self.turn.read(turn, TURN_ORDER), self.turn.read(turn, TURN_COMMAND)
         layout.check(command)
         body = layout.copied(command)
         layout.write(body, COMMAND_TAG, word)
-        layout.write(body, COMMAND_LINE_BYTES, PyBytes_GET_SIZE(line) - 2)
+        layout.write(body, COMMAND_LINE_BYTES, asked.size - 2)
         layout.write(body, COMMAND_DIRECTION, self.plain.read(plain, PLAIN_DIRECTION))
         layout.write(body, COMMAND_LONGEST, self.order.read(order, ORDER_LONGEST) if signing.longest < 0
                      else signing.longest)
         layout.write(body, COMMAND_DURATION, duration // 1000 if duration > 0 else 0)
         at = self.order.read(order, ORDER_ARGUMENTS_AT)
         if at:
-            layout.write(body, COMMAND_ARGUMENTS, line[tag + 1 + at:PyBytes_GET_SIZE(line) - 2].decode("ascii"))
+            layout.write(body, COMMAND_ARGUMENTS,
+                         PyUnicode_DecodeASCII(asked.data + tag + 1 + at, max(asked.size - tag - 3 - at, 0), NULL))
         return body
 
-    cdef object more_of(self, plain, turn, str word, bytes line, Py_ssize_t tag, Signing *signing, Heard *heard,
-                        bytes data):
+    cdef object more_of(self, plain, turn, str word, Said *asked, Py_ssize_t tag, Signing *signing, Heard *heard,
+                        Said *answer):
         """The event of a sign-in or of mailbox use, if it is one; and what the turn changes besides its counts."""
         cdef Counts counts
-        told, answer = self.turn.read(turn, TURN_TOLD), self.turn.read(turn, TURN_ANSWER)
+        told, said = self.turn.read(turn, TURN_TOLD), self.turn.read(turn, TURN_ANSWER)
         software = self.order.read(self.turn.read(turn, TURN_ORDER), ORDER_SOFTWARE)
         if software and not self.plain.read(plain, PLAIN_CLIENT_SOFTWARE):
             self.plain.write(plain, PLAIN_CLIENT_SOFTWARE, software)
         self.data.check(told)
-        self.answer.check(answer)
+        self.answer.check(said)
         if self.data.read(told, DATA_SPECIAL):
             self.hear(plain, told, heard)
         touched = self.data.read(told, DATA_TOUCHED)
         if touched:
-            self.count_up(plain, told, heard, data, &counts)
+            self.count_up(plain, told, heard, answer.data, &counts)
         if signing.longest >= 0:
-            body = self.login_of(plain, turn, answer, word, line, tag + 1, signing)
+            body = self.login_of(plain, turn, said, word, asked.data + tag + 1, signing)
         else:
             body = self.message_of(plain, turn, &counts if touched else NULL)
-        learned = self.answer.read(answer, ANSWER_LEARNED)
+        learned = self.answer.read(said, ANSWER_LEARNED)
         if learned is not None:
             self.learn(plain, learned)
         return body
@@ -557,7 +539,7 @@ cdef class Turns:
                 state.write(plain, PLAIN_STARTTLS, "offered")
         return 0
 
-    cdef int count_up(self, plain, told, Heard *heard, bytes data, Counts *counts) except -1:
+    cdef int count_up(self, plain, told, Heard *heard, const char *data, Counts *counts) except -1:
         """Adds up what responses say of messages (plain_facts.count_up, with a tally of its own)."""
         cdef Layout layout = self.data
         cdef list whole = layout.read(told, DATA_WHOLE)
@@ -570,13 +552,13 @@ cdef class Turns:
             counts.literal_bytes += heard.length[place]
             if whole[place]:
                 counts.bodies += 1
-                if not self.looks_like_mail(data, heard.start[place], heard.length[place]):
+                if not self.looks_like_mail(data + heard.start[place], heard.length[place]):
                     counts.opaque = True
         self.plain.add(plain, PLAIN_LITERALS, heard.literals)
         self.plain.add(plain, PLAIN_LITERAL_BYTES, counts.literal_bytes)
         return 0
 
-    cdef bint looks_like_mail(self, bytes data, Py_ssize_t start, Py_ssize_t size) except -1:
+    cdef bint looks_like_mail(self, const char *body, Py_ssize_t size) except -1:
         """Whether a body is empty or begins as messages do."""
         cdef bytes usual
         size = min(size, self.body_bytes)
@@ -584,9 +566,9 @@ cdef class Turns:
             return True
         for usual in self.usual_headers:
             if PyBytes_GET_SIZE(usual) <= size and memcmp(
-                    PyBytes_AS_STRING(data) + start, PyBytes_AS_STRING(usual), PyBytes_GET_SIZE(usual)) == 0:
+                    body, PyBytes_AS_STRING(usual), PyBytes_GET_SIZE(usual)) == 0:
                 return True
-        return self.mail_header(data, start, start + size) is not None
+        return self.mail_header(body[:size]) is not None
 
     cdef object message_of(self, plain, turn, Counts *counts):
         """The event of mailbox use, and what its command changes (PlainReader._message, plain_facts.counted)."""
@@ -650,13 +632,12 @@ cdef class Turns:
         return self.hash_secret(words[signing.user:signing.user + signing.user_size],
                                 words[signing.secret:signing.secret + signing.secret_size])
 
-    cdef object login_of(self, plain, turn, answer, str word, bytes line, Py_ssize_t at, Signing *signing):
-        """The event of a sign-in (PlainReader._login, plain_facts.login_words); the words stand behind line[at]."""
+    cdef object login_of(self, plain, turn, answer, str word, const char *words, Signing *signing):
+        """The event of a sign-in (PlainReader._login, plain_facts.login_words)."""
         cdef Layout layout = self.login
         cdef Layout state = self.plain
         cdef Py_ssize_t attempt = <Py_ssize_t>state.read(plain, PLAIN_LOGINS) + 1
         cdef bint ok = self.turn.read(turn, TURN_OK)
-        cdef const char *words = PyBytes_AS_STRING(line) + at
         if self.want_logins:
             hashed, traits = self.hash_of(words, signing)
             if signing.user_size <= self.text_bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from helpers.imap_talk import FETCH, GREETING, LOGIN, LOGOUT, SELECT, SESSION, C, S, Talk, chunks_of
 from helpers.plain_talk import TURNS, asked
@@ -24,6 +25,8 @@ from imapids.records.streams import Flow, FlowUpdate, Piece, StreamChunk, Stream
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
 
 KINDS = frozenset(EVENT_TYPES.values()) - {"flow"}
+Pieces = Sequence[Piece] | Callable[[], list[Piece]]
+"""What an update brings, or what makes it."""
 END = StreamEnd(10**10, 99, "fin", 100)
 
 
@@ -34,7 +37,23 @@ def flow_of(number: int = 1, **fields: Any) -> Flow:
              start_ns=number, end_ns=10**10, first_packet=number, direction="inbound"), **fields)
 
 
-def told_of(updates: Sequence[tuple[Flow, Sequence[Piece], int]], *, compiled: bool, kinds: frozenset[str] = KINDS,
+def late_of(chunks: Sequence[StreamChunk], shift: int = 0) -> Callable[[], list[Piece]]:
+    """What makes chunks out of a batch in which each of these is a segment, all of them so many bytes off."""
+    count = len(chunks)
+    parts = [b"header" + chunk.data for chunk in chunks]
+    captured = np.array([len(chunk.data) for chunk in chunks], np.int64)
+    payload = np.cumsum([len(part) for part in parts]) - captured + shift
+    number, time_ns, offset = (np.array([getattr(chunk, name) for chunk in chunks], np.int64)
+                               for name in ("packet", "time_ns", "offset"))
+    side, ones = np.array([chunk.side for chunk in chunks], np.uint8), np.ones(count, np.uint8)
+    late, = kernels.events.Chunks(StreamChunk).of_segments(
+        np.frombuffer(b"".join(parts), np.uint8), np.arange(count), np.zeros(count, np.int64), side, ones, offset,
+        payload, captured, number, time_ns, *np.empty((2, count), np.int64), ones)
+    assert callable(late)
+    return late
+
+
+def told_of(updates: Sequence[tuple[Flow, Pieces, int]], *, compiled: bool, kinds: frozenset[str] = KINDS,
             longest: int = 1_100, most: int = 50) -> tuple[Any, ...]:
     """What a pipeline makes of updates: events, their order, sessions by verdict, and what it still reads."""
     with pytest.MonkeyPatch.context() as patch:
@@ -42,7 +61,8 @@ def told_of(updates: Sequence[tuple[Flow, Sequence[Piece], int]], *, compiled: b
         patch.setattr(pipeline, "_CHUNK_BYTES", longest)
         patch.setattr(pipeline, "_EVENTS_AT_ONCE", most)
         reader = Pipeline(Limits(), kinds=kinds, hasher=SecretHasher(b"key"))
-        waiting = [FlowUpdate(flow, [*pieces], key) for flow, pieces, key in reversed(updates)]
+        waiting = [FlowUpdate(flow, [], key, pieces) if callable(pieces) else FlowUpdate(flow, [*pieces], key)
+                   for flow, pieces, key in reversed(updates)]
         rows, orders = [], []
         more = True
         while more:
@@ -58,7 +78,7 @@ def told_of(updates: Sequence[tuple[Flow, Sequence[Piece], int]], *, compiled: b
     return rows, orders, reader.sessions, still
 
 
-def compare(*updates: tuple[Flow, Sequence[Piece], int], **options: Any) -> list[Any]:
+def compare(*updates: tuple[Flow, Pieces, int], **options: Any) -> list[Any]:
     """Reads updates both ways, when their texts are new and when they are remembered; the events."""
     for _ in range(2):
         compiled = told_of(updates, compiled=True, **options)
@@ -114,6 +134,58 @@ def test_pieces_of_all_kinds_are_read_alike(pieces: list[Piece]) -> None:
     compare(*((flow, [piece], 1) for piece in pieces), (flow, [END], 1))
 
 
+@pytest.mark.parametrize("flow", [
+    pytest.param(flow_of(), id="an ordinary flow"),
+    pytest.param(flow_of(peeked=True), id="a flow that is peeked at"),
+    pytest.param(flow_of(midstream=True), id="a flow that began before the capture"),
+])
+@pytest.mark.parametrize("talk", [
+    pytest.param(SESSION, id="a session"),
+    pytest.param((GREETING,), id="a greeting alone"),
+    pytest.param(((S, b"* OK "),), id="half a greeting"),
+    pytest.param(LOGIN, id="a client that speaks first"),
+    pytest.param((GREETING, *LOGIN[:1]), id="a command that is never answered"),
+    pytest.param((GREETING, *LOGIN, *SELECT, *LOGOUT, (C, b"x\r\n")), id="a client that goes on"),
+    pytest.param((GREETING, *asked(b"FETCH 1 BODY[]", b"* 1 FETCH (BODY[] {2000}\r\n" + b"x" * 2000 + b")", b"OK done"),
+                  *LOGOUT), id="an answer that is read in parts"),
+    pytest.param(((S, b"* OK " + b"x" * 1200 + b"\r\n"), *LOGIN), id="a greeting that is read in parts"),
+])
+@pytest.mark.parametrize("cuts", [None, 7, 1], ids=["whole", "in sevens", "byte by byte"])
+def test_segments_of_which_no_chunks_are_made_are_read_alike(flow: Flow, talk: Talk, cuts: int | None) -> None:
+    chunks = chunks_of(talk, cuts)
+    compare((flow, late_of(chunks), 1), (flow, [END], 1))
+    compare((flow, late_of(chunks[:1]), 1), (flow, late_of(chunks), 1), (flow, [END], 1))
+    for place in range(1, len(chunks), 1 + len(chunks) // 3):
+        compare((flow, late_of(chunks[:place]), 1), (flow, late_of(chunks[place:]), 1), (flow, [END], 1))
+
+
+def test_a_session_in_segments_needs_no_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow, chunks = flow_of(), chunks_of(SESSION, [40, 60, 200])
+    wanted = compare((flow, late_of(chunks), 1), (flow, [END], 1))
+    for name in ("_begin", "_close_plain", "_tell_session"):
+        monkeypatch.setattr(Pipeline, name, None)
+    rows, _, sessions, still = told_of([(flow, late_of(chunks), 1), (flow, [END], 1)], compiled=True)
+    assert rows == wanted
+    assert (sessions, still) == ({"genuine": 1}, {})
+
+
+@pytest.mark.parametrize("shift", [-10_000, -7, 1, 10_000, 2**62])
+def test_segments_outside_of_the_batch_are_refused(shift: int) -> None:
+    chunks = chunks_of((GREETING, *LOGIN))
+    for some in (chunks, chunks[:1]):
+        with pytest.raises(IndexError):
+            told_of([(flow_of(), late_of(some, shift), 1)], compiled=True)
+
+
+def test_what_follows_segments_is_read_alike() -> None:
+    """The machine takes over behind them, from the last command and the tags that they left."""
+    flow, talk = flow_of(), [GREETING, *LOGIN, *SELECT]
+    end = chunks_of([*talk, (C, b"k9 NOOP\r\nk10 NO"), (S, b"k9 OK x\r\n")])[len(talk):]
+    compare((flow, late_of(chunks_of(talk)), 1), (flow, end, 1), (flow, [END], 1))
+    compare((flow, late_of(chunks_of(talk)), 1), (flow, late_of(end), 1), (flow, [END], 1))
+    compare((flow, late_of(chunks_of(talk)), 1), (flow, [StreamGap(S, 900, 3, 1, 1)], 1), (flow, [END], 1))
+
+
 def test_a_flow_that_was_peeked_at_and_greets_is_read_alike() -> None:
     peeked, greets = flow_of(peeked=True), flow_of()
     compare((peeked, chunks_of((GREETING,)), 1), (greets, chunks_of(SESSION), 1), (greets, [END], 1))
@@ -131,14 +203,16 @@ TALK = st.builds(lambda turns, login, last: [GREETING, *(LOGIN if login else ())
 def test_dialogues_that_come_mixed_are_read_alike(
         talks: list[tuple[Talk, list[int], bool]], data: st.DataObject) -> None:
     waiting: list[tuple[Flow, list[Piece], int]] = []
+    updates: list[tuple[Flow, Pieces, int]] = []
     for number, (talk, cuts, over) in enumerate(talks):
         waiting.append((flow_of(number), [*chunks_of(talk, cuts), *([END] if over else [])], number))
-    updates = []
     while waiting:
         place = data.draw(st.integers(0, len(waiting) - 1))
         flow, pieces, key = waiting.pop(place)
         size = data.draw(st.integers(1, len(pieces)))
-        updates.append((flow, pieces[:size], key))
+        chunks = [piece for piece in pieces[:size] if isinstance(piece, StreamChunk)]
+        late = late_of(chunks) if len(chunks) == size and data.draw(st.booleans()) else None
+        updates.append((flow, late or pieces[:size], key))
         if pieces[size:]:
             waiting.insert(place, (flow, pieces[size:], key))
     compare(*updates, longest=data.draw(st.sampled_from((1_100, 1 << 20))), most=data.draw(st.integers(1, 30)))
