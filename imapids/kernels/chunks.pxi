@@ -195,7 +195,7 @@ cdef class _Segments:
 @cython.final
 @cython.no_gc
 cdef class LateChunks:
-    """Makes the chunks of a flow when they are read: so they stand in the memory of those that were read before."""
+    """Makes the chunks of a flow when they are read, if they are: see Talk."""
 
     cdef _Segments segments
     cdef int64_t start, stop
