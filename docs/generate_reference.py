@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import rich_click as click
+import click
 
 import imapids.config
 from imapids.cli.app import COMMANDS, application

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
+from imapids.cli.commands import Command
 from imapids.cli.console import on_terminal, say
 from imapids.cli.interrupt import stop_on_signals
 from imapids.cli.options import (
@@ -39,7 +40,7 @@ TABLE_EVENTS = frozenset({"session", "alert", "capture"})
 """What the report for people is made of."""
 
 
-@click.command(epilog="Example: imapids analyze monday.pcap.gz --home-net 192.0.2.0/24 --fail-on high")
+@click.command(cls=Command, epilog="Example: imapids analyze monday.pcap.gz --home-net 192.0.2.0/24 --fail-on high")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path())
 @output_options
 @rule_options

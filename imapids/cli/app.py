@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
-import rich_click as click
+import click
 
+from imapids.cli.commands import Group
 from imapids.cli.console import complain
 from imapids.errors import ExitCode, ImapidsError, RuleError
 
@@ -31,8 +30,14 @@ class ReaderGoneError(Exception):
     """Whoever read our output has closed the pipe."""
 
 
-class Commands(click.RichGroup):
+class Commands(Group):
     """A group whose commands are imported when they are called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), color=ctx.color)
+            ctx.exit(ExitCode.USAGE)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -46,6 +51,8 @@ class Commands(click.RichGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" Commands: {', '.join(COMMANDS)}."
             if not near and os.path.exists(name):  # noqa: PTH110  # pathlib is not needed for anything else here
@@ -99,6 +106,8 @@ def run(arguments: Sequence[str]) -> int:
         _silence_output()
         return ExitCode.INTERRUPTED
     except Exception:  # noqa: BLE001  # a traceback's exit code 1 would mean "alerts found"
+        import traceback
+
         complain("internal error, please report it with the lines below\n" + traceback.format_exc())
         return ExitCode.INCOMPLETE
 

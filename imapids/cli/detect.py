@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from imapids.cli.analyze import written_events
+from imapids.cli.commands import Command
 from imapids.cli.console import on_terminal, say
 from imapids.cli.interrupt import Stop, stop_on_signals
 from imapids.cli.options import display_options, output_options, rule_options
@@ -19,7 +20,7 @@ from imapids.records.events import Event
 BATCH_EVENTS = 4_096
 
 
-@click.command(epilog="Example: imapids detect monday.jsonl --rules my-rules/ --no-default-rules")
+@click.command(cls=Command, epilog="Example: imapids detect monday.jsonl --rules my-rules/ --no-default-rules")
 @click.argument("files", nargs=-1, required=True, metavar="EVENTS.jsonl...", type=click.Path())
 @output_options
 @rule_options

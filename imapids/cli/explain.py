@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
+from imapids.cli.commands import Command
 from imapids.cli.interrupt import stop_on_signals
 from imapids.cli.options import display_options, rule_options, selection_options, watched_ports
 from imapids.config import HOME_NETS
@@ -30,7 +31,7 @@ Styled = tuple[str, str]
 """(text, style name or empty)."""
 
 
-@click.command(epilog="Example: imapids explain suspicious.pcap --flow 1283430637676852")
+@click.command(cls=Command, epilog="Example: imapids explain suspicious.pcap --flow 1283430637676852")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path())
 @click.option("--alert", "alert_id", metavar="ID", help="The session of this alert (its id of 16 hex digits).")
 @click.option("--flow", "flow_id", metavar="ID", type=click.IntRange(min=0), help="The session with this flow_id.")

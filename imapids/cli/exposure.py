@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import rich_click as click
+import click
 
+from imapids.cli.commands import Command
 from imapids.cli.console import on_terminal, say
 from imapids.cli.interrupt import stop_on_signals
 from imapids.cli.options import display_options, inventory_options, selection_options, watched_ports
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 
 
-@click.command(epilog="Example: imapids exposure monday.pcap --home-net 192.0.2.0/24 --firewall nftables")
+@click.command(cls=Command, epilog="Example: imapids exposure monday.pcap --home-net 192.0.2.0/24 --firewall nftables")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path())
 @click.option("--format", "form", metavar="FORMAT", type=Format("table", "jsonl", "csv"),
               help="table, jsonl (EVE lines) or csv. Default: table on a terminal, jsonl elsewhere.")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
 from imapids import __version__
+from imapids.cli.commands import Command
 from imapids.cli.console import say
 from imapids.cli.interrupt import stop_on_signals
 from imapids.cli.options import display_options, indicator_options, rule_options, selection_options, watched_ports
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from imapids.desk import Line
 
 
-@click.command(epilog="Example: imapids extract monday.pcap --alert 5f0c9d2e8a7b6c41 -o evidence.pcapng")
+@click.command(cls=Command, epilog="Example: imapids extract monday.pcap --alert 5f0c9d2e8a7b6c41 -o evidence.pcapng")
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path())
 @click.option("--alert", "alert_id", metavar="ID", help="Everything that this alert is about (id of 16 hex digits).")
 @click.option("--flow", "flow_id", metavar="ID", type=click.IntRange(min=1), help="The session with this flow_id.")

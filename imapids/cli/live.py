@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
+from imapids.cli.commands import Command
 from imapids.cli.console import on_terminal, say
 from imapids.cli.options import (
     EVENT_NAMES,
@@ -138,7 +139,8 @@ watch_options = together(
 )
 
 
-@click.command(epilog="Example: imapids live eth1 --home-net 192.0.2.0/24 -o /var/log/imapids/eve.json --rotate 1d")
+@click.command(cls=Command,
+               epilog="Example: imapids live eth1 --home-net 192.0.2.0/24 -o /var/log/imapids/eve.json --rotate 1d")
 @click.argument("interface", metavar="INTERFACE")
 @source_options
 @line_options

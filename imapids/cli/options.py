@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
-import rich_click as click
+import click
 
 from imapids.cli.console import say
 from imapids.cli.values import Format, Moment, Names, Network, Ports, Size, Workers

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich_click as click
+import click
 
+from imapids.cli.commands import Group
 from imapids.cli.console import printable, say
 from imapids.errors import ExitCode, InputError, UsageError
 from imapids.output.files import whole_file
@@ -24,7 +25,7 @@ output_option = click.option("-o", "--output", metavar="FILE", type=click.Path()
 defaults_option = click.option("--no-default-rules", is_flag=True, help="Leave out the rules that come with imapids.")
 
 
-@click.group(no_args_is_help=False)
+@click.group(cls=Group, no_args_is_help=False)
 def command() -> None:
     """Work with rules: Sigma files that judge the events of imapids (and YARA files: `check` reads them, too).
 

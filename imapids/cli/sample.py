@@ -9,8 +9,9 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-import rich_click as click
+import click
 
+from imapids.cli.commands import Command
 from imapids.cli.values import nearest
 from imapids.errors import OutputError, UsageError
 
@@ -34,7 +35,7 @@ def load_samples() -> dict[str, Sample]:
     return {entry["name"]: Sample(*(entry[field] for field in Sample._fields)) for entry in entries}
 
 
-@click.command(epilog="Example: imapids sample office-day && imapids analyze office-day.pcap")
+@click.command(cls=Command, epilog="Example: imapids sample office-day && imapids analyze office-day.pcap")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Write every sample.")
 @click.option("-o", "--output", metavar="FOLDER", type=click.Path(), default=".", help="Where to write. Default: here.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
 
-import rich_click as click
+import click
 
 from imapids.run import values
 
@@ -16,6 +15,8 @@ T = TypeVar("T")
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """` Did you mean ...?`, or nothing where no word is near."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(words), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
