@@ -9,6 +9,8 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 
+from imapids.protocols.late_patterns import late_pattern
+
 LONGEST_PATTERN = 4_096
 """Characters of one expression: the longest one in use is a tenth of that."""
 LONGEST_TEXT = 16_384
@@ -105,7 +107,7 @@ class PatternSet:
         return [place for place, search in enumerate(self._alone) if search(text)]
 
 
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?[^)]{0,2})?|\)|[*+?]|\{\d*,?\d*\}|\||.", re.DOTALL)
+_TOKEN = late_pattern(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?[^)]{0,2})?|\)|[*+?]|\{\d*,?\d*\}|\||.", re.DOTALL)
 
 
 def refuse_runaway(pattern: str) -> None:

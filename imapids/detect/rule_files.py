@@ -6,13 +6,13 @@ Nothing here knows what a rule means; `sigma_rules` does.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_str
 
 FILE_BYTES = 256 << 10
@@ -230,4 +230,4 @@ class _Builder:
         return self._scalars.construct_object(node)
 
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = late_pattern(r"\d{4}-\d{2}-\d{2}")

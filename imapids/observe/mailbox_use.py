@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from imapids.observe.groups import Values, passed_step
+from imapids.protocols.late_patterns import late_pattern
 from imapids.records.events import Event, Mailbox, Message
 
-_TEXT_SEARCH = re.compile(r"(?i)\b(?:subject|from|to|cc|bcc|body|text|header|keyword|x-gm-raw)\b")
+_TEXT_SEARCH = late_pattern(r"(?i)\b(?:subject|from|to|cc|bcc|body|text|header|keyword|x-gm-raw)\b")
 """Search keys that look for a text (RFC 9051 section 6.4.4); mail programs that poll look for what is new."""
-_DRAFTS = re.compile(r"(?i)draft|entw|brouillon|borrador|bozz|concept|rascunho")
+_DRAFTS = late_pattern(r"(?i)draft|entw|brouillon|borrador|bozz|concept|rascunho")
 """Names of mailboxes for drafts in some languages; the special use of RFC 6154 is on no command."""
 _FETCHED, _REMOVED, _STORED = 1, 2, 4
 _ROUND = _FETCHED | _REMOVED | _STORED

@@ -15,6 +15,7 @@ import msgspec
 
 from imapids.output.eve_alert import alert_json, alert_object
 from imapids.output.line_limit import LINE_BYTES, shorten
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_str
 from imapids.protocols.timestamps import eve_second
 from imapids.records.alerts import Alert
@@ -73,7 +74,7 @@ _AT_THE_END = ("session", "flow")
 ENVELOPE_BYTES = 1_024
 """Room for what stands around an event's object, but for the flow's head."""
 
-_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+_NOT_ASCII = late_pattern(r"[^\x00-\x7e]")
 
 _app_protos: dict[str | None, bytes] = {}
 _encoder = msgspec.json.Encoder()

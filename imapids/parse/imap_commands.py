@@ -7,6 +7,7 @@ import re
 from imapids.config import DialogueLimits
 from imapids.protocols.imap_commands import COMMAND_WORDS, Spec
 from imapids.protocols.imap_grammar import COMMAND, QUOTED, literal_size, opaque_token, unquote
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 
 PLAIN, LOGIN, AUTHENTICATE, STARTTLS, COMPRESS, IDLE, ID, LOGOUT, SELECT = range(9)
@@ -22,15 +23,15 @@ SPECIAL = {
     "EXAMINE": SELECT,
 }
 
-_WORD = re.compile(rb" *([A-Za-z][A-Za-z0-9_.\-]*)(?: +|\Z)")
-_ARGUMENT = re.compile(rb" *(" + QUOTED + rb"|[^ ]+)")
-_ARGUMENTS = re.compile(rb"[^ ]+")
-_WHOLE_BODY = re.compile(rb"(?:BODY|BINARY)(?:\.PEEK)?\[\]|RFC822(?![.\w])", re.IGNORECASE)
-_FLAGS = re.compile(rb"[+-]?FLAGS(?:\.SILENT)? *\(?([^)]*)\)?", re.IGNORECASE)
-_APPEND_FLAGS = re.compile(rb" \(([^)]*)\)")
-_SECRET_WORDS = re.compile(rb"pass|login|auth|secret|token|cookie|bearer|credential|\buser\b", re.IGNORECASE)
-_FORMAT_STRING = re.compile(rb"%[0-9$#+\-.]*[ndsxpu]")
-_DOTS = re.compile(rb"\.\.[/\\]")
+_WORD = late_pattern(rb" *([A-Za-z][A-Za-z0-9_.\-]*)(?: +|\Z)")
+_ARGUMENT = late_pattern(rb" *(" + QUOTED + rb"|[^ ]+)")
+_ARGUMENTS = late_pattern(rb"[^ ]+")
+_WHOLE_BODY = late_pattern(rb"(?:BODY|BINARY)(?:\.PEEK)?\[\]|RFC822(?![.\w])", re.IGNORECASE)
+_FLAGS = late_pattern(rb"[+-]?FLAGS(?:\.SILENT)? *\(?([^)]*)\)?", re.IGNORECASE)
+_APPEND_FLAGS = late_pattern(rb" \(([^)]*)\)")
+_SECRET_WORDS = late_pattern(rb"pass|login|auth|secret|token|cookie|bearer|credential|\buser\b", re.IGNORECASE)
+_FORMAT_STRING = late_pattern(rb"%[0-9$#+\-.]*[ndsxpu]")
+_DOTS = late_pattern(rb"\.\.[/\\]")
 REDACTED = "[redacted]"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from imapids.parse.imap_commands import AUTHENTICATE, LOGIN
@@ -10,15 +9,16 @@ from imapids.parse.imap_login import tell_login
 from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import Reply
 from imapids.protocols.imap_commands import STATE_NAMES
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 from imapids.records.events import Command, Message
 
 if TYPE_CHECKING:
     from imapids.parse.imap import ImapDialogue
 
-MAIL_HEADER = re.compile(rb"\s*(?:>?From |[!-9;-~]{1,76}:)")
+MAIL_HEADER = late_pattern(rb"\s*(?:>?From |[!-9;-~]{1,76}:)")
 """How a message begins (RFC 5322 section 2.2; `From ` of mbox files): a body without it is one blob."""
-_COPIED = re.compile(rb"\A[0-9]+ ([0-9:,]+) ")
+_COPIED = late_pattern(rb"\A[0-9]+ ([0-9:,]+) ")
 
 
 def tell(dialogue: ImapDialogue, pending: Pending, result: str, reply: Reply | None, time_ns: int) -> None:

@@ -6,10 +6,10 @@ literals and frames are skipped by count, and a chunk that lies inside one costs
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.records.streams import SERVER, StreamChunk
 
 FRAME_LIMIT = 16 << 20
@@ -28,7 +28,7 @@ class Listener(Protocol):
 
 # Responses that come in great number and change nothing but counts: flags and numbers of messages, and the codes of
 # SELECT. They are read many at a time. Whatever stands in them is too short for a literal, a body or encoded data.
-QUIET_LINES = re.compile(
+QUIET_LINES = late_pattern(
     rb"(?>\* (?>"
     rb"([0-9]{1,10}) EXISTS|[0-9]{1,10} RECENT|FLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,400}\)"
     rb"|[0-9]{1,10} FETCH \((?>(?:UID|RFC822\.SIZE) [0-9]{1,19}|FLAGS \([^()\"{\x00-\x1f\x7f-\xff]{0,200}\)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from imapids.parse.imap_commands import AUTHENTICATE
@@ -10,6 +9,7 @@ from imapids.parse.imap_pending import Pending
 from imapids.parse.imap_replies import Reply
 from imapids.protocols.imap_grammar import QUOTED, unquote
 from imapids.protocols.imap_sasl import Credentials, decode_response, read_exchange
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 from imapids.records.events import Login
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SASL_MESSAGES = 8
 """Messages of one exchange that are decoded: no mechanism sends its user or secret later."""
-_LOGIN = re.compile(rb" *(?:(" + QUOTED + rb")|([^ \"{][^ ]*)|(~?\{[0-9]+\+?\}))")
+_LOGIN = late_pattern(rb" *(?:(" + QUOTED + rb")|([^ \"{][^ ]*)|(~?\{[0-9]+\+?\}))")
 
 
 Written = tuple[bool | None, ...]
@@ -68,7 +68,7 @@ def start_exchange(pending: Pending, text: bytes) -> Exchange:
     return exchange
 
 
-_TWO_ARGUMENTS = re.compile(rb' *(?:"([^"\\]*)"|([^ "{\\]+)) (?:"([^"\\]*)"|([^ "{\\]+))\Z')
+_TWO_ARGUMENTS = late_pattern(rb' *(?:"([^"\\]*)"|([^ "{\\]+)) (?:"([^"\\]*)"|([^ "{\\]+))\Z')
 """The usual forms: both quoted without escapes, or both atoms, or one of each."""
 
 

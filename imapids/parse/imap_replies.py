@@ -7,6 +7,7 @@ import re
 from imapids.config import DialogueLimits
 from imapids.protocols.imap_grammar import CODE, TAGGED, UNTAGGED, literal_size, opaque_token
 from imapids.protocols.imap_responses import CONDITIONS, LEGAL_IN, NUMBERED
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 
 UNKNOWN, CONDITION, BYE, CAPABILITY, FETCH, EXISTS, EXPUNGE, SEARCH, ID, OTHER = range(10)
@@ -31,10 +32,10 @@ _NUMBERED_KINDS = {b"FETCH": FETCH, b"EXISTS": EXISTS, b"EXPUNGE": EXPUNGE, b"RE
 _NUMBERS_MATTER = frozenset(("CAPABILITY", "COPYUID", "APPENDUID"))
 """Response codes whose arguments are read."""
 
-_WHOLE_BODY = re.compile(rb"(?:(?:BODY|BINARY)\[\](?:<[0-9]+>)?|RFC822) +~?\{[0-9]+\}\Z", re.IGNORECASE)
-_ALL = re.compile(rb"\bALL ([0-9:,]+)|\bCOUNT ([0-9]+)", re.IGNORECASE)
-_ID_NAME = re.compile(rb'"name" "([^"]*)"', re.IGNORECASE)
-_ID_VERSION = re.compile(rb'"version" "([^"]*)"', re.IGNORECASE)
+_WHOLE_BODY = late_pattern(rb"(?:(?:BODY|BINARY)\[\](?:<[0-9]+>)?|RFC822) +~?\{[0-9]+\}\Z", re.IGNORECASE)
+_ALL = late_pattern(rb"\bALL ([0-9:,]+)|\bCOUNT ([0-9]+)", re.IGNORECASE)
+_ID_NAME = late_pattern(rb'"name" "([^"]*)"', re.IGNORECASE)
+_ID_VERSION = late_pattern(rb'"version" "([^"]*)"', re.IGNORECASE)
 
 
 class Reply:
@@ -72,7 +73,7 @@ _DIGITS = b"0123456789"
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 _TEMPLATE_DIGITS = 20
-_LONG_WORD = re.compile(rb"[A-Za-z0-9+/_\-]{12}")
+_LONG_WORD = late_pattern(rb"[A-Za-z0-9+/_\-]{12}")
 
 
 def form_of(line: bytes) -> bytes | None:

@@ -6,7 +6,6 @@ record where nothing follows from the numbers but where they stand.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from imapids.config import DialogueLimits
@@ -15,6 +14,7 @@ from imapids.parse.imap_replies import Reply, read_untagged
 from imapids.protocols.imap_commands import N
 from imapids.protocols.imap_grammar import AFTER_LITERAL, UNTAGGED
 from imapids.protocols.imap_responses import CLEARTEXT_BAN
+from imapids.protocols.late_patterns import late_pattern
 
 MEMO_ENTRIES = 4_096
 """A memo that holds so many texts is emptied: whoever fills it costs the others no more than to be read again."""
@@ -22,9 +22,9 @@ MEMO_BYTES = 1_024
 """Longer texts are not remembered."""
 _SIZE_DIGITS = 9
 ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LITERAL = re.compile(rb"\{([0-9]{1,9})\}\r\n")
+_LITERAL = late_pattern(rb"\{([0-9]{1,9})\}\r\n")
 # A run of FETCH responses without literals: what mail clients ask for most, with other numbers in each line.
-_FETCHES = re.compile(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
+_FETCHES = late_pattern(rb"(?:\* [0-9]{1,10}+ FETCH [^\r\n]{1,1000}+(?<!\})\r\n)++\Z")
 
 
 class Capabilities:

@@ -17,6 +17,7 @@ from imapids.parse.plain_data import MEMO_BYTES, MEMO_ENTRIES, ZEROS, Capabiliti
 from imapids.protocols.imap_commands import NEXT_STATE, STATE_NAMES, N, State
 from imapids.protocols.imap_grammar import GREETING, TAG
 from imapids.protocols.imap_software import server_software
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 from imapids.records.events import Command, Message
 
@@ -31,8 +32,8 @@ TAG_CHARS = bytes(code for code in range(256) if TAG.match(bytes((code,))))
 # the signs of a trait (imap_commands.traits_of): `%`, `..`, `(`.
 _CHARS = rb"!#$&'*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|~"
 _WORD = rb'(?:"([ ' + _CHARS + rb']*+)"|([' + _CHARS + rb"]++))"
-LOGIN_LINE = re.compile(rb"(?!.*\.\.)[Ll][Oo][Gg][Ii][Nn] " + _WORD + rb" " + _WORD + rb"\r\n\Z")
-LOGIN_CHARS = bytes(code for code in range(256) if re.match(rb"[" + _CHARS + rb"]", bytes((code,))))
+LOGIN_LINE = late_pattern(rb"(?!.*\.\.)[Ll][Oo][Gg][Ii][Nn] " + _WORD + rb" " + _WORD + rb"\r\n\Z")
+LOGIN_CHARS = b"".join(re.findall(rb"[" + _CHARS + rb"]", bytes(range(256))))
 """What its words are made of; blanks too, where they are quoted."""
 
 

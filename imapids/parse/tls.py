@@ -6,10 +6,9 @@ cut, facts and events are the same, and nothing raises.
 
 from __future__ import annotations
 
-import re
-
 from imapids.config import DialogueLimits
 from imapids.parse.tls_handshake import Handshake, Messages
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 from imapids.protocols.tls import (
     ALERT,
@@ -27,7 +26,7 @@ from imapids.records.dialogue import TlsFacts
 from imapids.records.events import Body
 from imapids.records.streams import CLIENT, SERVER, SIDES, StreamChunk, StreamEnd, StreamGap
 
-_HEADER_START = re.compile(rb"[\x14-\x18]\x03[\x00-\x04]")
+_HEADER_START = late_pattern(rb"[\x14-\x18]\x03[\x00-\x04]")
 _SSLV2_SERVER_HELLO = 4
 _SSLV2_VERSIONS = frozenset({b"\x00\x02", b"\x03\x00", b"\x03\x01", b"\x03\x02", b"\x03\x03"})
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.probing import (
     NEED_MORE,
     NO,
@@ -26,7 +26,7 @@ from imapids.records.candidates import Look
 
 # ---- MySQL (client/server protocol, HandshakeV10) -----------------------------------------------------------
 
-_MYSQL_VERSION = re.compile(rb"[0-9]{1,2}\.[0-9]{1,3}[!-~]*\x00")
+_MYSQL_VERSION = late_pattern(rb"[0-9]{1,2}\.[0-9]{1,3}[!-~]*\x00")
 
 
 def _mysql_server(data: bytes, ended: bool) -> Look:
@@ -195,7 +195,7 @@ _MEMCACHED_REPLY_LINE = (
     rb"CLIENT_ERROR.*|SERVER_ERROR.*|OK|[0-9]+|HD.*|VA .*|EN|ME .*|MN|NS|NF"
 )
 _MEMCACHED_COMMAND, _MEMCACHED_REPLY = first_line(_MEMCACHED_COMMAND_LINE), first_line(_MEMCACHED_REPLY_LINE)
-_MEMCACHED_LINE = re.compile(b"(?:" + _MEMCACHED_COMMAND_LINE + b"|" + _MEMCACHED_REPLY_LINE + rb")\r?\n")
+_MEMCACHED_LINE = late_pattern(b"(?:" + _MEMCACHED_COMMAND_LINE + b"|" + _MEMCACHED_REPLY_LINE + rb")\r?\n")
 
 
 def memcached_line(data: bytes) -> bool:

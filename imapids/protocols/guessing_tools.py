@@ -8,10 +8,11 @@ and Net::IMAP::Simple 1.22. Thunderbird 17 as in a public capture. Read in the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
+
+from imapids.protocols.late_patterns import late_pattern
 
 
 class SignIn(NamedTuple):
@@ -28,7 +29,7 @@ class SignIn(NamedTuple):
 
 def _counts(pattern: str, ahead: int) -> Callable[[SignIn], bool]:
     """Tags whose number is that of the attempt and `ahead`: the program sent so many commands before the first one."""
-    tags = re.compile(pattern)
+    tags = late_pattern(pattern)
 
     def holds(sign_in: SignIn) -> bool:
         found = tags.fullmatch(sign_in.tag)
@@ -38,7 +39,7 @@ def _counts(pattern: str, ahead: int) -> Callable[[SignIn], bool]:
 
 
 def _is(pattern: str) -> Callable[[SignIn], bool]:
-    tags = re.compile(pattern)
+    tags = late_pattern(pattern)
     return lambda sign_in: tags.fullmatch(sign_in.tag) is not None
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from imapids.protocols.late_patterns import late_pattern
+
 # RFC 9051 9: atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials / resp-specials
 #             ATOM-CHAR = <any CHAR except atom-specials>; ASTRING-CHAR = ATOM-CHAR / resp-specials
 ATOM_CHAR = rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\^_`a-z|}~]"
@@ -15,7 +17,7 @@ ASTRING_CHAR = rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]\^_`a-z|}~]"
 
 # RFC 9051 9: tag = 1*<any ASTRING-CHAR except "+">
 TAG_CHAR = rb"[!#$&',\-./0-9:;<=>?@A-Z\[\]\^_`a-z|}~]"
-TAG = re.compile(TAG_CHAR + rb"+\Z")
+TAG = late_pattern(TAG_CHAR + rb"+\Z")
 
 # RFC 9051 9: quoted = DQUOTE *QUOTED-CHAR DQUOTE
 #             QUOTED-CHAR = <any TEXT-CHAR except quoted-specials> / "\" quoted-specials
@@ -25,49 +27,49 @@ QUOTED = rb'"(?:[^"\\\r\n]|\\[^\r\n])*"'
 # RFC 9051 9: literal = "{" number64 ["+"] "}" CRLF *CHAR8; literal8 = "~{" number64 ["+"] "}" CRLF *OCTET
 # (RFC 7888, RFC 3516)
 # Only the announcement at the end of a line is matched here; the digits are capped by the caller's limit.
-LITERAL = re.compile(rb"(~?)\{([0-9]+)(\+?)\}\Z")
+LITERAL = late_pattern(rb"(~?)\{([0-9]+)(\+?)\}\Z")
 
 # RFC 9051 9: command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF
 # Lenient: several spaces after the tag (telnet users; Dovecot and Cyrus accept them), any bytes but SP and controls in
 # the tag (GNU imap4d and Dovecot echo whatever stood there). `x-command = "X" atom` and extensions: any word.
-COMMAND = re.compile(rb"([^\x00-\x20\x7f]+) +([A-Za-z][A-Za-z0-9_.\-]*)(?: +|\Z)")
+COMMAND = late_pattern(rb"([^\x00-\x20\x7f]+) +([A-Za-z][A-Za-z0-9_.\-]*)(?: +|\Z)")
 
 # RFC 9051 9: greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF; resp-cond-auth = ("OK" / "PREAUTH") SP resp-text
 # Lenient: any case (ABNF strings have no case), no text after the word (small test servers), two spaces (GNU imap4d).
-GREETING = re.compile(rb"\* +(OK|PREAUTH|BYE)(?: |\Z)", re.IGNORECASE)
+GREETING = late_pattern(rb"\* +(OK|PREAUTH|BYE)(?: |\Z)", re.IGNORECASE)
 
 # RFC 9051 9: response-tagged = tag SP resp-cond-state CRLF; resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text
 # Lenient: no text (hoodiecrow), two spaces (GNU imap4d).
-TAGGED = re.compile(rb"([^\x00-\x20\x7f]+) +(OK|NO|BAD)(?: |\Z)", re.IGNORECASE)
+TAGGED = late_pattern(rb"([^\x00-\x20\x7f]+) +(OK|NO|BAD)(?: |\Z)", re.IGNORECASE)
 
 # The same with whatever a server found where a tag should be: GNU imap4d repeats up to the first blank or NUL of a TLS
 # hello, and puts nothing for a line of NULs (` BAD  Invalid command`).
-ANSWER_TO_NONSENSE = re.compile(rb"[^ ]* ?(?:BAD|NO)(?: |\Z)", re.IGNORECASE)
+ANSWER_TO_NONSENSE = late_pattern(rb"[^ ]* ?(?:BAD|NO)(?: |\Z)", re.IGNORECASE)
 
 # RFC 9051 9: response-data = "*" SP (resp-cond-state / resp-cond-bye / mailbox-data / message-data / ...)
-UNTAGGED = re.compile(rb"\* +(?:([0-9]+) +)?([A-Za-z][A-Za-z0-9_.\-]*)(?: |\Z|(?=\())")
+UNTAGGED = late_pattern(rb"\* +(?:([0-9]+) +)?([A-Za-z][A-Za-z0-9_.\-]*)(?: |\Z|(?=\())")
 
 # RFC 9051 9: resp-text = ["[" resp-text-code "]" SP] [text]
 #             resp-text-code = ... / atom [SP 1*<any TEXT-CHAR except "]">]
 # Lenient: a "]" inside the arguments (`[BADURL "imap://[::1]/"]`) ends the code early; only the word matters.
-CODE = re.compile(rb" *\[([^\] ]{1,64})(?: ([^\]]*))?\]?")
+CODE = late_pattern(rb" *\[([^\] ]{1,64})(?: ([^\]]*))?\]?")
 
 # RFC 9051 9: continue-req = "+" SP (resp-text / base64) CRLF. Lenient: a bare "+" (Exchange, Courier for AUTHENTICATE).
-CONTINUATION = re.compile(rb"\+(?: |\Z)")
+CONTINUATION = late_pattern(rb"\+(?: |\Z)")
 
 # RFC 9051 9: base64 = *(4base64-char) [base64-terminal]
-BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}\Z")
+BASE64 = late_pattern(rb"[A-Za-z0-9+/]*={0,2}\Z")
 
 # What a server may say right after the bytes of a literal: the list goes on, ends, or the line ends.
 AFTER_LITERAL = (b" ", b")", b"\r", b"\n", b"]")
 
 # One token that no person reads: 32 or more characters of base64 (plain or URL-safe) or of hex.
-_OPAQUE = re.compile(rb"(?<![A-Za-z0-9+/_\-=<])[A-Za-z0-9+/_\-]{32,}={0,2}(?![A-Za-z0-9+/_\-=>])")
-_CLASSES = (re.compile(rb"[a-z]"), re.compile(rb"[A-Z]"), re.compile(rb"[0-9]"))
-_HEX = re.compile(rb"(?=.*[0-9])(?=.*[A-Fa-f])(?:[0-9a-f]{32,}|[0-9A-F]{32,})\Z")
+_OPAQUE = late_pattern(rb"(?<![A-Za-z0-9+/_\-=<])[A-Za-z0-9+/_\-]{32,}={0,2}(?![A-Za-z0-9+/_\-=>])")
+_CLASSES = (late_pattern(rb"[a-z]"), late_pattern(rb"[A-Z]"), late_pattern(rb"[0-9]"))
+_HEX = late_pattern(rb"(?=.*[0-9])(?=.*[A-Fa-f])(?:[0-9a-f]{32,}|[0-9A-F]{32,})\Z")
 # Bytes that no line of IMAP holds outside literals: RFC 9051 9, TEXT-CHAR = <any CHAR except CR and LF>, %x01-7F.
 # NUL never; other controls and 8-bit bytes are seen of real software now and then, not many in one line.
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = late_pattern(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def opaque_token(text: bytes) -> bytes | None:

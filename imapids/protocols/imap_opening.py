@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.probing import NEED_MORE, NO, YES
 from imapids.records.candidates import Look, Opening
 from imapids.records.streams import CLIENT, SERVER
 
 # RFC 9051 9: greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF. A text after the word is demanded by the
 # grammar; some servers end the line at once.
-_GREETING = re.compile(rb"\* (?:OK|PREAUTH|BYE)[ \r\n]", re.IGNORECASE)
+_GREETING = late_pattern(rb"\* (?:OK|PREAUTH|BYE)[ \r\n]", re.IGNORECASE)
 _GREETINGS = (
     b"* ok ",
     b"* ok\r",
@@ -39,21 +40,21 @@ _COMMANDS = (
     rb"SETMETADATA|SETQUOTA|SORT|STARTTLS|STATUS|STORE|SUBSCRIBE|THREAD|UID|UNAUTHENTICATE|UNSELECT|UNSUBSCRIBE|"
     rb"URLFETCH|XLIST|X-[A-Z0-9-]+"
 )
-_CLIENT_LINE = re.compile(rb"(?:(" + _TAG + rb") (?:" + _COMMANDS + rb")(?: [^\x00]*)?|DONE)", re.IGNORECASE)
-_CONTINUED = re.compile(
+_CLIENT_LINE = late_pattern(rb"(?:(" + _TAG + rb") (?:" + _COMMANDS + rb")(?: [^\x00]*)?|DONE)", re.IGNORECASE)
+_CONTINUED = late_pattern(
     rb"(" + _TAG + rb") (?:AUTHENTICATE|APPEND|IDLE|LOGIN|SEARCH|STORE|SELECT|EXAMINE|LIST|ID|"
     rb"STATUS|CREATE|UID)\b[^\x00]*|DONE",
     re.IGNORECASE,
 )
 
 # RFC 9051 7: untagged responses. A word of IMAP after "* " is more than any other protocol has.
-_UNTAGGED = re.compile(
+_UNTAGGED = late_pattern(
     rb"\* (?:[0-9]{1,10} (?:EXISTS|RECENT|EXPUNGE|FETCH)\b|(?:CAPABILITY|FLAGS|LIST|LSUB|XLIST|SEARCH|ESEARCH|SORT|"
     rb"THREAD|STATUS|NAMESPACE|ENABLED|QUOTA|QUOTAROOT|ACL|MYRIGHTS|LISTRIGHTS|METADATA|ANNOTATION|VANISHED|ID|"
     rb"GENURLAUTH|URLFETCH)(?: |$)|(?:OK|NO|BAD|BYE|PREAUTH)(?: |$))[^\x00]*",
     re.IGNORECASE,
 )
-_TAGGED = re.compile(rb"(" + _TAG + rb") (?:OK|NO|BAD)(?: [^\x00]*)?", re.IGNORECASE)
+_TAGGED = late_pattern(rb"(" + _TAG + rb") (?:OK|NO|BAD)(?: [^\x00]*)?", re.IGNORECASE)
 
 _LINE_BYTES = 2_048
 """A longer first line decides nothing; real first lines are far shorter (RFC 9051 section 4)."""
@@ -125,7 +126,7 @@ def _look_replies(opening: Opening) -> Look:
     return YES if tagged is None or asked[1] in (None, tagged[1]) else NO
 
 
-_REPLY_START = re.compile(
+_REPLY_START = late_pattern(
     rb"\+(?: .*)?|" + _TAG + rb"(?: (?:O|OK|N|NO|B|BA|BAD|(?:OK|NO|BAD)[ \r].*)?)?", re.IGNORECASE | re.DOTALL
 )
 

@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from imapids.protocols.imap_grammar import BASE64
+from imapids.protocols.late_patterns import late_pattern
 
 SECURITY_LAYERS = frozenset(("DIGEST-MD5", "GSSAPI", "GSS-SPNEGO", "KERBEROS_V4", "KERBEROS_V5", "SRP", "NTLM"))
 """Mechanisms that can wrap the bytes after the exchange in a layer of their own: RFC 4422 section 3.7; each buffer is
@@ -56,11 +57,11 @@ def decode_response(line: bytes, limit: int = 16_384) -> bytes | None:
         return None
 
 
-_QUOTED_USER = re.compile(rb'(?:^|,)\s*username="((?:[^"\\]|\\.)*)"')
-_SCRAM_USER = re.compile(rb"(?:^|,)n=([^,]*)")
-_BEARER = re.compile(rb"\x01auth=Bearer ([^\x01]*)", re.IGNORECASE)
-_XOAUTH_USER = re.compile(rb"(?:^|\x01)user=([^\x01]*)")
-_GS2_USER = re.compile(rb"\A[nyp][^,]*,a=([^,]*),")
+_QUOTED_USER = late_pattern(rb'(?:^|,)\s*username="((?:[^"\\]|\\.)*)"')
+_SCRAM_USER = late_pattern(rb"(?:^|,)n=([^,]*)")
+_BEARER = late_pattern(rb"\x01auth=Bearer ([^\x01]*)", re.IGNORECASE)
+_XOAUTH_USER = late_pattern(rb"(?:^|\x01)user=([^\x01]*)")
+_GS2_USER = late_pattern(rb"\A[nyp][^,]*,a=([^,]*),")
 
 
 def read_exchange(mechanism: str, messages: list[bytes]) -> Credentials:

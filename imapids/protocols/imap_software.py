@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import re
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 
 # (name, pattern over the greeting; group 1: its version). The first that matches wins.
 _SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
-    (name, re.compile(pattern, re.IGNORECASE))
+    (name, late_pattern(pattern, re.IGNORECASE))
     for name, pattern in (
         ("Dovecot", rb"\bDovecot\b"),
         ("Cyrus IMAP", rb"\bCyrus IMAP[^ ]* v?([0-9][^ \]]*)"),

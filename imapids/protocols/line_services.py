@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.probing import (
     NEED_MORE,
     NO,
@@ -50,7 +51,7 @@ _IDENT_SERVER = first_line(rb"[0-9]{1,5} ?, ?[0-9]{1,5} ?: ?(?:USERID|ERROR) ?:.
 
 def _control_line(pattern: bytes, starts: bytes) -> Recogniser:
     """A first line that begins with a control byte, which `first_line` turns away."""
-    compiled = re.compile(pattern)
+    compiled = late_pattern(pattern)
 
     def look(data: bytes, ended: bool) -> Look:
         if data[0] not in starts:
@@ -64,11 +65,11 @@ def _control_line(pattern: bytes, starts: bytes) -> Recogniser:
 
 
 # clamd(8): commands bare, after `n` with a line feed, or after `z` with NUL. The answers end in the same manner.
-_CLAMD_CLIENT = re.compile(
+_CLAMD_CLIENT = late_pattern(
     rb"[zn]?(?:PING|VERSION|VERSIONCOMMANDS|RELOAD|STATS|INSTREAM|IDSESSION|"
     rb"(?:CONT|MULTI|ALLMATCH)?SCAN [^\x00\n]{1,255})[\x00\r\n]"
 )
-_CLAMD_SERVER = re.compile(
+_CLAMD_SERVER = late_pattern(
     rb"(?:[0-9]{1,6}: )?(?:PONG|ClamAV [0-9][^\x00\n]{0,200}|POOLS: [0-9]+|RELOADING|"
     rb"[^\x00\n:]{1,255}: (?:OK|[^\x00\n]{1,200} FOUND|[^\x00\n]{1,200} ERROR))[\x00\n]"
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from imapids.protocols.databases import REDIS_ERROR
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.probing import (
     LINE_BYTES,
     NEED_MORE,
@@ -27,36 +28,36 @@ from imapids.protocols.probing import (
 )
 from imapids.records.candidates import Opening
 
-_REPLY = re.compile(rb"([1-6][0-9]{2})[ -](.*)|([1-6][0-9]{2})", re.DOTALL)
+_REPLY = late_pattern(rb"([1-6][0-9]{2})[ -](.*)|([1-6][0-9]{2})", re.DOTALL)
 
 # Verbs that belong to one protocol only (RFC 5321 and 2033, RFC 959 and 2428, RFC 3977).
-_SMTP_VERB = re.compile(
+_SMTP_VERB = late_pattern(
     rb"(?:EHLO|HELO|LHLO|XCLIENT|VRFY|EXPN|BDAT) ?.*|(?:MAIL FROM|RCPT TO):.*|"
     rb"AUTH (?:PLAIN|LOGIN|CRAM-MD5|NTLM|XOAUTH2|DIGEST-MD5|GSSAPI|SCRAM-.*).*|"
     rb"STARTTLS|EHLO|HELO|DATA|RSET",
     re.IGNORECASE | re.DOTALL,
 )
-_FTP_VERB = re.compile(
+_FTP_VERB = late_pattern(
     rb"(?:USER|PASS|ACCT|CWD|SMNT|TYPE|STRU|MODE|RETR|STOR|STOU|APPE|ALLO|REST|RNFR|RNTO|DELE|RMD|"
     rb"MKD|NLST|SITE|PORT|EPRT|EPSV|SIZE|MDTM|OPTS|CLNT|MLSD|MLST|PBSZ|PROT)\b.*|"
     rb"AUTH (?:TLS|SSL|TLS-C|GSSAPI)|(?:PASV|SYST|FEAT|PWD|XPWD|CDUP|ABOR|REIN)",
     re.IGNORECASE | re.DOTALL,
 )
-_NNTP_VERB = re.compile(
+_NNTP_VERB = late_pattern(
     rb"MODE READER|MODE STREAM|CAPABILITIES|AUTHINFO .*|(?:GROUP|LISTGROUP|XOVER|OVER|XHDR|HDR|ARTICLE|BODY|"
     rb"IHAVE|CHECK|TAKETHIS|NEWGROUPS|NEWNEWS)\b.*|LIST(?: .*)?|DATE|POST|SLAVE",
     re.IGNORECASE | re.DOTALL,
 )
-_SMTP_TEXT = re.compile(
+_SMTP_TEXT = late_pattern(
     rb"\b[EL]?S?MTP|ESMTP|\bRBL\b|spamhaus|"
     rb"\bpostfix\b|\bsendmail\b|\bexim\b|mail service ready|4\.[37]\.[0-9]|5\.[57]\.[0-9]",
     re.IGNORECASE,
 )
-_FTP_TEXT = re.compile(rb"ftp|filezilla|FZ_", re.IGNORECASE)
+_FTP_TEXT = late_pattern(rb"ftp|filezilla|FZ_", re.IGNORECASE)
 # RFC 2229 section 3.1: text, capabilities and a message id, each in angle brackets; section 3 has the commands.
-_DICT_TEXT = re.compile(rb"<[A-Za-z0-9_.-]*> <[^<>@ ]+@[^<>@ ]*> *$")
-_DICT_VERB = re.compile(rb"(?:DEFINE|MATCH|SHOW|CLIENT|OPTION) .+", re.IGNORECASE | re.DOTALL)
-_NNTP_TEXT = re.compile(rb"nntp|nnrp|news|posting (?:ok|allowed)|no posting|usenet|\bINN\b", re.IGNORECASE)
+_DICT_TEXT = late_pattern(rb"<[A-Za-z0-9_.-]*> <[^<>@ ]+@[^<>@ ]*> *$")
+_DICT_VERB = late_pattern(rb"(?:DEFINE|MATCH|SHOW|CLIENT|OPTION) .+", re.IGNORECASE | re.DOTALL)
+_NNTP_TEXT = late_pattern(rb"nntp|nnrp|news|posting (?:ok|allowed)|no posting|usenet|\bINN\b", re.IGNORECASE)
 
 
 def _line(data: bytes, ended: bool) -> bytes | None:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from imapids.protocols.imap_software import server_software
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_text
 
 MAIL_PORTS = (25, 110, 143, 465, 587, 993, 995)
@@ -25,7 +26,7 @@ _LINES = 64
 
 # Software as its own banner names it: RFC 5321 section 4.2 and RFC 1939 leave the text to the server.
 _BANNERS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
-    (name, re.compile(pattern, re.IGNORECASE))
+    (name, late_pattern(pattern, re.IGNORECASE))
     for name, pattern in (
         ("Postfix", rb"\bPostfix\b"),
         ("Exim", rb"\bExim ([0-9][^ ]*)"),
@@ -46,27 +47,27 @@ _BANNERS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
 )
 
 # Programs on a workstation that stand between the mail program and the provider, by the words of their greetings.
-_PROXY_WORDS = re.compile(
+_PROXY_WORDS = late_pattern(
     rb"\bproxy\b|\bavast\b|\bAVG\b|\bAvira\b|\bKaspersky\b|\bESET\b|\bBitdefender\b|\bNorton\b|\bMcAfee\b|"
     rb"\bSpamihilator\b|\bPOPFile\b|\bPOPcon\b|\bSpamPal\b|\bSpamBayes\b|\bK9\b|\bSpamfighter\b|\bmail ?scanner\b|"
     rb"\bstunnel\b|\bDavMail\b|\bProton Mail Bridge\b|\bperdition\b|\bimapproxy\b|\bp3scan\b|\bMail Shield\b",
     re.IGNORECASE,
 )
-_LOOPBACK = re.compile(rb"\b127\.0\.0\.1\b|\blocalhost\b|(?<![0-9a-f:])::1(?![0-9a-f:])", re.IGNORECASE)
+_LOOPBACK = late_pattern(rb"\b127\.0\.0\.1\b|\blocalhost\b|(?<![0-9a-f:])::1(?![0-9a-f:])", re.IGNORECASE)
 
 # user#server, user/server:port, user@domain@server: the forms in which local proxies are told where to go.
-_RELAYED = re.compile(
+_RELAYED = late_pattern(
     r"[^#@%\s]+(?:@[A-Za-z0-9.-]+)?[#][A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d{1,5})?"
     r"|[^@\s]+@[A-Za-z0-9.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d{1,5})?"
     r"|[^/:\s]+[/:][A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+:\d{1,5}"
 )
 
-_OFFERED_AUTH = re.compile(rb"\n250[- ]AUTH[ =]")
-_POP3_SIGN_IN = re.compile(rb"\n(?:USER|APOP|AUTH) ")
-_POP3_USER = re.compile(rb"^USER ([^\n]+)", re.IGNORECASE | re.MULTILINE)
+_OFFERED_AUTH = late_pattern(rb"\n250[- ]AUTH[ =]")
+_POP3_SIGN_IN = late_pattern(rb"\n(?:USER|APOP|AUTH) ")
+_POP3_USER = late_pattern(rb"^USER ([^\n]+)", re.IGNORECASE | re.MULTILINE)
 
 # A TLS record: handshake (22) or alert (21), version 3.x, a plausible length (RFC 8446 section 5.1).
-_TLS_HEAD = re.compile(rb"[\x15\x16]\x03[\x00-\x04][\x00-\x48]", re.DOTALL)
+_TLS_HEAD = late_pattern(rb"[\x15\x16]\x03[\x00-\x04][\x00-\x48]", re.DOTALL)
 
 
 class ServiceFacts(NamedTuple):
@@ -143,7 +144,7 @@ def _of_banner(protocol: str, line: bytes) -> ServiceFacts:
     return ServiceFacts(protocol, safe_text(line, _BANNER_BYTES), software_of(line), proxy=proxy_signs(line))
 
 
-_NO_TEXT = re.compile(rb"[^\t\n\x20-\x7e]")
+_NO_TEXT = late_pattern(rb"[^\t\n\x20-\x7e]")
 _TEXT = bytes((9, 10, *range(0x20, 0x7F)))
 """All that is text: what remains without it is found faster than by the pattern."""
 

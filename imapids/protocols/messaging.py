@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.probing import (
     NEED_MORE,
     NO,
@@ -141,8 +141,8 @@ def _look_kafka(opening: Opening) -> Answer:
 # ---- XMPP (RFC 6120 section 4) ------------------------------------------------------------------------------
 
 
-_XML_STREAM = re.compile(rb"<(?:[a-z]+:)?stream(?:\s|$)|xmlns(?::stream)?=['\"](?:jabber:|http://etherx\.jabber\.org)")
-_STANZA = re.compile(rb"<(?:iq|message|presence|r|a|proceed|starttls|auth|challenge|success|enabled|resumed)[\s/>]")
+_XML_STREAM = late_pattern(rb"<(?:[a-z]+:)?stream(?:\s|$)|xmlns(?::stream)?=['\"](?:jabber:|http://etherx\.jabber\.org)")
+_STANZA = late_pattern(rb"<(?:iq|message|presence|r|a|proceed|starttls|auth|challenge|success|enabled|resumed)[\s/>]")
 
 
 def _xmpp(data: bytes, ended: bool) -> Look:

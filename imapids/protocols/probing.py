@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.redaction import hide_secrets
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Evidence, Finding, Look, Opening
@@ -85,10 +86,9 @@ def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> 
 
     A line that the end of the side cut off counts as far as it goes.
     """
-    matches: Callable[[bytes], object] | None = None  # most patterns are never asked: compiled when one is
+    line = late_pattern(pattern, re.DOTALL)
 
     def look(data: bytes, ended: bool) -> Look:
-        nonlocal matches
         if (starts and data[0] not in starts) or data[:4].translate(None, _NOT_IN_LINES) != data[:4]:
             return NO
         end = data.find(b"\n", 0, limit)
@@ -98,8 +98,7 @@ def first_line(pattern: bytes, starts: bytes = b"", limit: int = LINE_BYTES) -> 
             if not ended:
                 return NEED_MORE
             end = len(data)
-        matches = matches or re.compile(pattern, re.DOTALL).fullmatch
-        return YES if matches(data[:end].removesuffix(b"\r")) else NO
+        return YES if line.fullmatch(data[:end].removesuffix(b"\r")) else NO
 
     return look
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.openings import looks_random, settled
 from imapids.protocols.probing import (
     NEED_MORE,
@@ -41,7 +42,7 @@ from imapids.records.candidates import Evidence, Look, Opening
 _INFLATED_BYTES = 1 << 20
 """A check-in inflates to a few hundred bytes; nothing is inflated further than this."""
 _ORDERS: tuple[Literal["little"], Literal["big"]] = ("little", "big")
-_ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+_ZLIB = late_pattern(rb"\x78[\x01\x5e\x9c\xda]")
 
 
 def gh0st_packet(data: bytes, ended: bool) -> tuple[Look, int]:
@@ -127,7 +128,7 @@ def _njrat(data: bytes, ended: bool) -> Look:
     return NEED_MORE
 
 
-_DARKCOMET = re.compile(rb"[0-9A-F]{12}")
+_DARKCOMET = late_pattern(rb"[0-9A-F]{12}")
 
 
 def _look_darkcomet(opening: Opening) -> Answer:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from imapids.protocols.late_patterns import late_pattern
 
 REDACTED = b"[redacted]"
-_BEHIND_A_WORD = re.compile(
+_BEHIND_A_WORD = late_pattern(
     rb"(?i)(?<![a-z0-9])((?:pass(?:word|wd|code|phrase)?|pwd|auth(?:orization|enticate)?|token|secret|api[_-]?key)"
     rb"[^a-z0-9\r\n]{1,4}(?:(?:basic|bearer|plain|login)[^a-z0-9\r\n]{1,3})?)([^\r\n]+)"
 )
 """What stands behind such a word, to the end of the line: `PASS x`, `Authorization: Basic x`, `"pass":"x"`."""
-_IN_AN_ADDRESS = re.compile(rb"(//[^/\s:@]*:)[^/\s@]+(?=@)")
+_IN_AN_ADDRESS = late_pattern(rb"(//[^/\s:@]*:)[^/\s@]+(?=@)")
 """The password of a URL (RFC 3986 section 3.2.1)."""
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.openings import Window, is_text
 from imapids.protocols.probing import SHOWN_BYTES
 from imapids.protocols.shape_findings import CUT_BYTES, shape_evidence, shape_finding
 from imapids.protocols.text import safe_text
 from imapids.records.candidates import Finding, Opening
 
-_BASE64 = re.compile(
+_BASE64 = late_pattern(
     rb"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?|(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)|(?:[A-Za-z0-9_-]{4}){4,}"
 )
-_HEX = re.compile(rb"(?:[0-9a-f]{2}){4,}|(?:[0-9A-F]{2}){4,}")
-_JSON = re.compile(rb"[{\[].*[}\]]", re.DOTALL)
+_HEX = late_pattern(rb"(?:[0-9a-f]{2}){4,}|(?:[0-9A-F]{2}){4,}")
+_JSON = late_pattern(rb"[{\[].*[}\]]", re.DOTALL)
 
 
 def _lines(data: bytes, cut: bool) -> list[bytes]:

@@ -6,9 +6,9 @@ not depend on how the bytes were cut into segments.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.openings import Window, looks_random, settled
 from imapids.protocols.probing import NEED_MORE, NO, SHOWN_BYTES, YES, Answer, Probe, anything, le32
 from imapids.protocols.shape_findings import shape_evidence, shape_finding
@@ -19,7 +19,7 @@ from imapids.protocols.text import safe_text
 from imapids.records.candidates import Finding, Opening
 from imapids.records.streams import CLIENT, SERVER, SIDES
 
-_SHELLCODE = re.compile(
+_SHELLCODE = late_pattern(
     rb"\xfc\xe8[\x80-\x8f]\x00\x00\x00\x60\x89\xe5|\xfc\x48\x83\xe4\xf0\xe8|\xfc\xe8[\x80-\x8f]\x00\x00\x00\x60|"
     rb"\x4d\x5a\xe8\x00\x00\x00\x00\x5b\x52\x45\x55\x89\xe5|\x4d\x5a\x41\x52\x55\x48\x89\xe5"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.openings import Window
 from imapids.protocols.probing import SHOWN_BYTES, shown
 from imapids.protocols.redaction import hide_secrets
@@ -13,15 +14,15 @@ from imapids.records.candidates import Evidence, Finding, Opening
 _SEARCHED_BYTES = 4_096
 """Bytes of each side that are searched: a banner or prompt comes with the first answers."""
 
-_WINDOWS_SHELL = re.compile(
+_WINDOWS_SHELL = late_pattern(
     rb"Microsoft Windows (?:XP |2000 )?\[Version [0-9.]+\]|Microsoft\(R\) Windows DOS"
     rb"|\([Cc]\) Copyright 1985-[0-9]{4} Microsoft Corp|\(c\) (?:20[0-9]{2} )?Microsoft Corporation\. "
     rb"|(?:^|[\r\n])[A-Z]:\\[^\r\n<>|?*\"]{0,200}>|Volume Serial Number is [0-9A-F]{4}-[0-9A-F]{4}"
 )
-_POWERSHELL = re.compile(rb"(?:^|[\r\n])PS [A-Z]:\\[^\r\n<>|?*\"]{0,200}> ?|Windows PowerShell running as user ")
+_POWERSHELL = late_pattern(rb"(?:^|[\r\n])PS [A-Z]:\\[^\r\n<>|?*\"]{0,200}> ?|Windows PowerShell running as user ")
 _LINE = rb"(?:^|[\r\n])"
 _ESCAPES = rb"(?:^|[\r\n\x07])(?:\x1b\[[0-9;?]{0,16}[a-zA-Z]){0,8}"
-_UNIX_SHELL = re.compile(
+_UNIX_SHELL = late_pattern(
     b"|".join(
         (
             rb"(?:^|[\r\n#$>] ?)uid=[0-9]+\([a-zA-Z0-9_.-]+\) gid=[0-9]+\(",  # the answer to `id`
@@ -34,7 +35,7 @@ _UNIX_SHELL = re.compile(
         )
     )
 )
-_LISTING = re.compile(
+_LISTING = late_pattern(
     b"|".join(
         (
             _LINE + rb"root:[x*!]:0:0:",
@@ -45,7 +46,7 @@ _LISTING = re.compile(
 )
 """What a shell prints when it is asked to, and what travels without one as well: a file, a directory over FTP (RFC 959
 section 4.1.3). It speaks for a shell where somebody asked."""
-_COMMANDS = re.compile(
+_COMMANDS = late_pattern(
     rb"(?:"
     + b"|".join(
         (

@@ -6,13 +6,13 @@ nothing was cut.
 
 from __future__ import annotations
 
-import re
+from imapids.protocols.late_patterns import late_pattern
 
 CUT_MARK = "..."
 """Stands at the end of text that was cut."""
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in range(256) if not 0x20 <= code <= 0x7E}
-_ESCAPED_BYTE = re.compile(rb"\\x([0-9a-f]{2})")
+_ESCAPED_BYTE = late_pattern(rb"\\x([0-9a-f]{2})")
 
 
 def safe_text(data: bytes, limit: int = 200) -> str:

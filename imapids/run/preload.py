@@ -7,6 +7,8 @@ import contextlib
 import importlib
 import pkgutil
 
+from imapids.protocols.late_patterns import compile_late_patterns
+
 _PACKAGES = ("capture", "decode", "flows", "sniff", "parse", "judge", "signatures", "observe", "intel", "detect",
              "output", "protocols", "records", "pipeline", "run")
 """Of imapids: all that stands between an interface and the lines."""
@@ -21,7 +23,7 @@ _CODECS = ("ascii", "latin-1", "utf-8", "utf-8-sig", "utf-7", "utf-16", "utf-16-
 
 
 def import_everything() -> None:
-    """Imports all modules and codecs that packets, rules and outputs may ask for."""
+    """Imports all modules and codecs that packets, rules and outputs may ask for, and compiles our patterns."""
     for package in _PACKAGES:
         module = importlib.import_module(f"imapids.{package}")
         for found in pkgutil.walk_packages(module.__path__, f"imapids.{package}."):
@@ -31,3 +33,4 @@ def import_everything() -> None:
             importlib.import_module(name)
     for name in _CODECS:
         codecs.lookup(name)
+    compile_late_patterns()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.text import safe_str
 
 SUFFIXES = (".yar", ".yara")
@@ -36,8 +37,8 @@ class Source(msgspec.Struct, frozen=True):
         return _NOT_GENUINE.search(_BLOCK_COMMENT.sub("", self.text)) is not None
 
 
-_BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_NOT_GENUINE = re.compile(
+_BLOCK_COMMENT = late_pattern(r"/\*.*?\*/", re.DOTALL)
+_NOT_GENUINE = late_pattern(
     r'^[ \t]*global private rule \w+\s*\{\s*condition:\s*verdict\s*!=\s*"genuine"\s*\}', re.MULTILINE)
 
 
