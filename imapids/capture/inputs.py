@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 STANDARD_INPUT = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """One file, pipe, or standard input."""
 
     path: str

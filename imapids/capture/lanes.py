@@ -8,8 +8,7 @@ and joins again at the next record of any lane that it meets. So the result neve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from imapids import kernels
@@ -32,8 +31,7 @@ SEARCH_BUDGET = 4
 """Bytes looked at for entries, in all: this many times the span at most."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Chain:
+class Chain(msgspec.Struct, eq=False):
     """Records that follow each other without a gap."""
 
     offsets: I64

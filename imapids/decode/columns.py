@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from imapids.records.packets import I64, U8, U32, Bool
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Rows:
+class Rows(msgspec.Struct, eq=False):
     """Packets that have the same header next. All columns have shape (n,).
 
     Offsets count in the buffer of the current pass. `at <= end` always holds; reading `k` bytes of a header
@@ -67,7 +66,7 @@ def join_rows(parts: list[Rows]) -> Rows:
     """Several groups of rows as one."""
     if len(parts) == 1:
         return parts[0]
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows.__slots__))
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rows.__struct_fields__))
 
 
 def u8(data: U8, at: I64) -> I64:

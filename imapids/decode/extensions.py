@@ -39,7 +39,7 @@ def strip_extensions(
     work.skip("too-many-extension-headers", rows)
     groups = [group for group in done if len(group[0])] or done[:1]
     return (
-        Rows(*(np.concatenate([getattr(group[0], name) for group in groups]) for name in Rows.__slots__)),
+        Rows(*(np.concatenate([getattr(group[0], name) for group in groups]) for name in Rows.__struct_fields__)),
         Addresses.join([group[1] for group in groups]),
         np.concatenate([group[2] for group in groups]),
     )

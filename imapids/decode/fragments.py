@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+
+import msgspec
 
 from imapids.config import DecodeLimits
 from imapids.decode.work import count
@@ -16,8 +17,7 @@ DATAGRAM_COST = 640
 """Bytes that Python spends on one incomplete datagram."""
 
 
-@dataclass(slots=True)
-class Fragment:
+class Fragment(msgspec.Struct):
     """One fragment of a datagram."""
 
     key: bytes
@@ -34,8 +34,7 @@ class Fragment:
     data: bytes
 
 
-@dataclass(slots=True)
-class Datagram:
+class Datagram(msgspec.Struct):
     """A rebuilt datagram: the first fragment's headers and the data."""
 
     header: bytes
@@ -45,14 +44,13 @@ class Datagram:
     """Announced bytes of data."""
 
 
-@dataclass(slots=True)
-class _Partial:
+class _Partial(msgspec.Struct):
     """An incomplete datagram."""
 
     since_ns: int
     packets: int = 0
     cost: int = DATAGRAM_COST
-    pieces: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    pieces: dict[int, tuple[int, bytes]] = {}
     """Announced length and data by offset; pieces never overlap."""
     have: int = 0
     """One bit for each 8 bytes that arrived: offsets count in units of 8."""

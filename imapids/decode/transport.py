@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 import numpy as np
 
 from imapids.decode.columns import Rows, header_words
@@ -16,8 +16,7 @@ from imapids.protocols import ip_headers as ip
 from imapids.records.packets import I64, U32, U64, Bool
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Addresses:
+class Addresses(msgspec.Struct, eq=False):
     """Of the innermost IP header. Columns have shape (n,)."""
 
     src_hi: U64
@@ -44,7 +43,8 @@ class Addresses:
     @staticmethod
     def join(parts: list[Addresses]) -> Addresses:
         """Several groups as one."""
-        return Addresses(*(np.concatenate([getattr(part, name) for part in parts]) for name in Addresses.__slots__))
+        return Addresses(*(np.concatenate([getattr(part, name) for part in parts])
+                           for name in Addresses.__struct_fields__))
 
 
 def _emit(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from imapids.config import DecodeLimits
@@ -28,8 +28,7 @@ def count(counts: dict[str, int], reason: str, number: int) -> None:
     counts[reason] = counts.get(reason, 0) + number
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class FragmentRows:
+class FragmentRows(msgspec.Struct, eq=False):
     """IP fragments, to be rebuilt when nothing else of the batch is left. All columns have shape (n,)."""
 
     rows: Rows
@@ -61,8 +60,7 @@ class FragmentRows:
         )
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Work:
+class Work(msgspec.Struct, eq=False):
     """One packet batch on its way through the headers."""
 
     batch: PacketBatch
@@ -79,9 +77,9 @@ class Work:
     """Headers stripped so far, by row."""
     fragmented: Bool
     """By row: some layer was rebuilt from fragments."""
-    pending: dict[Header, list[Rows]] = field(default_factory=dict)
-    fragments: list[FragmentRows] = field(default_factory=list)
-    icmp_errors: list[IcmpError] = field(default_factory=list)
+    pending: dict[Header, list[Rows]] = {}
+    fragments: list[FragmentRows] = []
+    icmp_errors: list[IcmpError] = []
     rare_left: int = 0
     """Frames of this batch that may still be shown to dpkt."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from imapids import kernels
@@ -33,8 +33,7 @@ _TOLD = ("keys", "serial", "protocol", "path", "source", "interface", "client_en
 """Columns that the records of ended flows are made of."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class _Ends:
+class _Ends(msgspec.Struct, eq=False):
     """Flows that are over and not told of yet: a copy of what their records are made of, a tenth of their size."""
 
     kept: KeptRows

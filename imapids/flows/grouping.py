@@ -7,8 +7,8 @@ them; the others only carry the number of their group.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from imapids import kernels
@@ -23,8 +23,7 @@ _LEAST_SLOTS = 4_096
 _ABOVE_PORT, _ABOVE_ADDRESS = np.uint64(16), np.uint64(48)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Groups:
+class Groups(msgspec.Struct, eq=False):
     """The segments of a batch by conversation; n segments, g groups in the order of their first segments."""
 
     rows: I32
@@ -69,8 +68,7 @@ class Groups:
         return Groups(rows, first, inverse.take(self.local), self.end)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Keyed:
+class Keyed(msgspec.Struct, eq=False):
     """The segments of a batch by 5-tuple and encapsulation; columns as in `Groups`."""
 
     local: I64

@@ -7,8 +7,8 @@ data or cut payload. The segments of the others are handed on one by one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from imapids import kernels
@@ -29,8 +29,7 @@ Enough = Callable[[I32], Bool]
 """Tells which of some peeked rows, in the order in which they spoke first, are not to be looked at."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Ordered:
+class Ordered(msgspec.Struct, eq=False):
     """The segments of f selected flows: p with payload of those in order, o of the others."""
 
     rows: I32
@@ -86,8 +85,7 @@ def _ordered_compiled(columns: FlowColumns, batch: SegmentBatch, groups: Groups,
 # ---- the same with NumPy -----------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class _Part:
+class _Part(msgspec.Struct, eq=False):
     """The segments of selected flows of one batch, ordered by flow, in capture order inside a flow.
 
     n segments of f flows; 2 * f directions ("cells"), whose state before the batch is copied from the columns.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -53,8 +52,7 @@ def endpoint_key(flow: Flow) -> int:
     return service_key(flow.server, flow.server_port, TCP if flow.protocol == "TCP" else UDP)
 
 
-@dataclass(slots=True)
-class Askers(Rows):
+class Askers(Rows, eq=False):
     """The ended flows that the exposure sheet is about, one row each: about mail ports, watched ports and IMAP
     elsewhere, where somebody asked or answered.
     """

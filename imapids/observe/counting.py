@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -122,8 +122,7 @@ Decide = Callable[[Marks, I64], Bool]
 """From the decisive fields of rows, and the running counts of their groups, (n, k) each: where is something told?"""
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(msgspec.Struct, eq=False):
     """What there is to count. Sets of fields are bits: 1 << field."""
 
     columns: U64

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from imapids.protocols.mail_services import MAIL_PORTS
@@ -25,8 +24,7 @@ PORT_CODE[list(MAIL_PORTS)] = np.arange(len(MAIL_PORTS))
 """Index into `PORT_NAMES` by TCP port; -1 for those that are not of mail."""
 
 
-@dataclass(slots=True)
-class Knocks:
+class Knocks(msgspec.Struct, eq=False):
     """Rows of ended flows that matter for scans. Columns have shape (n,)."""
 
     at: I64

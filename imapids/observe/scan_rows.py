@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from imapids import kernels
@@ -30,8 +28,7 @@ _LOW32 = np.uint64(0xFFFF_FFFF)
 _ONE = np.uint64(1)
 
 
-@dataclass(slots=True)
-class ScanRows(Rows):
+class ScanRows(Rows, eq=False):
     """The ended flows that matter for scans: one row each."""
 
     at: I64

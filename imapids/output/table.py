@@ -9,8 +9,9 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
+
+import msgspec
 
 from imapids.output.table_text import clock_span, count_list, number, one_line, span_of_time, why_line
 from imapids.records.alerts import LEVELS, Alert
@@ -40,8 +41,7 @@ _DIRECTIONS = ("outbound", "inbound", "internal", "external", "unknown")
 _INDENT = 7
 
 
-@dataclass(slots=True)
-class _Finding:
+class _Finding(msgspec.Struct):
     """One rule that held in a case."""
 
     title: str
@@ -53,8 +53,7 @@ class _Finding:
     techniques: list[str]
 
 
-@dataclass(slots=True)
-class _Case:
+class _Case(msgspec.Struct):
     """Everything about one (client, server, server port)."""
 
     heading: str
@@ -64,7 +63,7 @@ class _Case:
     direction: str
     nature: str
     seen: str = ""
-    findings: dict[str, _Finding] = field(default_factory=dict)
+    findings: dict[str, _Finding] = {}
     more: int = 0
 
 

@@ -6,7 +6,8 @@ Sources: draft-ietf-opsawg-pcap (classic pcap), draft-ietf-opsawg-pcapng (pcapng
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 # ---- what the first bytes say ----------------------------------------------------------------------------------------
 
@@ -62,8 +63,7 @@ def unsupported_name(head: bytes) -> str:
 # ---- records with a fixed header: pcap and snoop ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RecordLayout:
+class RecordLayout(msgspec.Struct, frozen=True):
     """Where the 32-bit fields of a record header stand, counted from the record's first byte."""
 
     order: str
@@ -86,8 +86,7 @@ class RecordLayout:
         return 1_000_000_000 // self.fraction_ns
 
 
-@dataclass(frozen=True, slots=True)
-class FileHeader:
+class FileHeader(msgspec.Struct, frozen=True):
     """What the header of a pcap or snoop file says."""
 
     layout: RecordLayout
@@ -223,8 +222,7 @@ def parse_options(body: bytes, order: str) -> tuple[dict[int, bytes], bool]:
     return options, at >= len(body)
 
 
-@dataclass(frozen=True, slots=True)
-class TimeUnit:
+class TimeUnit(msgspec.Struct, frozen=True):
     """How ticks become nanoseconds: seconds are ticks // a_second, the rest r gives r // before * times // after."""
 
     a_second: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy.typing as npt
 
 from imapids.records.packets import I64, U8, U16, U32, U64, Bool
@@ -16,8 +16,7 @@ STATES = ("open", "closed", "rejected", "silent")
 """Names of `EndedFlows.state` (see streams.Flow.state)."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class EndedFlows:
+class EndedFlows(msgspec.Struct, eq=False):
     """Conversations that ended: those with a mail port at either end, those whose bytes were delivered, and the TCP
     connections to any port in which nobody said anything. Columns have shape (n,), or (n, 2) with the client's value
     first.
@@ -77,8 +76,7 @@ class EndedFlows:
         return len(self.protocol)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class EndedRows:
+class EndedRows(msgspec.Struct, eq=False):
     """Ended conversations as a flow table keeps them: plain columns, which the table of another process understands."""
 
     columns: dict[str, npt.NDArray[Any]]

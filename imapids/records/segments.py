@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import msgspec
 import numpy as np
 
 from imapids.records.packets import I64, U8, U16, U32, U64, Bool, CaptureSource
@@ -15,8 +14,7 @@ V4_PREFIX = np.uint64(0x0000_FFFF_0000_0000)
 """Low half of an IPv4 address as an IPv4-mapped IPv6 one (RFC 4291 section 2.5.5.2); its high half is 0."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class SegmentBatch:
+class SegmentBatch(msgspec.Struct, eq=False):
     """The TCP segments and UDP datagrams of a packet batch. All columns have shape (n,), in capture order.
 
     Addresses are 128 bits in two columns; IPv4 stands as IPv4-mapped (`V4_PREFIX`).
@@ -82,12 +80,11 @@ class SegmentBatch:
         return names[number] if number < len(names) else ""
 
 
-SEGMENT_COLUMNS = tuple(name for name in SegmentBatch.__slots__[2:] if name != "interface")
+SEGMENT_COLUMNS = tuple(name for name in SegmentBatch.__struct_fields__[2:] if name != "interface")
 """Names of the columns that are always there, in the order of the constructor."""
 
 
-@dataclass(slots=True, frozen=True)
-class Encapsulation:
+class Encapsulation(msgspec.Struct, frozen=True):
     """What stood around an IP packet: it is part of the flow's identity."""
 
     vlan: tuple[int, ...] = ()
@@ -97,13 +94,12 @@ class Encapsulation:
     where both directions of a conversation carry the same one (decode/paths.py)."""
 
 
-@dataclass(slots=True)
-class EncapsulationTable:
+class EncapsulationTable(msgspec.Struct):
     """Interned encapsulations of a run: the flow key carries a number, events show the path."""
 
-    paths: list[Encapsulation] = field(default_factory=lambda: [Encapsulation()])
-    index: dict[Encapsulation, int] = field(default_factory=lambda: {Encapsulation(): 0})
-    join: list[int] = field(default_factory=lambda: [0])
+    paths: list[Encapsulation] = msgspec.field(default_factory=lambda: [Encapsulation()])
+    index: dict[Encapsulation, int] = msgspec.field(default_factory=lambda: {Encapsulation(): 0})
+    join: list[int] = msgspec.field(default_factory=lambda: [0])
     """For each path, the path without its VLAN ids: the two directions of a flow may be tagged
     with different VLANs, so flows are joined under this number (see flows/table.py)."""
 
@@ -119,8 +115,7 @@ class EncapsulationTable:
         return number
 
 
-@dataclass(slots=True)
-class IcmpError:
+class IcmpError(msgspec.Struct):
     """An ICMP or ICMPv6 error about a TCP or UDP packet: a filtered or closed port (RFC 792, RFC 4443)."""
 
     time_ns: int
@@ -139,23 +134,21 @@ class IcmpError:
     """Index into `EncapsulationTable.paths`, as in the segments of the flow that it is about."""
 
 
-@dataclass(slots=True)
-class DecodeAccount:
+class DecodeAccount(msgspec.Struct):
     """What became of the packets of a run in decode: processed + the sum of skipped == packets."""
 
     packets: int = 0
     segments: int = 0
     """TCP segments and UDP datagrams handed on (a rebuilt datagram counts once)."""
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = {}
     """Packets that gave no segment, by reason: arp, icmp, fragment-held, unknown-link-type:147, cut-header, ...
     (docs/reference/packet-account.md). `fragment-held` is what waits for the rest now: it may become less."""
-    notes: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = {}
     """Oddities that lost nothing: presumed-offload, ..."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Decoded:
+class Decoded(msgspec.Struct, eq=False):
     """What decode makes of one packet batch."""
 
     segments: SegmentBatch
-    icmp_errors: list[IcmpError] = field(default_factory=list)
+    icmp_errors: list[IcmpError] = []

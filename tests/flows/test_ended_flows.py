@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +18,7 @@ from imapids.records.flows import STATES, EndedFlows
 from imapids.records.segments import UDP, EncapsulationTable
 from imapids.records.streams import Flow
 
-COLUMNS = [field.name for field in fields(EndedFlows) if field.name not in ("describe", "rows")]
+COLUMNS = [name for name in EndedFlows.__struct_fields__ if name not in ("describe", "rows")]
 
 
 def told(segments: list[Segment], cuts: list[int], limits: FlowLimits | None = None) -> Iterator[EndedFlows]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,8 +98,8 @@ def parts(ended: EndedFlows, cuts: Sequence[int]) -> list[EndedFlows]:
     found = []
     for start, stop in itertools.pairwise(edges):
         if start < stop:
-            columns = {field.name: column[start:stop] for field in fields(EndedFlows)
-                       if isinstance(column := getattr(ended, field.name), np.ndarray)}
+            columns = {name: column[start:stop] for name in EndedFlows.__struct_fields__
+                       if isinstance(column := getattr(ended, name), np.ndarray)}
             found.append(EndedFlows(**columns, describe=lambda positions, start=start: ended.describe(
                 [start + position for position in positions])))
     return found

@@ -58,7 +58,7 @@ batches = st.builds(noise, st.integers(0, 2**32), st.integers(1, 300), st.intege
 
 def check_groups(batch: SegmentBatch, grouper: SegmentGrouper, index: FlowIndex) -> Keyed:
     compiled, plain = both(lambda: grouper.keyed(batch, index))
-    columns = [[*((name, getattr(keyed, name)) for name in Keyed.__slots__ if name not in ("cells", "steps")),
+    columns = [[*((name, getattr(keyed, name)) for name in Keyed.__struct_fields__ if name not in ("cells", "steps")),
                 ("steps", np.array(keyed.steps)),
                 *((name, keyed.cells[name]) for name in CELL.names or ())] for keyed in (compiled, plain)]
     for (name, one), (_, other) in zip(*columns, strict=True):

@@ -121,7 +121,8 @@ class TestOrderedPieces:
 
             groups = Groups(rows, np.zeros(2, np.int64), cell >> 1, (cell & 1).astype(np.uint8))
             found = ordering.ordered(columns, batch, groups, np.arange(len(cell)), peek_bytes, enough)
-            return ([getattr(found, name).tolist() for name in Ordered.__slots__], [some for some in asked if some],
+            return ([getattr(found, name).tolist() for name in Ordered.__struct_fields__],
+                    [some for some in asked if some],
                     {name: columns[name][: columns.used].tolist() for name, *_ in _LAYOUT})
 
         compiled, plain = _both(call)

@@ -157,7 +157,7 @@ def test_rows_that_are_taken_out_and_told_of(seed: int, rows: list[int], again: 
             told += [repr(update) for update in updates]
         if taken is None:
             return told
-        return told, [plainly(getattr(taken, name)) for name in EndedFlows.__slots__[:-2]]
+        return told, [plainly(getattr(taken, name)) for name in EndedFlows.__struct_fields__[:-2]]
 
     both_leave(seed, call)
 
