@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from imapids import kernels
 from imapids.config import DetectLimits
 from imapids.detect.atoms import as_text
@@ -306,7 +308,7 @@ class _Feed(NamedTuple):
     """None where it raises no alert."""
 
 
-class _Plan(NamedTuple):
+class _Plan(msgspec.Struct, frozen=True):
     """What to do where just certain rules hold."""
 
     feeding: list[int]

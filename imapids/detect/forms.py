@@ -8,12 +8,13 @@ or one `All` under it holds. With some atoms known, a condition can be reduced t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+import msgspec
 
 from imapids.detect.compiled import Node
 
 
-class Any(NamedTuple):
+class Any(msgspec.Struct, frozen=True):
     """Holds when at least one of its parts does."""
 
     some: int
@@ -52,7 +53,7 @@ class Any(NamedTuple):
         return found
 
 
-class All(NamedTuple):
+class All(msgspec.Struct, frozen=True):
     """Holds when every one of its parts does."""
 
     must: int

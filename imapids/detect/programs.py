@@ -11,7 +11,9 @@ import functools
 import operator
 from collections.abc import Iterable, Iterator
 from itertools import compress, count, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from imapids import kernels
 from imapids.config import DetectLimits
@@ -52,7 +54,7 @@ class Step:
         """How compiled loops ask it; made when they first come here."""
 
 
-class Rest(NamedTuple):
+class Rest(msgspec.Struct, frozen=True):
     """What the answers so far left open: the columns to ask next, and the reduced conditions."""
 
     sure: tuple[int, ...]

@@ -5,10 +5,10 @@ docs/reference/evidence.md is this table. Families of codes end in a placeholder
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 
-class Code(NamedTuple):
+class Code(msgspec.Struct, frozen=True):
     """One evidence code."""
 
     code: str

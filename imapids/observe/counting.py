@@ -106,7 +106,7 @@ class SeenBefore:
         return stop
 
 
-class Snapshot(NamedTuple):
+class Snapshot(msgspec.Struct, frozen=True):
     """The state of a group right after a row."""
 
     row: int
@@ -148,7 +148,7 @@ class Offer(NamedTuple):
     offer any."""
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True):
     """When something is told of a group."""
 
     decide: Decide

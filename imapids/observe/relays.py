@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -23,7 +24,7 @@ _COLUMNS = ("client", "server", "service", "first_ns", "order", "endpoint", "ser
 _UNSIGNED = ("client", "server", "endpoint", "server_hi", "server_lo")
 
 
-class Relay(NamedTuple):
+class Relay(msgspec.Struct, frozen=True):
     """A connection upstream that a host made for one of its clients."""
 
     row: int
@@ -135,7 +136,7 @@ def _common(one: U64, other: U64) -> U64:
     return common
 
 
-class _Came(NamedTuple):
+class _Came(msgspec.Struct, frozen=True):
     """A client's connection to a host."""
 
     first_ns: int
@@ -144,7 +145,7 @@ class _Came(NamedTuple):
     endpoint: int
 
 
-class _Went(NamedTuple):
+class _Went(msgspec.Struct, frozen=True):
     """A connection that a host made itself."""
 
     first_ns: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+
+import msgspec
 
 LEAST_UNITS = 5
 """Fewer have less than four intervals, whose spread says nothing."""
@@ -23,7 +24,7 @@ SPREAD = 0.5
 half of their median deviate by 0.25, moments that come by chance (a Poisson process) by 0.69."""
 
 
-class Rhythm(NamedTuple):
+class Rhythm(msgspec.Struct, frozen=True):
     """What was measured of a series. Scores lie between 0 and 1."""
 
     score: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -99,7 +99,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     facts: dict[str, str] = {}
 
 
-class RuleParts(NamedTuple):
+class RuleParts(msgspec.Struct, frozen=True):
     """What all alerts of a rule with one confidence say, encoded."""
 
     rule: RuleInfo

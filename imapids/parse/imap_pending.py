@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from imapids.parse.imap_commands import Shape
 from imapids.parse.imap_replies import Reply
@@ -60,7 +60,7 @@ class Tally:
         self.opaque = self.touched = False
 
 
-class Early(NamedTuple):
+class Early(msgspec.Struct, frozen=True):
     """A tagged answer whose command did not come yet."""
 
     reply: Reply
@@ -69,7 +69,7 @@ class Early(NamedTuple):
     offset: int
 
 
-class Unsure(NamedTuple):
+class Unsure(msgspec.Struct, frozen=True):
     """What was counted as broken while the client's stream stood at one place.
 
     A gap is told when bytes behind it come, or at the end: the server may have answered the missing commands by then.

@@ -10,8 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from imapids import kernels
@@ -71,7 +71,7 @@ def parse_address(text: str) -> tuple[int, int]:
     return number >> 64, number & _MASK64
 
 
-class Network(NamedTuple):
+class Network(msgspec.Struct, frozen=True):
     """One network: an address is in it when `(hi & hi_mask, lo & lo_mask) == (hi, lo)`."""
 
     hi: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+
+import msgspec
 
 from imapids.protocols.datagram_exchange import exchange, firsts
 from imapids.protocols.probing import NEED_MORE, NO, Answer, Probe, anything, be16, found, le32, speaks
@@ -120,7 +121,7 @@ def _valve(data: bytes) -> bool:
     return len(data) >= 5 and data[:4] == b"\xff\xff\xff\xff" and data[4] in b"TUVWIDEAijmqrs"
 
 
-class _Mark(NamedTuple):
+class _Mark(msgspec.Struct, frozen=True):
     """A protocol whose datagrams carry fixed bytes at a fixed place."""
 
     name: str

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from imapids.protocols.late_patterns import late_pattern
 
 
-class SignIn(NamedTuple):
+class SignIn(msgspec.Struct, frozen=True):
     """What of an attempt to sign in is the program's, not the user's."""
 
     tag: str

@@ -6,7 +6,8 @@ The table of states is data: the machine walks it, and docs/reference/imap-state
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+
+import msgspec
 
 
 class State(enum.IntFlag):
@@ -30,7 +31,7 @@ STATE_NAMES = {
 }
 
 
-class Spec(NamedTuple):
+class Spec(msgspec.Struct, frozen=True):
     """What the documents say of one command."""
 
     name: str

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from imapids.protocols.imap_software import server_software
 from imapids.protocols.late_patterns import late_pattern
@@ -70,7 +71,7 @@ _POP3_USER = late_pattern(rb"^USER ([^\n]+)", re.IGNORECASE | re.MULTILINE)
 _TLS_HEAD = late_pattern(rb"[\x15\x16]\x03[\x00-\x04][\x00-\x48]", re.DOTALL)
 
 
-class ServiceFacts(NamedTuple):
+class ServiceFacts(msgspec.Struct, frozen=True):
     """What the first bytes of a conversation say of the server."""
 
     protocol: str = ""
@@ -225,6 +226,7 @@ def _imap(facts: ServiceFacts, asked: bytes, said: bytes, client: bytes) -> Serv
         words.update(found[1].split() if found else ())
     capabilities = [str(word, "ascii", "replace") for word in words]
     signed = any(re.match(rb"[^ ]+ (?:LOGIN|AUTHENTICATE) ", line) for line in asked.split(b"\n"))
-    return facts._replace(
+    return msgspec.structs.replace(
+        facts,
         starttls_offered=b"STARTTLS" in words, starttls_used=_upgraded(client, b" STARTTLS"),
         sign_in_in_clear=clear_sign_in(capabilities), signed_in_in_clear=signed)

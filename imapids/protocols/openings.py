@@ -7,7 +7,7 @@ are over.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from imapids.records.candidates import Opening
 from imapids.records.streams import CLIENT, SERVER
@@ -16,7 +16,7 @@ WINDOW_TURNS = 16
 """Turns that are looked at: enough to see what repeats, few enough to decide while a beacon is still young."""
 
 
-class Window(NamedTuple):
+class Window(msgspec.Struct, frozen=True):
     """The first turns of a conversation, complete."""
 
     client: bytes

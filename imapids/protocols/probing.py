@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.redaction import hide_secrets
@@ -35,7 +36,7 @@ UNKNOWN, SILENT = -1, -2
 """Stand for a first byte that has not come yet, and for that of a side that is over and said nothing."""
 
 
-class Probe(NamedTuple):
+class Probe(msgspec.Struct, frozen=True):
     """A question that is asked about the opening of a conversation."""
 
     name: str

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from imapids.protocols.late_patterns import late_pattern
 from imapids.protocols.openings import looks_random, settled
@@ -213,7 +215,7 @@ def _remcos(data: bytes) -> bool:
 # ---- marks --------------------------------------------------------------------------------------------------
 
 
-class Mark(NamedTuple):
+class Mark(msgspec.Struct, frozen=True):
     """Bytes at fixed places of one or both sides that only this family sends."""
 
     name: str

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from imapids.protocols.openings import Window, is_text
 from imapids.protocols.shape_findings import CUT_BYTES, shape_evidence, shape_finding
 from imapids.records.candidates import Finding, Opening
 
 
-class _Framing(NamedTuple):
+class _Framing(msgspec.Struct, frozen=True):
     """A way to announce lengths."""
 
     size: int

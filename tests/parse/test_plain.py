@@ -48,7 +48,7 @@ STALE = {
 def state_of(thing: Any) -> Any:
     """Everything that a machine remembers, by name, however deep."""
     if isinstance(thing, msgspec.Struct):
-        return msgspec.to_builtins(thing)
+        return [(name, state_of(getattr(thing, name))) for name in thing.__struct_fields__]
     if isinstance(thing, dict):
         return [(key, state_of(value)) for key, value in thing.items()]
     if isinstance(thing, list | tuple):
