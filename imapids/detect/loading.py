@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 
 from imapids.detect.compiled import COMPILER_VERSION, RuleSet
-from imapids.detect.rule_files import Document, Fault, RuleFile, collect, content_key, parse
+from imapids.detect.rule_files import Document, Fault, RuleFile, collect, content_key, files_under, parse
 from imapids.errors import RuleError
+from imapids.protocols.text import safe_str
 
 SHIPPED = Path(__file__).resolve().parent.parent / "_rules"
 """The rules of the package (a symlink to `rules/` in the sources)."""
@@ -64,10 +65,10 @@ def load_rules(paths: Sequence[Path] = (), *, defaults: bool = True, allow: Sequ
 def shipped_files(faults: list[Fault]) -> list[RuleFile]:
     """The rule and filter files of the package, named as below `rules/`."""
     folders = [folder for name in ("sigma", "filters") if (folder := SHIPPED / name).is_dir()]
-    found = []
+    found, place = [], safe_str(str(SHIPPED), 400) + os.sep
     for folder in folders:
-        files = collect([folder] if any(folder.rglob("*.yml")) else [], faults)
-        found += [RuleFile("rules/" + Path(file.name).relative_to(SHIPPED).as_posix(), file.data, file.role)
+        files = collect([folder] if any(files_under(folder)) else [], faults)
+        found += [RuleFile("rules/" + file.name.removeprefix(place).replace(os.sep, "/"), file.data, file.role)
                   for file in files]
     return found
 

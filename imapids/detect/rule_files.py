@@ -6,6 +6,7 @@ Nothing here knows what a rule means; `sigma_rules` does.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ NODES = 20_000
 """Keys and values of one file, those behind aliases counted each time."""
 DEPTH = 24
 """Levels of nesting; Sigma needs six."""
+SUFFIXES = (".yml", ".yaml")
 YARA_SUFFIXES = (".yar", ".yara")
 """Payload signatures, which stage `signatures` reads."""
 _OTHER_FILES = ("*.yar", "*.yara", "lists/*.csv")
@@ -80,14 +82,14 @@ def collect(paths: Iterable[Path], faults: list[Fault], role: str = "rule") -> l
     """
     found: list[RuleFile] = []
     for path in paths:
-        files = sorted(_files_under(path)) if path.is_dir() else [path] * (path.suffix.lower() not in YARA_SUFFIXES)
+        files = sorted(files_under(path)) if path.is_dir() else [path] * (path.suffix.lower() not in YARA_SUFFIXES)
         if path.is_dir() and not files and not any(next(path.rglob(pattern), None) for pattern in _OTHER_FILES):
             faults.append(Fault(safe_str(str(path)), 0, "holds no rule file (*.yml, *.yar)"))
         for file in files[: FILES - len(found)]:
             name = safe_str(str(file), 400)
             try:
                 with file.open("rb") as stream:
-                    data = stream.read(FILE_BYTES + 1)
+                    data = stream.read(min(os.fstat(stream.fileno()).st_size, FILE_BYTES) + 1)
             except OSError as error:
                 faults.append(Fault(name, 0, f"cannot be read: {error.strerror}"))
                 continue
@@ -101,9 +103,10 @@ def collect(paths: Iterable[Path], faults: list[Fault], role: str = "rule") -> l
     return found
 
 
-def _files_under(folder: Path) -> Iterator[Path]:
-    for pattern in ("**/*.yml", "**/*.yaml"):
-        yield from (path for path in folder.glob(pattern) if path.is_file())
+def files_under(folder: Path) -> Iterator[Path]:
+    """The rule files in a folder and those in it; links to folders are not followed."""
+    for place, _, names in os.walk(folder):
+        yield from (path for name in names if name.endswith(SUFFIXES) and (path := Path(place, name)).is_file())
 
 
 def content_key(files: Sequence[RuleFile], *salt: str, root: str = "") -> str:

@@ -37,9 +37,10 @@ class FlowBeginner:
         self._probed = np.zeros(_PORTS, np.bool_)
         """Server ports at which scanning tools are looked for."""
         self._probed[list(MAIL_PORTS) if tell_tools else []] = True
-        facts = (self._watch[0], self._watch[1], self._peek, self._probed)
-        self._facts: U8 = np.packbits(facts, axis=0, bitorder="little")[0]
+        self._facts: U8 = np.zeros(_PORTS, np.uint8)
         """The same as bits of a byte for each port: compiled loops read one small table."""
+        for bit, marked in enumerate((self._watch[0], self._watch[1], self._peek, self._probed)):
+            self._facts |= marked.view(np.uint8) << np.uint8(bit)
         self._begun = 0
         """Conversations so far."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 def stamp_of(folder: Path) -> str:
     """Hash of the kernels' sources in a folder; empty where there are none (they need not be installed)."""
     digest, found = hashlib.blake2b(digest_size=8), ""
-    for source in sorted([*folder.glob("*.pyx"), *folder.glob("*.pxi")]):
+    for source in sorted(file for file in folder.iterdir() if file.suffix in (".pyx", ".pxi")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
         found = digest.hexdigest()
     return found

@@ -91,7 +91,8 @@ class Pipeline:
             on_update: shown what flows brought, before it is read (for those who want to see the bytes).
         """
         self.limits = limits
-        self.observers = observers(frozenset(kinds), limits.observe, home=Networks(home_nets), inventory=inventory,
+        self._home = Networks(home_nets)
+        self.observers = observers(frozenset(kinds), limits.observe, home=self._home, inventory=inventory,
                                    scanners=scanners)
         seen = frozenset[str]().union(*(observer.kinds for observer in self.observers))
         self.kinds = frozenset(kinds) | seen | (MATCHED_KINDS if matcher is not None else frozenset())
@@ -111,7 +112,6 @@ class Pipeline:
         """Conversations that a limit of their reading cut short, by its name."""
         self._hosts = Networks(hosts) if hosts else None
         self._span = (since_ns, until_ns)
-        self._home = Networks(home_nets)
         self._hasher = hasher or SecretHasher(secrets.token_bytes(32))
         self._signatures = signatures
         self._matcher = matcher

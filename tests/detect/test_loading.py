@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from imapids.detect import RuleSet, load_rules, loading
+from imapids.detect import RuleSet, fields, load_rules, loading
 from imapids.detect.loading import COMPILED_NAME, SHIPPED, compile_shipped
 
 TEXT = """\
@@ -121,3 +123,17 @@ def test_a_foreign_cache_file_is_not_used(one_rule: Path, tmp_path: Path) -> Non
     assert load_rules([one_rule], defaults=False, cache=cache) == good
 
 
+@pytest.mark.parametrize("name", [
+    pytest.param("jürgen", id="letters beyond ASCII"),
+    pytest.param("a b's", id="a blank and a quote"),
+])
+def test_the_package_may_lie_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = [(file.name, file.data) for file in loading.shipped_files([])]
+    shutil.copytree(SHIPPED, tmp_path / name)
+    monkeypatch.setattr(loading, "SHIPPED", tmp_path / name)
+    assert [(file.name, file.data) for file in loading.shipped_files([])] == before
+
+
+@pytest.mark.parametrize("record", [pytest.param(body, id=name) for name, body in fields.BODIES.items()])
+def test_fields_have_the_types_that_python_says(record: type) -> None:
+    assert fields._hints(record) == typing.get_type_hints(record)
