@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from imapids.config import DialogueLimits
-from imapids.parse import Inflater
+from imapids.parse.deflate import Inflater
 
 DICTIONARY = (b"\x00\x00\x00\xff\xff", b"\x03\0", b"\x4b\x04\0", b"\xed\xc1")
 

@@ -9,7 +9,7 @@ from helpers.imap_talk import chunks_of
 from talks import Talk, of_samples, talk_of
 
 from imapids.config import DialogueLimits
-from imapids.parse import TlsStream
+from imapids.parse.tls import TlsStream
 from imapids.records.streams import StreamEnd
 
 DICTIONARY = (

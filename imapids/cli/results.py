@@ -10,7 +10,6 @@ import functools
 import importlib.util
 import io
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -204,6 +203,8 @@ def _csv(target: str | None, kinds: frozenset[str], color: bool | None) -> Itera
 
 @contextlib.contextmanager
 def _table(target: str | None, kinds: frozenset[str], color: bool | None) -> Iterator[Sink]:
+    import shutil
+
     from imapids.output.table import TableReport
 
     on_terminal = target is None and sys.stdout.isatty()

@@ -129,5 +129,7 @@ class Format(Value):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         word = str(value).strip().lower()
+        if word in self.known:
+            return word
         hint = nearest(word, self.known) or f" There are: {', '.join(self.known)}."
-        return word if word in self.known else self.refuse(f"no format {word!r}.{hint}", param, ctx)
+        return self.refuse(f"no format {word!r}.{hint}", param, ctx)

@@ -7,7 +7,8 @@ from collections import deque
 from typing import NamedTuple
 
 from imapids.config import DialogueLimits
-from imapids.parse import ImapDialogue, Inflater
+from imapids.parse import ImapDialogue
+from imapids.parse.deflate import Inflater
 from imapids.parse.imap_commands import read_command
 from imapids.protocols.imap_commands import STATE_NAMES
 from imapids.protocols.imap_grammar import is_binary

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from imapids.config import DialogueLimits
-from imapids.parse import ImapDialogue, Inflater, PlainDialogue, PlainReader, TlsStream
+from imapids.parse import ImapDialogue, PlainDialogue, PlainReader
 from imapids.pipeline.prefix import Prefix
 from imapids.pipeline.turns import TurnRecorder
 from imapids.protocols.secrets import SecretHasher
@@ -21,6 +23,10 @@ from imapids.records.streams import (
     StreamGap,
 )
 from imapids.sniff import sniff
+
+if TYPE_CHECKING:
+    from imapids.parse.deflate import Inflater
+    from imapids.parse.tls import TlsStream
 
 Fact = tuple[int, int, Body, int]
 """(time, frame number, body) of an event, and the frame number of the packet that made it known."""
@@ -173,6 +179,8 @@ class Conversation:
             self.dialogue = ImapDialogue(self._limits, midstream=self.flow.midstream, hash_secret=self._hasher)
             self.turns.forget()  # how soon this is decided depends on how the bytes came
         elif candidate.kind == "tls":
+            from imapids.parse.tls import TlsStream
+
             self.tls = TlsStream(self._limits, midstream=self.flow.midstream)
         for piece in held:
             self._route(piece)
@@ -220,10 +228,14 @@ class Conversation:
         assert dialogue is not None
         assert dialogue.upgraded is not None
         if dialogue.upgraded.to == "tls":
+            from imapids.parse.tls import TlsStream
+
             self.layer = "starttls"
             self.tls = TlsStream(self._limits, after_starttls=True)
             self.upgrade_prefix = Prefix(self._limits)
         else:
+            from imapids.parse.deflate import Inflater
+
             self.layer = "compress"
             self._inflaters = (Inflater(self._limits), Inflater(self._limits))
             self.upgrade_prefix = Prefix(self._limits)

@@ -6,19 +6,23 @@ when and how often it is asked, and the answer cannot depend on how the bytes we
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from imapids.protocols.imap_opening import look_for_dialogue, look_for_greeting
 from imapids.protocols.probing import NEED_MORE, NO, SHOWN_BYTES, SILENT, UNKNOWN, YES, Probe
 from imapids.records.candidates import Candidate, Evidence, Finding, Opening
-from imapids.sniff.probes import TCP_PROBES, UDP_PROBES
 
 _IMAP = Candidate(kind="imap", final=True)
 _WAIT = Candidate(kind="undecided")
 
 
 class _Dispatch:
-    """Which probes are worth asking, by the first byte of each side: a table that fills as it is used."""
+    """Which probes are worth asking, by the first byte of each side: a table that fills as it is used.
 
-    def __init__(self, probes: tuple[Probe, ...]) -> None:
+    Where all that is seen is IMAP, nobody asks: the modules of all those protocols are imported when somebody does.
+    """
+
+    def __init__(self, probes: Callable[[], tuple[Probe, ...]]) -> None:
         self._probes = probes
         self._chosen: dict[tuple[int, int], tuple[Probe, ...]] = {}  # 258 times 258 entries at most
 
@@ -31,12 +35,24 @@ class _Dispatch:
         )
         chosen = self._chosen.get(first)
         if chosen is None:
-            chosen = self._chosen[first] = tuple(probe for probe in self._probes if probe.may_start(*first))
+            chosen = self._chosen[first] = tuple(probe for probe in self._probes() if probe.may_start(*first))
         return chosen
 
 
-_TCP = _Dispatch(TCP_PROBES)
-_UDP = _Dispatch(UDP_PROBES)
+def _of_streams() -> tuple[Probe, ...]:
+    from imapids.sniff.stream_probes import TCP_PROBES
+
+    return TCP_PROBES
+
+
+def _of_datagrams() -> tuple[Probe, ...]:
+    from imapids.sniff.datagram_probes import UDP_PROBES
+
+    return UDP_PROBES
+
+
+_TCP = _Dispatch(_of_streams)
+_UDP = _Dispatch(_of_datagrams)
 
 
 def sniff(opening: Opening) -> Candidate:

@@ -45,7 +45,21 @@ def test_analyze_imports_neither_pandas_nor_scapy_nor_sigma_nor_dpkt():
     code = f"from imapids.__main__ import main; main(['analyze', {capture!r}, '-q', '-o', '/dev/null'])"
     used = modules_after(code)
     assert "numpy" in used
-    assert used.isdisjoint(NEVER | {"sigma", "dpkt", "yaml", "rich", "asyncio"})
+    assert used.isdisjoint(NEVER | {"sigma", "dpkt", "yaml", "rich", "rich_click", "asyncio", "shutil"})
+
+
+@pytest.mark.parametrize(("sample", "late"), [
+    pytest.param("genuine-session", {"sniff.stream_probes", "sniff.datagram_probes", "parse.tls", "parse.deflate"},
+                 id="IMAP alone: no other protocol"),
+    pytest.param("binary-beacon", {"sniff.datagram_probes", "parse.tls", "parse.deflate"},
+                 id="TCP alone: no protocol of datagrams"),
+])
+def test_protocols_are_imported_when_somebody_asks_for_them(sample, late):
+    code = (f"from imapids.__main__ import main; main(['analyze', {str(SAMPLES / sample)!r} + '.pcap', '-q', '-o', "
+            "'/dev/null']); import sys; sys.stderr.write(' '.join(sys.modules))")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {f"imapids.{name}" for name in late}.isdisjoint(run.stderr.split())
+    assert "imapids.pipeline.conversation" in run.stderr.split()
 
 
 def test_analyze_does_not_import_masked_arrays():

@@ -7,7 +7,7 @@ from helpers.openings import Turn, c, datagrams, s
 
 from imapids.protocols.dns_messages import name_service
 from imapids.sniff import sniff
-from imapids.sniff.probes import UDP_PROBES
+from imapids.sniff.datagram_probes import UDP_PROBES
 
 
 def be(value: int, size: int = 4) -> bytes:

@@ -10,7 +10,7 @@ from helpers.openings import Turn, c, growing, s, talk
 
 from imapids.protocols.industrial import dnp3_header
 from imapids.sniff import sniff
-from imapids.sniff.probes import TCP_PROBES
+from imapids.sniff.stream_probes import TCP_PROBES
 
 
 def be(value: int, size: int = 4) -> bytes:

@@ -1,15 +1,9 @@
-"""The order in which protocols and shapes are asked for, with its reasons."""
+"""The order in which protocols and shapes of TCP conversations are asked for, with its reasons."""
 
 from __future__ import annotations
 
 from imapids.protocols import (
     databases,
-    datagram_calls,
-    datagram_media,
-    datagram_routing,
-    datagram_shapes,
-    datagram_tunnels,
-    datagrams,
     directories,
     dns_messages,
     industrial,
@@ -49,14 +43,3 @@ TCP_PROBES: tuple[Probe, ...] = (
     *shapes.PROBES,  # last: what has no name
 )
 """Within a family, too, the order is the one in which they are asked."""
-
-UDP_PROBES: tuple[Probe, ...] = (
-    *datagram_calls.PROBES,  # magic cookies, and text that names itself
-    *datagrams.PROBES,
-    *datagram_tunnels.PROBES,
-    *datagram_routing.PROBES,
-    *datagram_media.PROBES,
-    *datagrams.LATE,  # few bytes of structure
-    *datagram_calls.LATE,
-    *datagram_shapes.PROBES,  # last: what has no name
-)
