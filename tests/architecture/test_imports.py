@@ -71,6 +71,21 @@ def test_analyze_does_not_import_masked_arrays():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+START = ("capture", "decode", "flows", "sniff", "parse", "judge", "observe", "output", "protocols", "records",
+         "signatures")
+"""Packages of which every run imports most modules."""
+
+
+@pytest.mark.parametrize(("dear", "instead", "except_for"), [
+    pytest.param(r"\bre\.compile\(", "protocols.late_patterns", {"late_patterns.py"}, id="patterns are compiled late"),
+    pytest.param(r"^@dataclass", "msgspec.Struct", {"ring.py", "ring_blocks.py"}, id="records are msgspec's"),
+])
+def test_a_start_does_not_make_what_is_dear(dear, instead, except_for):
+    pattern = re.compile(dear, re.MULTILINE)
+    named = [str(path.relative_to(ROOT)) for package in START for path in (ROOT / "imapids" / package).rglob("*.py")
+             if path.name not in except_for and pattern.search(path.read_text())]
+    assert named == [], f"use {instead}"
+
 
 SCAPY_SOURCE = ROOT / "imapids" / "capture" / "scapy_source.py"
 """Stands behind the extra of that name, and imports it inside of a function."""
