@@ -134,7 +134,7 @@ class Connections:
     def pass_over(self, events: list[Event], at: int, pairs: OrderedDict[Any, Any], held: int) -> int: ...
 
 class Speeches:
-    def __init__(self, seen: Seen, *, endpoint: Callable[[str, int, int], int],
+    def __init__(self, seen: Seen, *, service: type, endpoint: Callable[[str, int, int], int],
                  is_relayed: Callable[[str], bool]) -> None: ...
     def pass_over(self, events: list[Event], known: list[int], at: int, relayed_flows: set[int],
                   waiting: list[Any]) -> int: ...
@@ -189,6 +189,12 @@ class Turns:
     def read(self, plain: object, pieces: list[Any], count: int, events: list[Any], known: list[int]) -> int: ...
     def settle(self, plain: object, pieces: list[Any], count: int) -> int: ...
 
+# opaque.pxi
+class OpaqueRecords:
+    def __init__(self, *, classes: Sequence[type], longest: int, long_ago: int) -> None: ...
+    def pass_over(self, pieces: list[Piece], at: int, sides: tuple[object, object], facts: object, turns: object,
+                  foreign: bool, prefix: object, seen: list[int]) -> int: ...
+
 # closing.pxi
 class PlainSessions:
     def __init__(self, *, classes: Sequence[type], alike: Session, remembered: dict[Any, Any],
@@ -200,7 +206,8 @@ class Dialogues:
     def __init__(
         self, *, turns: Turns, sessions: PlainSessions, classes: Sequence[type], fresh: object,
         conversations: dict[int, Any], verdicts: dict[str, int], longest: int, tell_sessions: bool,
-        tell_flow: Callable[[Any, Any], None] | None,
+        tell_flow: Callable[[Any, Any], None] | None, begin_peeked: Callable[[], Any],
+        tell_peeked: Callable[[Any, Any, Any], None],
     ) -> None: ...
     def take(self, updates: list[FlowUpdate], events: list[Event], known: list[int],
              most: int) -> FlowUpdate | None: ...

@@ -74,8 +74,7 @@ cdef class Chunks:
             The frame number of the first chunk of the server; None where there is none.
         """
         cdef object packet = None, piece, said
-        cdef Py_ssize_t side, room
-        cdef bytearray kept
+        cdef Py_ssize_t side
         for piece in pieces:
             if type(piece) is not self.layout.record:
                 if type(piece) is gap:
@@ -85,18 +84,7 @@ cdef class Chunks:
             said = self.layout.read(piece, self.data)
             if packet is None and side == SERVER_SIDE:
                 packet = self.layout.read(piece, self.packet)
-            if turns and (<tuple?>turns[len(turns) - 1])[0] == side:
-                turns[len(turns) - 1] = (side, (<tuple>turns[len(turns) - 1])[1] + len(<bytes?>said))
-            elif len(turns) < turn_limit:
-                turns.append((side, len(<bytes?>said)))
-            if not ended[side]:
-                kept = data[side]
-                room = limit - len(kept)
-                if len(<bytes>said) < room:
-                    kept += <bytes>said
-                else:
-                    kept += (<bytes>said)[:max(room, 0)]
-                    ended[side] = True
+            add_first(side, <bytes?>said, data, ended, turns, limit, turn_limit)
         return packet
 
     def longest(self, list pieces):
@@ -106,6 +94,26 @@ cdef class Chunks:
             if type(piece) is self.layout.record:
                 most = max(most, len(<bytes?>self.layout.read(piece, self.data)))
         return most
+
+
+cdef int add_first(Py_ssize_t side, bytes said, tuple data, list ended, list turns, Py_ssize_t limit,
+                   Py_ssize_t turn_limit) except -1:
+    """Adds what a side said to the first bytes of a conversation, as far as there is room (`Prefix.add`)."""
+    cdef Py_ssize_t room
+    cdef bytearray kept
+    if turns and (<tuple?>turns[len(turns) - 1])[0] == side:
+        turns[len(turns) - 1] = (side, (<tuple>turns[len(turns) - 1])[1] + len(said))
+    elif len(turns) < turn_limit:
+        turns.append((side, len(said)))
+    if not ended[side]:
+        kept = data[side]
+        room = limit - len(kept)
+        if len(said) < room:
+            kept += said
+        else:
+            kept += said[:max(room, 0)]
+            ended[side] = True
+    return 0
 
 
 @cython.final

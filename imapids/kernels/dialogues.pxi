@@ -1,4 +1,5 @@
-# Plain dialogues from their greeting to their session record, out of what flows brought.
+# Plain dialogues from their greeting to their session record, and the first bytes of conversations that are peeked at,
+# out of what flows brought.
 #
 # It does what Pipeline._take (imapids/pipeline/__init__.py) does with such updates. At the first thing that it does not
 # know at a glance it hands the rest of the update back, and leaves all as if the flow had been read up to there.
@@ -10,6 +11,10 @@ cdef enum:
 cdef enum:
     END_TIME, END_KNOWN
 
+cdef enum:
+    PEEKED_PREFIX, PEEKED_PACKET
+
+_PEEKED_NAMES = ("_prefix", "first_packet")
 _BEGUN_NAMES = ("protocol", "midstream", "peeked", "direction", "start_ns", "first_packet")
 
 
@@ -19,22 +24,24 @@ cdef class Dialogues:
 
     cdef Turns turns
     cdef PlainSessions sessions
-    cdef Layout update, flow, end, session
-    cdef object fresh, tell_flow
+    cdef Layout update, flow, end, session, peeked, prefix
+    cdef Chunks chunks
+    cdef object gap, fresh, tell_flow, begin_peeked, tell_peeked
     cdef dict conversations, verdicts
     cdef bint tell_sessions
 
     def __init__(self, *, Turns turns, PlainSessions sessions, classes, fresh, dict conversations, dict verdicts,
-                 Py_ssize_t longest, bint tell_sessions, tell_flow):
+                 Py_ssize_t longest, bint tell_sessions, tell_flow, begin_peeked, tell_peeked):
         """
         Args:
-            classes: FlowUpdate, Flow, StreamEnd.
+            classes: FlowUpdate, Flow, StreamEnd, StreamGap, PeekedConversation, Prefix.
             fresh: a dialogue that has not begun.
             conversations: of all flows, by their keys; `verdicts`: sessions by verdict.
             longest: bytes of a chunk that is read in one go.
             tell_sessions: events are made of sessions; `tell_flow(flow, end)`, unless None, makes one of the flow.
+            begin_peeked: makes a conversation that is peeked at; `tell_peeked(flow, conversation, end)`, told of its end.
         """
-        update, flow, end = classes
+        update, flow, end, self.gap, peeked, prefix = classes
         self.update, self.flow = Layout(update, ("flow", "pieces", "key", "late")), Layout(flow, _BEGUN_NAMES)
         self.end, self.session = Layout(end, ("time_ns", "known")), sessions.session
         turns.plain.check(fresh)
@@ -42,6 +49,8 @@ cdef class Dialogues:
         self.turns, self.sessions, self.fresh = turns, sessions, fresh
         self.conversations, self.verdicts = conversations, verdicts
         self.tell_sessions, self.tell_flow = tell_sessions, tell_flow
+        self.peeked, self.prefix = Layout(peeked, _PEEKED_NAMES), Layout(prefix, _FIRST_NAMES)
+        self.begin_peeked, self.tell_peeked, self.chunks = begin_peeked, tell_peeked, Chunks(turns.talk.chunk.record)
 
     def take(self, list updates, list events, list known, Py_ssize_t most):
         """Reads updates, the last of the list first, and takes them out of it; the first that is not read to its end.
@@ -60,6 +69,12 @@ cdef class Dialogues:
         """Reads an update; false where something is left of it."""
         cdef Talk talk = self.turns.talk
         late = self.update.read(update, UPDATE_LATE)
+        flow = self.update.read(update, UPDATE_FLOW)
+        if type(flow) is self.flow.record and self.flow.read(flow, BEGUN_PEEKED):
+            if late is not None:
+                self.update.write(update, UPDATE_PIECES, late())
+                self.update.write(update, UPDATE_LATE, None)
+            return self.peek(flow, update)
         try:
             if type(late) is LateChunks:
                 talk.begin_late(late)
@@ -99,6 +114,35 @@ cdef class Dialogues:
             self.update.write(update, UPDATE_PIECES, talk.rest(count))
             self.update.write(update, UPDATE_LATE, None)
         return False
+
+    cdef bint peek(self, flow, update) except -1:
+        """Keeps the first bytes of a conversation that is peeked at; false where it is read in another way."""
+        cdef Layout prefixes = self.prefix
+        cdef list turns, pieces = self.update.read(update, UPDATE_PIECES)
+        if not pieces:
+            return False
+        key, last = self.update.read(update, UPDATE_KEY), pieces[len(pieces) - 1]
+        peeked = self.conversations.get(key)
+        if peeked is None:
+            if type(pieces[0]) is self.end.record:  # nobody sent payload
+                return True
+            peeked = self.conversations[key] = self.begin_peeked()
+        if type(peeked) is not self.peeked.record:
+            return False
+        prefix = self.peeked.read(peeked, PEEKED_PREFIX)
+        prefixes.check(prefix)
+        turns = prefixes.read(prefix, FIRST_TURNS)
+        packet = self.chunks.first_bytes(
+            pieces, self.gap, prefixes.read(prefix, FIRST_DATA), prefixes.read(prefix, FIRST_ENDED), turns,
+            prefixes.read(prefix, FIRST_LIMIT), prefixes.read(prefix, FIRST_TURN_LIMIT))
+        if turns and prefixes.read(prefix, FIRST_SIDE) is None:
+            prefixes.write(prefix, FIRST_SIDE, (<tuple>turns[0])[0])
+        if packet is not None and not self.peeked.read(peeked, PEEKED_PACKET):
+            self.peeked.write(peeked, PEEKED_PACKET, packet)
+        if type(last) is self.end.record:
+            del self.conversations[key]
+            self.tell_peeked(flow, peeked, last)
+        return True
 
     cdef bint greets(self, Talk talk, flow) except -1:
         """Whether a flow begins with a server that greets (Pipeline._begin)."""

@@ -20,6 +20,11 @@ cdef enum:
 _SEEN_MESSAGE = ("action", "bodies", "bytes", "mailbox", "opaque_body")
 cdef enum:
     SEEN_ACTION, SEEN_BODIES, SEEN_SIZE, SEEN_MAILBOX, SEEN_OPAQUE
+_SERVICE_NAMES = ("protocol", "software", "tls", "starttls_offered", "starttls_used", "sign_in_in_clear",
+                  "signed_in_in_clear", "proxy")
+cdef enum:
+    SERVICE_PROTOCOL, SERVICE_SOFTWARE, SERVICE_TLS, SERVICE_OFFERED, SERVICE_USED, SERVICE_SIGN_IN, SERVICE_SIGNED_IN
+    SERVICE_PROXY
 _READING = ("start_ns", "bodies", "size", "opaque", "mailbox")
 cdef enum:
     READING_START, READING_BODIES, READING_SIZE, READING_OPAQUE, READING_MAILBOX, READING_FIELDS
@@ -285,18 +290,21 @@ cdef class Speeches:
     """`ExposureObserver.see` (imapids/observe/exposure.py): what sessions say of their servers."""
 
     cdef Seen seen
+    cdef Layout service
     cdef object endpoint, is_relayed
 
-    def __init__(self, Seen seen, *, endpoint, is_relayed):
+    def __init__(self, Seen seen, *, service, endpoint, is_relayed):
         """
         Args:
+            service: the class of bodies that say what is on other mail ports.
             endpoint: the hash of a server's address, port and transport (6 or 17).
             is_relayed: whether a user name also names a server to go on to; asked only where one of `#:@` is in it.
         """
         self.seen, self.endpoint, self.is_relayed = seen, endpoint, is_relayed
+        self.service = Layout(service, _SERVICE_NAMES)
 
     def pass_over(self, list events, list known, Py_ssize_t at, set relayed_flows, list waiting):
-        """Goes on from `at` to the first event that is neither a session nor an ordinary login; returns its place.
+        """Goes on from `at` to the first event that is no session, service or ordinary login; returns its place.
 
         Args:
             known: the packets that made the events known.
@@ -321,7 +329,9 @@ cdef class Speeches:
                 if relayed:
                     relayed_flows.discard(number)
                 if seen.flow.read(flow, WITH_BYTES):
-                    waiting.append(self.speech(known[i], flow, body, relayed))
+                    waiting.append(self.speech(known[i], flow, body, self.of_session(flow, body, relayed), relayed))
+            elif type(body) is self.service.record:
+                waiting.append(self.speech(known[i], flow, body, self.of_service(flow, body), False))
             elif type(body) is seen.login.record:
                 user = seen.login.read(body, SEEN_USER)
                 if "#" in <str?>user or ":" in <str?>user or "@" in <str?>user:
@@ -331,16 +341,30 @@ cdef class Speeches:
                 return i
         return len(events)
 
-    cdef tuple speech(self, number, flow, body, bint relayed):
-        """What the server of a session said."""
-        cdef Layout flows = self.seen.flow, session = self.seen.session
-        cdef object server = flows.read(flow, WITH_SERVER), port = flows.read(flow, WITH_PORT)
-        saying = (server, port, flows.read(flow, WITH_DIRECTION), session.read(body, SEEN_VERDICT),
-                  session.read(body, SEEN_PROTOCOL), session.read(body, SEEN_SOFTWARE),
-                  session.read(body, SEEN_STARTTLS), <Py_ssize_t>session.read(body, SEEN_LOGINS) > 0, relayed)
+    cdef tuple speech(self, number, flow, body, tuple saying, bint relayed):
+        """What the server of a conversation said, and what matters of it."""
+        cdef Layout flows = self.seen.flow
         return (number, flows.read(flow, WITH_FIRST),
-                self.endpoint(server, port, 6 if flows.read(flow, WITH_PROTOCOL) == "TCP" else 17),
-                saying + tuple(session.read(body, SEEN_CAPABILITIES)), flow, body, relayed)
+                self.endpoint(flows.read(flow, WITH_SERVER), flows.read(flow, WITH_PORT),
+                              6 if flows.read(flow, WITH_PROTOCOL) == "TCP" else 17),
+                saying, flow, body, relayed)
+
+    cdef tuple of_session(self, flow, body, bint relayed):
+        """What matters of a session."""
+        cdef Layout flows = self.seen.flow, session = self.seen.session
+        return (flows.read(flow, WITH_SERVER), flows.read(flow, WITH_PORT), flows.read(flow, WITH_DIRECTION),
+                session.read(body, SEEN_VERDICT), session.read(body, SEEN_PROTOCOL), session.read(body, SEEN_SOFTWARE),
+                session.read(body, SEEN_STARTTLS), <Py_ssize_t>session.read(body, SEEN_LOGINS) > 0, relayed
+                ) + tuple(session.read(body, SEEN_CAPABILITIES))
+
+    cdef tuple of_service(self, flow, body):
+        """What matters of a service."""
+        cdef Layout flows = self.seen.flow, service = self.service
+        return (flows.read(flow, WITH_SERVER), flows.read(flow, WITH_PORT), flows.read(flow, WITH_DIRECTION),
+                service.read(body, SERVICE_PROTOCOL), service.read(body, SERVICE_SOFTWARE),
+                service.read(body, SERVICE_TLS), service.read(body, SERVICE_OFFERED), service.read(body, SERVICE_USED),
+                service.read(body, SERVICE_SIGN_IN), service.read(body, SERVICE_SIGNED_IN)
+                ) + tuple(service.read(body, SERVICE_PROXY))
 
 
 def unsaid(list speeches, Py_ssize_t at, set sayings):

@@ -174,7 +174,8 @@ class ExposureObserver:
 
     def _odd_places(self, events: list[Event], known: list[int]) -> Iterator[int]:
         if self._compiled is None:
-            self._compiled = kernels.events.Speeches(seen_fields(), endpoint=service_key, is_relayed=is_relayed_user)
+            self._compiled = kernels.events.Speeches(seen_fields(), service=Service, endpoint=service_key,
+                                                     is_relayed=is_relayed_user)
         place = -1
         while (place := self._compiled.pass_over(events, known, place + 1, self._relayed_flows, self._waiting)) < len(
                 events):

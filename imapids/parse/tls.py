@@ -31,7 +31,7 @@ _SSLV2_SERVER_HELLO = 4
 _SSLV2_VERSIONS = frozenset({b"\x00\x02", b"\x03\x00", b"\x03\x01", b"\x03\x02", b"\x03\x03"})
 
 
-class _Side:
+class TlsSide:
     """Where one side's stream stands."""
 
     __slots__ = (
@@ -72,13 +72,14 @@ class TlsStream:
         self._limits = limits
         self._after_starttls = after_starttls
         self._handshake = Handshake(self.facts, limits, "imap" if after_starttls else "")
-        self._sides = (_Side(CLIENT, limits, midstream), _Side(SERVER, limits, midstream))
+        self.sides = (TlsSide(CLIENT, limits, midstream), TlsSide(SERVER, limits, midstream))
+        """Where the streams stand of client and server."""
         self._hello_at = (0, 0)  # packet and time of the newest hello
         self._told = False
 
     def feed(self, chunk: StreamChunk) -> None:
         """Takes the next bytes of one side."""
-        side = self._sides[chunk.side]
+        side = self.sides[chunk.side]
         data = chunk.data
         if side.dead:
             return
@@ -114,7 +115,7 @@ class TlsStream:
 
     def gap(self, gap: StreamGap) -> None:
         """Bytes of one side are missing."""
-        side = self._sides[gap.side]
+        side = self.sides[gap.side]
         self.facts.gaps += 1
         if side.dead:
             return
@@ -130,7 +131,7 @@ class TlsStream:
 
     def end(self, end: StreamEnd) -> None:  # noqa: ARG002  # every machine is told in the same manner
         """The conversation is over."""
-        for side in self._sides:
+        for side in self.sides:
             head = side.head
             if head and not side.lossy and not side.dead and not _may_begin(head, side.first):
                 self._refuse(side, head, side.head_at, side.head_offset)
@@ -138,13 +139,13 @@ class TlsStream:
             self._tell()
 
     @staticmethod
-    def _at(side: _Side, chunk: StreamChunk, position: int, shift: int) -> tuple[int, int]:
+    def _at(side: TlsSide, chunk: StreamChunk, position: int, shift: int) -> tuple[int, int]:
         """Packet and time of a byte of `chunk`, before which `shift` bytes of a record header were kept."""
         return side.head_at if shift and not position else chunk.locate(max(position - shift, 0))
 
     # ---------------------------------------------------------------- records
 
-    def _opaque(self, side: _Side, chunk: StreamChunk, data: bytes, position: int, shift: int) -> int:
+    def _opaque(self, side: TlsSide, chunk: StreamChunk, data: bytes, position: int, shift: int) -> int:
         """Records of application data, one after the other, that nothing is to be learned from: where they end."""
         facts = self.facts
         encrypted = facts.encrypted_client if side.side == CLIENT else facts.encrypted_server
@@ -172,7 +173,7 @@ class TlsStream:
             facts.application_bytes_server += size
         return min(position, end)
 
-    def _header(self, side: _Side, head: bytes, at: tuple[int, int], offset: int) -> int:
+    def _header(self, side: TlsSide, head: bytes, at: tuple[int, int], offset: int) -> int:
         """Five bytes where a record must begin; the number of them that are used up."""
         first, before = side.first, side.kind
         if not is_record_header(head):
@@ -196,7 +197,7 @@ class TlsStream:
             side.clear = side.collect = False
         return RECORD_HEADER_BYTES
 
-    def _clear_record(self, side: _Side, kind: int, first: bool) -> None:
+    def _clear_record(self, side: TlsSide, kind: int, first: bool) -> None:
         """What a record's type tells; whether its bytes are looked into."""
         facts = self.facts
         if kind == APPLICATION_DATA or (kind == CHANGE_CIPHER_SPEC and (facts.server_hello or not facts.retried)):
@@ -210,7 +211,7 @@ class TlsStream:
         side.small = b""
         side.collect = side.clear and kind in (HANDSHAKE, ALERT)
 
-    def _inside(self, side: _Side, data: bytes, position: int, step: int) -> None:
+    def _inside(self, side: TlsSide, data: bytes, position: int, step: int) -> None:
         """`step` bytes of the record at hand."""
         side.left -= step
         if not side.collect:
@@ -227,7 +228,7 @@ class TlsStream:
         else:
             self._messages(side, data[position : position + step])
 
-    def _messages(self, side: _Side, data: bytes) -> None:
+    def _messages(self, side: TlsSide, data: bytes) -> None:
         sound = True
         for kind, body, announced in side.messages.feed(data):
             sound = sound and self._handshake.message(side.side, kind, body, announced)
@@ -243,7 +244,7 @@ class TlsStream:
             side.tentative = False
             self._count_record(side, HANDSHAKE)
 
-    def _alert(self, side: _Side) -> None:
+    def _alert(self, side: TlsSide) -> None:
         """An alert in clear is two bytes: a level and a description (RFC 8446 section 6)."""
         side.collect = False
         if len(side.small) == 2 and side.small[0] in (1, 2):
@@ -253,7 +254,7 @@ class TlsStream:
         elif not side.lossy and not self._hello_of(side):
             self._fake(side)
 
-    def _encrypted(self, side: _Side) -> None:
+    def _encrypted(self, side: TlsSide) -> None:
         """From here on the side's records are opaque."""
         side.clear = False
         if side.side == CLIENT:
@@ -263,7 +264,7 @@ class TlsStream:
         if self.facts.server_hello:
             self._tell()
 
-    def _count(self, side: _Side, size: int) -> None:
+    def _count(self, side: TlsSide, size: int) -> None:
         """Counts bytes of application data."""
         if side.kind == APPLICATION_DATA and not side.tentative:
             if side.side == CLIENT:
@@ -271,7 +272,7 @@ class TlsStream:
             else:
                 self.facts.application_bytes_server += size
 
-    def _count_record(self, side: _Side, kind: int) -> None:
+    def _count_record(self, side: TlsSide, kind: int) -> None:
         facts = self.facts
         facts.valid_records += 1
         if side.side == CLIENT:
@@ -285,17 +286,17 @@ class TlsStream:
 
     # ---------------------------------------------------------------- what is no TLS
 
-    def _hello_of(self, side: _Side) -> bool:
+    def _hello_of(self, side: TlsSide) -> bool:
         return self.facts.client_hello if side.side == CLIENT else self.facts.server_hello
 
-    def _fake(self, side: _Side) -> None:
+    def _fake(self, side: TlsSide) -> None:
         """Record headers around what no TLS implementation sends there."""
         if not self.facts.fake:
             code = "fake-tls-after-starttls" if self._after_starttls else "tls-without-handshake"
             self._put_evidence(code, side, side.record_head, side.record_at, side.record_offset)
         self.facts.fake = self.facts.broken = True
 
-    def _refuse(self, side: _Side, head: bytes, at: tuple[int, int], offset: int) -> None:
+    def _refuse(self, side: TlsSide, head: bytes, at: tuple[int, int], offset: int) -> None:
         """No record begins here: after a loss it is searched for, else the stream is not TLS any more."""
         if side.lossy:
             side.lost, side.tentative, side.clear = True, False, False
@@ -305,10 +306,10 @@ class TlsStream:
             self._put_evidence("no-tls-after-starttls", side, head, at, offset)
         self.facts.broken = True
 
-    def _put_evidence(self, code: str, side: _Side, data: bytes, at: tuple[int, int], offset: int) -> None:
+    def _put_evidence(self, code: str, side: TlsSide, data: bytes, at: tuple[int, int], offset: int) -> None:
         self.facts.evidence = [*self.facts.evidence, Evidence(code, SIDES[side.side], at[0], offset, safe_text(data))]
 
-    def _search(self, side: _Side, data: bytes, position: int) -> int:
+    def _search(self, side: TlsSide, data: bytes, position: int) -> int:
         """Where the next record may begin; the end where none does, with what may be its beginning kept."""
         while True:
             match = _HEADER_START.search(data, position)
@@ -322,7 +323,7 @@ class TlsStream:
 
     # ---------------------------------------------------------------- SSL 2.0
 
-    def _sslv2(self, side: _Side, head: bytes, at: tuple[int, int], offset: int) -> bool:
+    def _sslv2(self, side: TlsSide, head: bytes, at: tuple[int, int], offset: int) -> bool:
         """Whether a hello in the form of SSL 2.0 begins here (RFC 5246 appendix E.2)."""
         if not head[0] & 0x80:
             return False
@@ -333,7 +334,7 @@ class TlsStream:
             self._hello_at = at
             self._handshake.sslv2_answer()
             self._tell()
-            self._sides[CLIENT].dead = side.dead = True
+            self.sides[CLIENT].dead = side.dead = True
             return True
         if head[2] != 1 or head[3:5] not in _SSLV2_VERSIONS or size < 9:
             return False
@@ -346,7 +347,7 @@ class TlsStream:
         side.collect = True
         return True
 
-    def _sslv2_done(self, side: _Side) -> None:
+    def _sslv2_done(self, side: TlsSide) -> None:
         """The ClientHello is whole; TLS records follow unless the client speaks SSL 2.0 only."""
         hello = parse_sslv2_client_hello(side.small)
         side.sslv2_left, side.collect = -1, False

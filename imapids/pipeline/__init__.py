@@ -37,7 +37,7 @@ from imapids.records.events import EVENT_TYPES, MINUTE, TURNS, Command, Event, L
 from imapids.records.flows import EndedFlows
 from imapids.records.packets import I64, U64, PacketBatch
 from imapids.records.segments import Decoded, EncapsulationTable, SegmentBatch
-from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd
+from imapids.records.streams import CLIENT, SERVER, SIDES, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd, StreamGap
 from imapids.records.verdicts import Verdict
 from imapids.signatures import Signatures
 
@@ -52,6 +52,8 @@ _CHUNK_BYTES = 512 << 10
 """A longer run of one side's bytes is read in parts: 512 KiB of the shortest commands tell 60,000 events."""
 _CHUNKS = kernels.events.Chunks(StreamChunk) if kernels.COMPILED else None
 _A_MINUTE = Minute()
+_DIRECTED = (Command, Login, Message)
+"""Bodies whose parser does not know the direction of the flow."""
 MATCHED_KINDS = frozenset({"session", "login", "tls"})
 """Events that indicators are compared with."""
 
@@ -330,10 +332,12 @@ class Pipeline:
             turns = self._plain.turns()
             if turns is not None and self._plain_sessions is not None:
                 self._dialogues = kernels.events.Dialogues(
-                    turns=turns, sessions=self._plain_sessions, classes=(FlowUpdate, Flow, StreamEnd),
+                    turns=turns, sessions=self._plain_sessions,
+                    classes=(FlowUpdate, Flow, StreamEnd, StreamGap, PeekedConversation, Prefix),
                     fresh=PlainDialogue(), conversations=self._conversations, verdicts=self.sessions,
                     longest=_CHUNK_BYTES, tell_sessions="session" in self.kinds,
-                    tell_flow=self._tell_flow if "flow" in self.kinds else None)
+                    tell_flow=self._tell_flow if "flow" in self.kinds else None,
+                    begin_peeked=partial(PeekedConversation, self.limits.dialogue), tell_peeked=self._tell_service)
         return self._dialogues
 
     def _feed_by_age(self, watched: OpenSessions, key: int, conversation: Conversation, pieces: list[Piece]) -> None:
@@ -372,7 +376,7 @@ class Pipeline:
         for time_ns, packet, body, known in facts:
             kind = EVENT_TYPES.get(type(body), TURNS)
             if kind in kinds:
-                if isinstance(body, Command | Login | Message):
+                if isinstance(body, _DIRECTED):
                     body.direction = direction
                 events.append(Event(kind, time_ns, body, flow, packet, time_ns))
                 order.append(known)

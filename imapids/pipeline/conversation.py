@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from imapids import kernels
 from imapids.config import DialogueLimits
 from imapids.parse import ImapDialogue, PlainDialogue, PlainReader
 from imapids.pipeline.prefix import Prefix
-from imapids.pipeline.turns import TurnRecorder
+from imapids.pipeline.turns import LONG_AGO_NS, TurnRecorder
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.candidates import Candidate, Evidence, Opening
 from imapids.records.dialogue import SessionFacts, TlsFacts
@@ -25,6 +27,7 @@ from imapids.records.streams import (
 from imapids.sniff import sniff
 
 if TYPE_CHECKING:
+    from imapids.kernels._events import OpaqueRecords
     from imapids.parse.deflate import Inflater
     from imapids.parse.tls import TlsStream
 
@@ -99,8 +102,15 @@ class Conversation:
 
     def feed(self, pieces: list[Piece]) -> None:
         """Takes the pieces of one batch, in order."""
-        dialogue = self.dialogue
-        for index, piece in enumerate(pieces):
+        dialogue, after, count = self.dialogue, 0, len(pieces)
+        compiled = kernels.COMPILED and self.flow.protocol == "TCP"
+        while after < count:
+            if compiled and self.tls is not None and self.tls.facts.choice_offered:
+                after = self._pass_over(self.tls, pieces, after)
+                if after == count:
+                    break
+            piece = pieces[after]
+            after += 1
             if type(piece) is StreamChunk:
                 side = piece.side
                 if not self.first_packet[side]:
@@ -129,11 +139,17 @@ class Conversation:
                 self._gather(piece)
                 break
             if self.candidate is None:
-                self._hold(piece, last=index == len(pieces) - 1)
+                self._hold(piece, last=after == count)
                 dialogue = self.dialogue
             else:
                 self._route(piece)
             self._gather(piece)
+
+    def _pass_over(self, tls: TlsStream, pieces: list[Piece], start: int) -> int:
+        """Takes chunks that hold nothing but encrypted records; the place of the first other piece."""
+        return _opaque_records().pass_over(
+            pieces, start, tls.sides, tls.facts, self.turns,
+            self.dialogue is None or self.dialogue.stopped_being_imap, self.prefix, self.seen)
 
     def _gather(self, piece: Piece) -> None:
         """Takes over what the parsers told of a piece: its last packet made that known."""
@@ -345,6 +361,16 @@ class Conversation:
             foreign=foreign, after_starttls=after,
             first_packet_client=self.first_packet[CLIENT], first_packet_server=self.first_packet[SERVER],
         )
+
+
+@lru_cache(maxsize=1)
+def _opaque_records() -> OpaqueRecords:
+    """The compiled loop over encrypted records."""
+    from imapids.parse.tls import TlsSide
+    from imapids.protocols.tls import MAX_RECORD_BYTES
+
+    return kernels.events.OpaqueRecords(classes=(StreamChunk, TlsSide, TlsFacts, TurnRecorder, Prefix),
+                                        longest=MAX_RECORD_BYTES, long_ago=LONG_AGO_NS)
 
 
 def plain_facts(flow: Flow, plain: PlainDialogue) -> SessionFacts:

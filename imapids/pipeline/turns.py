@@ -9,6 +9,9 @@ from imapids.config import DialogueLimits
 from imapids.records.events import Turns
 from imapids.records.streams import StreamChunk
 
+LONG_AGO_NS = -(1 << 62)
+"""Time of a turn before the first one of a side."""
+
 
 class TurnRecorder:
     """The turns of one conversation; the newest ones are kept.
@@ -36,7 +39,7 @@ class TurnRecorder:
         side = chunk.side
         if side != self._side:
             self._side = side
-            self._last_ns = -(1 << 62)
+            self._last_ns = LONG_AGO_NS
             self._recording = foreign
         if not self._recording:
             return

@@ -20,7 +20,7 @@ from imapids.pipeline import Pipeline
 from imapids.pipeline.peeked import PeekedConversation
 from imapids.protocols.secrets import SecretHasher
 from imapids.records.events import EVENT_TYPES
-from imapids.records.streams import Flow, FlowUpdate, Piece, StreamChunk, StreamEnd, StreamGap
+from imapids.records.streams import CLIENT, SERVER, Flow, FlowUpdate, Piece, StreamChunk, StreamEnd, StreamGap
 
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the kernels are not compiled")
 
@@ -267,3 +267,34 @@ def test_odd_pieces_are_handed_back() -> None:
     for pieces in ([], [None], [StreamChunk(S, 0, None, 0, 0)], [StreamChunk(S, 0, "* OK x", 0, 0)]):  # type: ignore[arg-type]
         update = FlowUpdate(flow_of(), pieces, 1)  # type: ignore[arg-type]
         assert dialogues.take([update], [], [], 10) is update
+
+
+PEEKED = st.sampled_from([
+    StreamChunk(SERVER, 0, b"220 mail.example.org ESMTP Postfix\r\n", 5, 7),
+    StreamChunk(SERVER, 0, b"+OK ready\r\n", 5, 7), StreamChunk(SERVER, 0, b"* OK IMAP4rev1\r\n", 5, 7),
+    StreamChunk(CLIENT, 0, b"EHLO client\r\n", 6, 8), StreamChunk(CLIENT, 0, b"USER maria#mail.example.org\r\n", 6, 8),
+    StreamChunk(SERVER, 40, b"250-STARTTLS\r\n250 AUTH PLAIN\r\n" * 60, 7, 9), StreamChunk(SERVER, 0, b"", 5, 7),
+    StreamChunk(CLIENT, 0, b"\x16\x03\x01\x00\x40" + bytes(64), 5, 7), StreamGap(SERVER, 40, 9, 7, 9),
+])
+ENDS: st.SearchStrategy[list[Piece]] = st.sampled_from([[], [END]])
+
+
+@given(st.lists(st.tuples(
+    st.integers(1, 3), st.booleans(), st.lists(PEEKED, min_size=1, max_size=4), ENDS), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_conversations_that_are_peeked_at_tell_of_the_same_services(
+        drawn: list[tuple[int, bool, list[Piece], list[Piece]]]) -> None:
+    flows = {(key, peeked): flow_of(key, peeked=peeked) for key in range(4) for peeked in (True, False)}
+    compare(*((flows[key, not greets], [*pieces, *end], key) for key, greets, pieces, end in drawn), most=3)
+
+
+def test_peeked_conversations_need_none_of_the_python_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = flow_of(peeked=True, server_port=25)
+    updates = [(flow, [StreamChunk(SERVER, 0, b"220 mail.example.org ESMTP Postfix\r\n", 5, 7)], 1),
+               (flow, [StreamChunk(CLIENT, 0, b"EHLO client\r\n", 6, 8)], 1), (flow, [END], 1)]
+    wanted = compare(*updates)
+    for name in ("_begin", "_close_silent"):
+        monkeypatch.setattr(Pipeline, name, None)
+    monkeypatch.setattr(pipeline, "_longest", None)
+    assert told_of(updates, compiled=True)[0] == wanted
+    assert [row[0] for row in wanted] == ["service"]

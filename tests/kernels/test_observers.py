@@ -110,6 +110,11 @@ def test_sign_ins_are_counted_as_in_python(events: list[Event], cuts: list[int],
 
 
 WORDS = st.sampled_from([[], ["IMAP4rev1"], ["IMAP4rev1", "STARTTLS"]])
+SERVICES = st.builds(
+    Service, protocol=st.sampled_from(["imap", "pop3", ""]), software=st.sampled_from(["", "Dovecot"]),
+    banner=st.sampled_from(["", "+OK"]), tls=st.booleans(), starttls_offered=st.booleans(), starttls_used=st.booleans(),
+    sign_in_in_clear=st.booleans(), signed_in_in_clear=st.booleans(),
+    proxy=st.lists(st.sampled_from(["banner", "relayed-user"]), max_size=2))
 
 
 @st.composite
@@ -130,7 +135,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[Row], list[list[Event]]]:
                            logins=draw(st.integers(0, 1)), greeting="* OK").body
             said.append(Event("session", 0, body, flow))
         elif draw(st.booleans()):
-            said.append(Event("service", 0, Service(protocol="imap"), flow))
+            said.append(Event("service", 0, draw(SERVICES), flow))
         rows.append(row)
         events.append([draw(st.sampled_from([each, _odd(each), each, _without_flow(each)])) for each in said])
     return rows, events
@@ -175,7 +180,8 @@ def test_a_pair_is_packed_as_struct_packs_it() -> None:
     pytest.param(lambda: kernels.events.unsaid([[]], 0, set()), id="a speech that is none"),
     pytest.param(lambda: kernels.events.speeches_by(
         [(1, 2, 3)], np.zeros(0, np.int64), np.zeros(1, np.uint64), np.zeros(1, np.uint64)), id="too short a column"),
-    pytest.param(lambda: kernels.events.Speeches(seen_fields(), endpoint=max, is_relayed=bool).pass_over(  # type: ignore[arg-type]
+    pytest.param(lambda: kernels.events.Speeches(
+        seen_fields(), service=Service, endpoint=max, is_relayed=bool).pass_over(  # type: ignore[arg-type]
         [login(0)], [], 0, set(), []), id="an event without a packet"),
     pytest.param(lambda: kernels.events.Seen(Event, Event, Event, Event, Event), id="other records"),
     pytest.param(lambda: kernels.events.MailReads(
