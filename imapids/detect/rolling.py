@@ -259,9 +259,10 @@ def _new(info: RuleInfo, subject: Subject, event: Event, labels: list[str], why:
         id=short_hash(f"{info.id}|{subject!r}|{moment}|{flow.flow_id if flow else 0}"), state="new", rule=info,
         subject=subject_text(subject), case=case_of(flow), time_ns=event.time_ns, first_ns=first_ns,
         last_ns=event.time_ns, count=1, flow=flow, packet=_first_packet(why) or event.packet, event=event.kind,
-        direction=direction, why=why, labels=labels, context=_context(event),
-        display_filter=_display_filter(subject, flow, event.kind),
+        why=why, labels=labels,
     )
+    alert.direction, alert.context = direction, _context(event)  # more than fifteen keywords would cost a dictionary
+    alert.display_filter = _display_filter(subject, flow, event.kind)
     if isinstance(body, Session):
         alert.verdict, alert.confidence = body.verdict, body.confidence
         alert.protocol, alert.shape = body.protocol or "", body.shape or ""

@@ -100,17 +100,20 @@ class Assembler:
 
         Who spoke counts, in the order of first payloads: whoever only knocks uses nothing up.
         """
-        limits = self.limits
-        dropped = np.zeros(len(rows), bool)
+        limits, streams, peeked = self.limits, self.streams, self._peeked
+        first, every, most = limits.peeked_conversations, limits.peeked_every, limits.streams
+        known: list[int] = []
         for place, (row, service) in enumerate(zip(rows.tolist(), self.services_of(rows), strict=True)):
-            if row in self.streams:
+            if row in streams:
                 continue
-            seen = self._peeked.get(service, 0)
-            if seen >= limits.peeked_conversations and seen % limits.peeked_every:
-                dropped[place] = True
-            if len(self._peeked) >= limits.streams:  # services that were made up: nobody has so many
-                self._peeked.clear()
-            self._peeked[service] = seen + 1
+            seen = peeked.get(service, 0)
+            if seen >= first and seen % every:
+                known.append(place)
+            if len(peeked) >= most:  # services that were made up: nobody has so many
+                peeked.clear()
+            peeked[service] = seen + 1
+        dropped = np.zeros(len(rows), bool)
+        dropped[known] = True
         self.columns.selected[rows[dropped]] = COUNTED
         return dropped
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from imapids import kernels
-from imapids.observe.counting import SALT, Rows, mixed
+from imapids.observe.counting import SALT, Rows, mixed, mixed_one
 from imapids.observe.sheet import (
     ANSWERED,
     ANSWERED_LAN,
@@ -43,8 +43,7 @@ _LOW32 = np.uint64(0xFFFF_FFFF)
 @lru_cache(maxsize=8192)
 def service_key(server: str, port: int, protocol: int) -> int:
     """The same hash for an address in text, a port and the number of a transport."""
-    hi, lo = parse_address(server)
-    return int(mixed(np.array([hi], np.uint64), np.array([lo], np.uint64), port << 8 | protocol)[0])
+    return mixed_one(*parse_address(server), port << 8 | protocol)
 
 
 def endpoint_key(flow: Flow) -> int:

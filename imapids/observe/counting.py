@@ -24,6 +24,8 @@ SALT = np.frombuffer(secrets.token_bytes(32), np.uint64)
 """Makes the hashes of this process its own: nobody can choose addresses that collide."""
 _SALTS: list[int] = SALT.tolist()
 _MIX = np.array([0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB], np.uint64)
+_FACTORS: list[int] = _MIX[1:].tolist()
+_MASK = (1 << 64) - 1
 _SHIFTS = np.array([30, 27, 31], np.uint64)
 _YOUNG = 8_192
 """New values are kept apart until there are so many, so that a batch does not copy all values that are known."""
@@ -45,6 +47,17 @@ def mixed(*columns: U64 | int) -> U64:
         state = (state ^ (state >> _SHIFTS[0])) * _MIX[1]
         state = (state ^ (state >> _SHIFTS[1])) * _MIX[2]
         state = state ^ (state >> _SHIFTS[2])
+    return state
+
+
+def mixed_one(*numbers: int) -> int:
+    """`mixed` of one row."""
+    state = _SALTS[0]
+    for number, value in enumerate(numbers):
+        state = (state ^ value) + _SALTS[1 + number % 3] & _MASK
+        state = (state ^ state >> 30) * _FACTORS[0] & _MASK
+        state = (state ^ state >> 27) * _FACTORS[1] & _MASK
+        state ^= state >> 31
     return state
 
 

@@ -17,6 +17,7 @@ from imapids.records.streams import Flow
 FIELDS = 10
 """Counts of an endpoint; NEWS counts what was learned of it from elsewhere."""
 _UPSTREAM_SHOWN = 8
+_SIGNS = ("starttls", "sign-in", "signed-in", "wan-signed-in", "tls")
 
 
 class Said(NamedTuple):
@@ -135,28 +136,36 @@ class Line:
         self._told = frozenset(news)
         if not changes and not final:
             return None
-        return Exposure(
-            state=state, home=self.home,
-            asked_by=[name for name, asked in (("lan", count[CONNECTIONS] - count[FROM_WAN]), ("wan", count[FROM_WAN]))
-                      if asked],
-            open_to=open_to, service=said.service, software=said.software, banner=said.banner, tls=said.tls,
-            starttls_offered=said.starttls_offered, starttls_used=said.starttls_used,
-            sign_in_in_clear=said.sign_in_in_clear, signed_in_in_clear=said.signed_in_in_clear,
-            wan_signed_in_in_clear=self.wan_signed_in, connections=count[CONNECTIONS],
-            connections_wan=count[FROM_WAN], answered=count[ANSWERED], refused=count[REFUSED],
-            unanswered=count[UNANSWERED], clients_lan=count[CLIENTS_LAN], clients_wan=count[CLIENTS_WAN],
-            networks=list(self.networks), networks_asking=list(self.networks_asking), first_seen=eve_time(first_ns),
-            last_seen=eve_time(last_ns), proxy=list(self.proxy), relayed=self.relayed, upstream=list(self.upstream),
-            inventory=self.expecting, unexpected=unexpected, changes=[change.partition(":")[0] for change in changes],
-            final=final, direction=self.flow.direction)
+        # In steps: of more than fifteen keywords the interpreter makes a dictionary first.
+        body = Exposure(
+            state=state, home=self.home, open_to=open_to, service=said.service, software=said.software,
+            banner=said.banner, tls=said.tls, connections=count[CONNECTIONS], connections_wan=count[FROM_WAN],
+            first_seen=eve_time(first_ns), last_seen=eve_time(last_ns), unexpected=unexpected, final=final,
+            direction=self.flow.direction)
+        body.asked_by = [name for name, asked in (
+            ("lan", count[CONNECTIONS] - count[FROM_WAN]), ("wan", count[FROM_WAN])) if asked]
+        body.starttls_offered, body.starttls_used = said.starttls_offered, said.starttls_used
+        body.sign_in_in_clear, body.signed_in_in_clear = said.sign_in_in_clear, said.signed_in_in_clear
+        body.wan_signed_in_in_clear = self.wan_signed_in
+        body.answered, body.refused, body.unanswered = count[ANSWERED], count[REFUSED], count[UNANSWERED]
+        body.clients_lan, body.clients_wan = count[CLIENTS_LAN], count[CLIENTS_WAN]
+        body.networks, body.networks_asking = self.networks[:], self.networks_asking[:]
+        body.proxy, body.relayed, body.upstream = self.proxy[:], self.relayed, self.upstream[:]
+        body.inventory, body.changes = self.expecting, [change.partition(":")[0] for change in changes]
+        return body
 
     def _news(self, state: str, open_to: list[str], unexpected: list[str]) -> list[str]:
         """The words of the line that are worth a line of output when they are new."""
         said = self.said
-        signs = {"starttls": said.starttls_offered, "sign-in": said.sign_in_in_clear,
-                 "signed-in": said.signed_in_in_clear, "wan-signed-in": self.wan_signed_in, "tls": said.tls}
-        return [f"state:{state}", *(f"open-to-{side}" for side in open_to),
-                *([f"service:{said.service}"] if said.service else ()),
-                *([f"software:{said.software}"] if said.software else ()),
-                *(sign for sign, held in signs.items() if held), *(f"proxy:{sign}" for sign in self.proxy),
-                *(f"unexpected:{each}" for each in unexpected)]
+        news = [f"state:{state}"]
+        news += [f"open-to-{side}" for side in open_to]
+        if said.service:
+            news.append(f"service:{said.service}")
+        if said.software:
+            news.append(f"software:{said.software}")
+        signs = (said.starttls_offered, said.sign_in_in_clear, said.signed_in_in_clear, self.wan_signed_in, said.tls)
+        if True in signs:
+            news += [sign for sign, held in zip(_SIGNS, signs, strict=True) if held]
+        news += [f"proxy:{sign}" for sign in self.proxy]
+        news += [f"unexpected:{each}" for each in unexpected]
+        return news

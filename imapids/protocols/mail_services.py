@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 
 import msgspec
 
@@ -125,10 +126,10 @@ def service_facts(protocol: str, client: bytes, server: bytes) -> ServiceFacts:
         client, server: the bytes of each side, cut anywhere.
     """
     if protocol == "tls":
-        return ServiceFacts(protocol, tls=_TLS_HEAD.match(server) is not None)
+        return _OF_TLS[_TLS_HEAD.match(server) is not None]
     facts, said = _of_server(protocol, server)
-    reader = {"smtp": _smtp, "pop3": _pop3, "imap": _imap}.get(protocol)
-    return facts if reader is None or not said else reader(facts, _plain_text(client), said, client)
+    reader = _READERS.get(protocol)
+    return facts if reader is None or not said else reader(facts, said, client)
 
 
 @lru_cache(maxsize=256)  # many conversations with a server are alike on its side
@@ -137,7 +138,15 @@ def _of_server(protocol: str, server: bytes) -> tuple[ServiceFacts, bytes]:
     line = server.split(b"\n", 1)[0].rstrip(b"\r")
     if not line or _NO_TEXT.search(line) is not None:
         return ServiceFacts(protocol), b""
-    return _of_banner(protocol, line), _plain_text(server)
+    facts, said = _of_banner(protocol, line), _plain_text(server)
+    if protocol == "smtp":
+        facts = msgspec.structs.replace(
+            facts, starttls_offered=b"\n250-STARTTLS\n" in said or b"\n250 STARTTLS\n" in said,
+            sign_in_in_clear=_OFFERED_AUTH.search(said) is not None)
+    elif protocol == "pop3":
+        facts = msgspec.structs.replace(facts, starttls_offered=b"\nSTLS\n" in said,
+                                        sign_in_in_clear=b"\nUSER\n" in said or b"\nSASL " in said)
+    return facts, said
 
 
 @lru_cache(maxsize=1_024)  # a server greets all its clients alike
@@ -186,47 +195,56 @@ def _upgraded(client: bytes, command: bytes) -> bool:
     return bool(end) and _TLS_HEAD.match(client, end) is not None
 
 
-def _smtp(facts: ServiceFacts, asked: bytes, said: bytes, client: bytes) -> ServiceFacts:
+def _smtp(facts: ServiceFacts, said: bytes, client: bytes) -> ServiceFacts:
     """SMTP: keywords of EHLO (RFC 5321 section 4.1.1.1), STARTTLS (RFC 3207), AUTH (RFC 4954)."""
-    signed = b"\nAUTH " in asked.partition(b"\nSTARTTLS\n")[0]
+    words = client.upper()
+    if b"AUTH " not in words and b"STARTTLS" not in words:  # most of them: a server hands a message to the next
+        return facts
+    signed = b"\nAUTH " in _plain_text(client).partition(b"\nSTARTTLS\n")[0]
     refused = signed and any(code in said for code in (b"\n502", b"\n503", b"\n504", b"\n530", b"\n538"))
-    return ServiceFacts(
-        facts.protocol, facts.banner, facts.software, proxy=facts.proxy,
-        starttls_offered=b"\n250-STARTTLS\n" in said or b"\n250 STARTTLS\n" in said,
-        starttls_used=_upgraded(client, b"STARTTLS"), sign_in_in_clear=_OFFERED_AUTH.search(said) is not None,
-        signed_in_in_clear=signed and not refused)
+    used = _upgraded(client, b"STARTTLS")
+    if not used and (refused or not signed):
+        return facts
+    return msgspec.structs.replace(facts, starttls_used=used, signed_in_in_clear=signed and not refused)
 
 
-def _pop3(facts: ServiceFacts, asked: bytes, said: bytes, client: bytes) -> ServiceFacts:
+def _pop3(facts: ServiceFacts, said: bytes, client: bytes) -> ServiceFacts:
     """POP3: CAPA (RFC 2449), STLS (RFC 2595), USER and PASS (RFC 1939 section 7); USER that is taken is an offer."""
-    before = asked.partition(b"\nSTLS\n")[0]
+    before = _plain_text(client).partition(b"\nSTLS\n")[0]
     sign_in = _POP3_SIGN_IN.search(before)
     taken = sign_in is not None and _answer(said, before.count(b"\n", 0, sign_in.start())).startswith((b"+OK", b"+ "))
     user = _POP3_USER.search(client)
     relayed = user is not None and is_relayed_user(safe_text(user[1].rstrip(b"\r")))
+    used = _upgraded(client, b"STLS")
+    if not (taken or used or relayed):
+        return facts
     return ServiceFacts(
         facts.protocol, facts.banner, facts.software,
         proxy=(*facts.proxy, "relayed-user") if relayed else facts.proxy,
-        starttls_offered=b"\nSTLS\n" in said, starttls_used=_upgraded(client, b"STLS"),
-        sign_in_in_clear=taken or b"\nUSER\n" in said or b"\nSASL " in said,
+        starttls_offered=facts.starttls_offered, starttls_used=used, sign_in_in_clear=taken or facts.sign_in_in_clear,
         signed_in_in_clear=taken and any(word in before for word in (b"\nPASS ", b"\nAPOP ", b"\nAUTH ")))
 
 
 def _answer(said: bytes, number: int) -> bytes:
     """The answer to the client's line `number`, as far as replies of one line can be counted; the greeting is 0."""
-    replies = [line for line in said.split(b"\n") if line.startswith((b"+", b"-ERR"))]
-    return replies[number + 1] if number + 1 < len(replies) else b""
+    replies = (line for line in said.split(b"\n") if line.startswith((b"+", b"-ERR")))
+    return next(islice(replies, number + 1, None), b"")
 
 
-def _imap(facts: ServiceFacts, asked: bytes, said: bytes, client: bytes) -> ServiceFacts:
+def _imap(facts: ServiceFacts, said: bytes, client: bytes) -> ServiceFacts:
     """IMAP on a port that is not watched: capabilities of the greeting or of CAPABILITY (RFC 9051 section 7.2.2)."""
     words: set[bytes] = set()
     for line in said.split(b"\n"):
         found = re.search(rb"\bCAPABILITY ([^\]]*)", line)
         words.update(found[1].split() if found else ())
     capabilities = [str(word, "ascii", "replace") for word in words]
-    signed = any(re.match(rb"[^ ]+ (?:LOGIN|AUTHENTICATE) ", line) for line in asked.split(b"\n"))
+    signed = any(re.match(rb"[^ ]+ (?:LOGIN|AUTHENTICATE) ", line) for line in _plain_text(client).split(b"\n"))
     return msgspec.structs.replace(
         facts,
         starttls_offered=b"STARTTLS" in words, starttls_used=_upgraded(client, b" STARTTLS"),
         sign_in_in_clear=clear_sign_in(capabilities), signed_in_in_clear=signed)
+
+
+_READERS = {"smtp": _smtp, "pop3": _pop3, "imap": _imap}
+_OF_TLS = (ServiceFacts("tls"), ServiceFacts("tls", tls=True))
+"""What is said of a server that was taken for one of TLS: by whether its own first bytes are a record."""

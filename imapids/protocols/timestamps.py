@@ -9,7 +9,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_NS, _LATEST_NS = -(2**63) // 1000 * 1000, 2**63 - 1
 
 
-@lru_cache(maxsize=256)  # times come in order: nearly all find their second here
+@lru_cache(maxsize=4_096)  # times come in order, or are those of the last hour: nearly all find their second here
 def eve_second(second: int) -> str:
     """A whole second since 1970 as `2026-01-02T03:04:05`; seconds beyond the years 1 to 9999 are held there."""
     try:

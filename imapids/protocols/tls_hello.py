@@ -23,6 +23,8 @@ _PROTOCOLS = 16
 """ALPN names that are kept: browsers offer two or three."""
 _EXTENSIONS = 256
 """Extensions that are read: real hellos have fewer than thirty, and each takes four bytes at least."""
+_REMEMBERED, _REMEMBERED_BYTES = 512, 1_024
+"""Hellos that are remembered, and their size at most: beside the random and the session, clients say the same again."""
 
 
 class ClientHello(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,15 +83,23 @@ def parse_client_hello(body: bytes, announced: int | None = None) -> ClientHello
     `announced`: length that the header gave where `body` holds less of it (a cap was reached).
     """
     cut = announced is not None and announced > len(body)
-    if len(body) < 38 or body[0] != 3:
+    if len(body) < 38 or body[0] != 3 or body[34] > 32:
         return None
-    version = body[0] << 8 | body[1]
-    position = 35 + body[34]
-    if body[34] > 32 or position + 2 > len(body):
+    session = body[35 : 35 + body[34]]
+    rest = body[35 + len(session) :]
+    read = _offer if len(rest) <= _REMEMBERED_BYTES else _offer.__wrapped__
+    hello = read(body[1], rest, cut)
+    return msgspec.structs.replace(hello, session_id=session) if hello is not None and session else hello
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _offer(minor: int, body: bytes, cut: bool) -> ClientHello | None:
+    """A ClientHello of version 3.`minor` from behind its session on."""
+    if len(body) < 2:
         return None
-    session_id = body[35:position]
-    size = body[position] << 8 | body[position + 1]
-    position += 2
+    version = 3 << 8 | minor
+    size = body[0] << 8 | body[1]
+    position = 2
     if not size or size & 1 or position + size + 1 > len(body):
         return None
     ciphers = _shorts(body[position : position + size])
@@ -99,13 +109,13 @@ def parse_client_hello(body: bytes, announced: int | None = None) -> ClientHello
     if position > len(body) or 0 not in methods:  # every client offers no compression (RFC 5246 section 7.4.1.2)
         return None
     if position == len(body):
-        return ClientHello(version=version, ciphers=ciphers, session_id=session_id, has_extensions=False, cut=cut)
+        return ClientHello(version=version, ciphers=ciphers, has_extensions=False, cut=cut)
     parsed = _extensions(body, position, cut)
     if parsed is None:
         return None
     kinds, contents = parsed
     return ClientHello(
-        version=version, ciphers=ciphers, extensions=kinds, session_id=session_id, cut=cut,
+        version=version, ciphers=ciphers, extensions=kinds, cut=cut,
         groups=_short_list(contents.get(SUPPORTED_GROUPS, b"")),
         point_formats=_byte_list(contents.get(POINT_FORMATS, b"")),
         signature_algorithms=_short_list(contents.get(SIGNATURE_ALGORITHMS, b"")),
@@ -134,24 +144,33 @@ def parse_server_hello(body: bytes) -> ServerHello | None:
     """A ServerHello message without its header (RFC 8446 section 4.1.3); None where it is none."""
     if len(body) < 38 or body[0] != 3 or body[34] > 32:
         return None
-    position = 35 + body[34]
-    if position + 3 > len(body) or body[position + 2] not in (0, 1, 64):  # compression: null, DEFLATE, LZS
+    session = body[35 : 35 + body[34]]
+    rest = body[35 + len(session) :]
+    hello = (_choice if len(rest) <= _REMEMBERED_BYTES else _choice.__wrapped__)(body[1], rest)
+    if hello is None:
         return None
-    version, cipher = body[0] << 8 | body[1], body[position] << 8 | body[position + 1]
-    session_id = body[35 : 35 + body[34]]
-    position += 3
-    if position == len(body):
-        return ServerHello(legacy_version=version, cipher=cipher, session_id=session_id)
-    parsed = _extensions(body, position, cut=False)
+    retry = body[2:34] == HELLO_RETRY_REQUEST and len(rest) > 3
+    return msgspec.structs.replace(hello, session_id=session, retry=retry) if session or retry else hello
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _choice(minor: int, body: bytes) -> ServerHello | None:
+    """A ServerHello of version 3.`minor` from behind its session on."""
+    if len(body) < 3 or body[2] not in (0, 1, 64):  # compression: null, DEFLATE, LZS
+        return None
+    version, cipher = 3 << 8 | minor, body[0] << 8 | body[1]
+    if len(body) == 3:
+        return ServerHello(legacy_version=version, cipher=cipher)
+    parsed = _extensions(body, 3, cut=False)
     if parsed is None:
         return None
     kinds, contents = parsed
     chosen = contents.get(SUPPORTED_VERSIONS, b"")
     names = _protocol_names(contents.get(ALPN, b""))
     return ServerHello(
-        legacy_version=version, cipher=cipher, extensions=kinds, session_id=session_id,
+        legacy_version=version, cipher=cipher, extensions=kinds,
         selected_version=chosen[0] << 8 | chosen[1] if len(chosen) == 2 else 0,
-        alpn=names[0] if names else b"", retry=body[2:34] == HELLO_RETRY_REQUEST, psk=PRE_SHARED_KEY in contents,
+        alpn=names[0] if names else b"", psk=PRE_SHARED_KEY in contents,
     )
 
 
@@ -164,8 +183,7 @@ def ja3(hello: ClientHello) -> tuple[str, str]:
 
 def ja3s(hello: ServerHello) -> tuple[str, str]:
     """(MD5 in hex, text) of a server's choice: version, cipher, extensions."""
-    text = f"{hello.legacy_version},{hello.cipher},{_dashed(hello.extensions)}"
-    return hashlib.md5(text.encode("ascii")).hexdigest(), text
+    return _ja3s(hello.legacy_version, hello.cipher, hello.extensions)
 
 
 def ja4(hello: ClientHello) -> str:
@@ -180,6 +198,12 @@ def ja4(hello: ClientHello) -> str:
 def _ja3(version: int, ciphers: tuple[int, ...], extensions: tuple[int, ...], groups: tuple[int, ...],
          formats: tuple[int, ...]) -> tuple[str, str]:
     text = f"{version},{_dashed(ciphers)},{_dashed(extensions)},{_dashed(groups)},{_dashed(formats)}"
+    return hashlib.md5(text.encode("ascii")).hexdigest(), text
+
+
+@lru_cache(maxsize=4096)
+def _ja3s(version: int, cipher: int, extensions: tuple[int, ...]) -> tuple[str, str]:
+    text = f"{version},{cipher},{_dashed(extensions)}"
     return hashlib.md5(text.encode("ascii")).hexdigest(), text
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imapids.observe.counting import GroupCounts, SeenBefore, at_step, mixed, parts_of
+from imapids.observe.counting import GroupCounts, SeenBefore, at_step, mixed, mixed_one, parts_of
 
 
 def hashes(*values: int) -> np.ndarray:
@@ -51,6 +51,11 @@ def test_hashes_of_a_process_are_alike_and_depend_on_every_column() -> None:
     assert len(set(first.tolist())) == 3
     assert mixed(hashes(1), 3)[0] == first[0]
     assert mixed(hashes(3), 1)[0] != first[0]
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6))
+def test_the_hash_of_one_row_is_that_of_columns(row: list[int]) -> None:
+    assert mixed_one(*row) == int(mixed(*(hashes(number) for number in row))[0])
 
 
 def reference(rows: list[tuple[int, int]]) -> list[tuple[int, int]]:
