@@ -70,11 +70,13 @@ class RecordFinder:
                 self._allowance = max(self._allowance, 4 * (after - at))
             else:
                 found, after = _walk_lanes(framing, at, at + span, mean)
-                stuck = framing.serial(after, 1, framing.stop)[2] if after < framing.stop else False
                 if 2 * (after - at) < span:
                     self._allowance = max(4 * (after - at), SPAN_MIN_BYTES // 2)
                 else:
                     self._allowance = max(self._allowance, 4 * span)
+                if after < framing.stop:  # whether it goes on is known behind the next record, which is kept
+                    listed, after, stuck = framing.serial(after, 1, framing.stop)
+                    found.append(np.array(listed, np.int64))
             pieces += found
             count += sum(map(len, found))
             at = after

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.captures import START_S, Packet, enhanced, interface, pcap, pcap_header, pcap_record, read, section, simple
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imapids import kernels
@@ -76,6 +76,7 @@ def record(size: int, seconds: int, filling: bytes) -> bytes:
     lanes_min=st.sampled_from([1, 8, 32]), cut=st.integers(0, 40),
     damaged=st.none() | st.integers(0, 399), seed=st.integers(0, 99),
 )
+@example(sizes=[0, 0, 33, 0, 0], filling=b"\0", lanes_min=8, cut=17, damaged=None, seed=0)  # a whole record, then a cut
 def test_lanes_agree_with_a_serial_walk(
     sizes: list[int], filling: bytes, lanes_min: int, cut: int, damaged: int | None, seed: int
 ) -> None:
