@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Replay a capture in a loop to `imapids live` for hours, and measure whether its memory or descriptors grow.
 
-usage: sudo python benchmarks/soak.py CAPTURE [--minutes 60] [--pps 5000] [--samples FILE] [-- OPTIONS OF LIVE]
+usage: sudo python benchmarks/soak.py CAPTURE [--minutes 60] [--warm-up 15] [--pps 5000] [--samples FILE] [-- OPTIONS]
 
 Makes two network namespaces with a veth pair, and removes them at the end. Needs root, iproute2 and tcpreplay. Writes a
-line each ten seconds (seconds, resident KiB, descriptors, packets), and at the end the slope of memory after a
-quarter of the time as warm-up, in KiB an hour.
+line each ten seconds (seconds, resident KiB, descriptors, packets), and at the end the slope of memory after the
+warm-up (a quarter of the time, where nothing is said), in KiB an hour.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from namespaces import Wire, a_wire
 
 EVERY_SECONDS = 10
 WARM_UP = 0.25
-"""Part of the time after which memory must not grow any more."""
+"""Part of the time after which memory must not grow any more, where --warm-up is not given."""
 
 
 def processes(leader: int) -> list[int]:
@@ -72,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("capture")
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--warm-up", type=float, metavar="MINUTES", help="left out of the slope")
     parser.add_argument("--pps", type=int, default=5_000)
     parser.add_argument("--samples", type=Path, default=Path("soak.csv"))
     parser.add_argument("options", nargs="*", help="further options of imapids live, behind --")
@@ -108,9 +109,10 @@ def soak(wire: Wire, args: argparse.Namespace) -> int:
             live.send_signal(signal.SIGTERM)
             code = live.wait(timeout=30)
             shutil.rmtree(folder, ignore_errors=True)
-    warm = [row for row in rows if row[0] >= WARM_UP * 60 * args.minutes]
+    warm_up = WARM_UP * args.minutes if args.warm_up is None else args.warm_up
+    warm = [row for row in rows if row[0] >= 60 * warm_up]
     growth = slope([(x, y) for x, y, _ in warm]) if len(warm) > 2 else float("nan")
-    sys.stdout.write(f"{packets:,} packets; exit code {code}; {growth:+.0f} KiB an hour; "
+    sys.stdout.write(f"{packets:,} packets; exit code {code}; {growth:+.0f} KiB an hour after {warm_up:g} minutes; "
                      f"descriptors {min(row[2] for row in rows)} to {max(row[2] for row in rows)}\n")
     return 0 if code == 0 and growth < 1_024 else 1
 
