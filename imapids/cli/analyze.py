@@ -103,9 +103,7 @@ def run_analysis(captures: tuple[str, ...], options: RunOptions, form: str, outp
                  quiet: bool, verbose: int, color: bool | None) -> int:
     """Run, write, and find the exit code; damage of inputs is told on standard error, too."""
     from imapids.run.local import analyze  # NumPy and the stages: a usage error does not wait for them
-    from imapids.run.memory import put_records_on_large_pages
 
-    put_records_on_large_pages()
     with (
         stop_on_signals(quiet) as stop,
         open_results(form, output, options.events, color=color, of_run=True,

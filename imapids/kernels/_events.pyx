@@ -3,7 +3,6 @@
 """Loops over events and what they are made of: Python objects, but none of the interpreter's steps between them."""
 
 include "layouts.pxi"
-include "arenas.pxi"
 include "chunks.pxi"
 include "answers.pxi"
 include "json_text.pxi"
