@@ -89,7 +89,7 @@ def collect(paths: Iterable[Path], faults: list[Fault], role: str = "rule") -> l
             name = safe_str(str(file), 400)
             try:
                 with file.open("rb") as stream:
-                    data = stream.read(min(os.fstat(stream.fileno()).st_size, FILE_BYTES) + 1)
+                    data = stream.read(FILE_BYTES + 1)  # pipes do not tell their size
             except OSError as error:
                 faults.append(Fault(name, 0, f"cannot be read: {error.strerror}"))
                 continue

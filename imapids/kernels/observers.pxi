@@ -285,7 +285,6 @@ cdef class Connections:
         return place
 
 
-
 cdef class Speeches:
     """`ExposureObserver.see` (imapids/observe/exposure.py): what sessions say of their servers."""
 

@@ -7,11 +7,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from imapids import kernels
+from imapids.protocols.late_patterns import late_pattern
 
 if TYPE_CHECKING:
     from imapids.kernels._events import KeyedHash
-
-from imapids.protocols.late_patterns import late_pattern
 
 HASH_DIGITS = 16
 """Hex digits of a keyed hash: 64 bits tell secrets of one run apart."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import tracemalloc
 from pathlib import Path
@@ -103,3 +104,15 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet="ab:[]{}&*!|>-? \n'\"%@,#", max_size=120).map(str.encode)))
 def test_no_bytes_raise(data: bytes) -> None:
     faults_of(data)
+
+
+def test_a_rule_that_comes_through_a_pipe_is_read_to_its_end() -> None:
+    outlet, inlet = os.pipe()
+    try:
+        os.write(inlet, GOOD.encode())
+        os.close(inlet)
+        faults: list[Fault] = []
+        (file,) = collect([Path(f"/dev/fd/{outlet}")], faults)
+    finally:
+        os.close(outlet)
+    assert (file.data, faults) == (GOOD.encode(), [])

@@ -93,6 +93,12 @@ def test_limits_hold_and_are_counted(limits: dict[str, int], name: str) -> None:
     assert len(found) == 9, "what is dropped is told of before"
 
 
+def test_a_pair_that_is_dropped_at_a_step_is_told_of_once() -> None:
+    first, *others = calls(10)
+    found = beacons([first, *calls(1, client="10.0.1.1"), *others], connections=9, pair_connections=40)
+    assert [(body.told, body.units) for body in found] == [("window", 10)]
+
+
 # ---- turns --------------------------------------------------------------------------------------------------------
 
 
