@@ -134,8 +134,6 @@ _TABLE = (
 
 COMMANDS: dict[str, Spec] = {spec.name: spec for spec in _TABLE}
 COMMAND_WORDS: dict[bytes, Spec] = {spec.name.encode(): spec for spec in _TABLE}
-FIRST_WORDS: frozenset[bytes] = frozenset(name.split(b" ")[0] for name in COMMAND_WORDS)
-"""Upper-case words that may follow a tag."""
 
 TRANSITIONS: tuple[tuple[str, str, int, int, str], ...] = (
     # (command, result, from any of, to, where it is said)

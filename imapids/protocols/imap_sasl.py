@@ -16,23 +16,8 @@ SECURITY_LAYERS = frozenset(("DIGEST-MD5", "GSSAPI", "GSS-SPNEGO", "KERBEROS_V4"
 """Mechanisms that can wrap the bytes after the exchange in a layer of their own: RFC 4422 section 3.7; each buffer is
 four bytes of length and as many bytes of data (RFC 2831 2.3, RFC 4752 3.3, RFC 2222 7.2)."""
 
-USUAL_ROUNDS = {
-    "PLAIN": 1,
-    "EXTERNAL": 1,
-    "ANONYMOUS": 1,
-    "LOGIN": 2,
-    "CRAM-MD5": 1,
-    "DIGEST-MD5": 2,
-    "XOAUTH2": 2,
-    "OAUTHBEARER": 2,
-    "NTLM": 2,
-    "OTP": 2,
-    "GSSAPI": 4,
-    "SCRAM-SHA-1": 3,
-    "SCRAM-SHA-256": 3,
-}
-"""Client responses that an exchange needs (the RFC of each mechanism); none known needs more than seven."""
 MOST_ROUNDS = 7
+"""Client responses of one exchange: no known mechanism needs more (the RFC of each)."""
 
 
 class Credentials(NamedTuple):
